@@ -1,0 +1,42 @@
+# `make demo` and `make test` set everything up by themselves.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help setup demo test test-all lint report explore bench
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(INSTALLED) ## install everything into $(VENV)
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Twofold needs Python 3.11 or newer; set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: setup ## both lessons in a few minutes, and a page that shows them: runs/demo/index.html
+	$(BIN)/python -m scripts.demo
+
+test: lint ## the tests that take minutes
+	$(BIN)/python -m pytest
+
+test-all: lint ## the tests that take up to an hour, too
+	$(BIN)/python -m pytest -m ''
+
+lint: setup ## ruff and mypy
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+report: ## the whole report (not built yet)
+	@echo "make report isn't built yet; make demo shows both lessons in short" >&2; exit 2
+
+explore: ## a page to play with trained networks (not built yet)
+	@echo "make explore isn't built yet; make demo shows what the networks do" >&2; exit 2
+
+bench: ## the benchmarks (not built yet)
+	@echo "make bench isn't built yet" >&2; exit 2

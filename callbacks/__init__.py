@@ -1,0 +1,10 @@
+"""What watches a run. Everything here works in anybody's plain Trainer, with any logger or none."""
+
+from callbacks.checkpoints import Checkpoints
+from callbacks.image_grid import ImageGrid
+from callbacks.interpolation_strip import InterpolationStrip
+from callbacks.length_curriculum import LengthCurriculum
+from callbacks.prediction_files import PredictionFiles
+from callbacks.stopwatch import Stopwatch
+
+__all__ = ["Checkpoints", "ImageGrid", "InterpolationStrip", "LengthCurriculum", "PredictionFiles", "Stopwatch"]

@@ -1,0 +1,65 @@
+"""Growing length: short palindromes first, longer ones as soon as the short ones are easy."""
+
+import math
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class LengthCurriculum(Callback):
+    """Multiplies the length of the training palindromes each time a number of batches in a row is perfect.
+
+    It ends at the datamodule's `length`. Works with a datamodule that has `length` and a `train_length` to set, and a
+    module whose `training_step` returns the batch's `accuracy` in [0, 1]. The length reached and the run of perfect
+    batches are kept in the checkpoint; `train/length` is logged.
+
+    Args:
+        start: length of the first palindromes.
+        factor: what the length is multiplied by; it grows by at least one digit.
+        perfect_batches: batches in a row with every answer right that make it grow.
+
+    Raises:
+        ValueError: when `start` is below 2, `factor` is not above 1, `perfect_batches` is below 1, or `start` exceeds
+            the datamodule's length.
+    """
+
+    def __init__(self, start: int = 5, factor: float = 1.5, perfect_batches: int = 10) -> None:
+        if start < 2:
+            raise ValueError(f"the curriculum's start is {start}; a palindrome has at least 2 digits")
+        if not 1 < factor < math.inf:
+            raise ValueError(f"the curriculum's factor is {factor}; write a number above 1, such as 1.5")
+        if perfect_batches < 1:
+            raise ValueError(f"perfect_batches is {perfect_batches}; write 1 or more")
+        self.factor = factor
+        self.perfect_batches = perfect_batches
+        self.length = self.start = start
+        self.perfect_in_a_row = 0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        self.data: Any = getattr(trainer, "datamodule", None)
+        if not hasattr(self.data, "train_length"):
+            raise ValueError("LengthCurriculum needs a datamodule whose train_length it can set")
+        if self.start > self.data.length:
+            raise ValueError(f"the curriculum starts at length {self.start}, above its target {self.data.length}")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.data.train_length = self.length
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        pl_module.log("train/length", float(self.length), prog_bar=True)
+        self.perfect_in_a_row = self.perfect_in_a_row + 1 if outputs["accuracy"] == 1 else 0
+        if self.perfect_in_a_row >= self.perfect_batches and self.length < self.data.length:
+            self.length = min(self.data.length, max(self.length + 1, int(self.length * self.factor)))
+            self.perfect_in_a_row = 0
+            self.data.train_length = self.length
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"length": self.length, "perfect_in_a_row": self.perfect_in_a_row}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.length = state_dict["length"]
+        self.perfect_in_a_row = state_dict["perfect_in_a_row"]

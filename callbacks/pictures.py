@@ -1,0 +1,85 @@
+"""What callbacks that draw share: look at a network without leaving a trace, write a PNG, hand it to the loggers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities.seed import isolate_rng
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor, nn
+from torchvision.utils import make_grid
+
+from networks.files import replacing
+from networks.seeding import generator, latent_noise, run_seed
+
+ENLARGEMENT = 2
+CAPTION_HEIGHT = 22
+IN_WORDS = {"torchvision": "MNIST", "packaged": "the packaged digits", "unnamed": "unnamed data"}
+
+
+def sampling_generator(module: LightningModule) -> nn.Module:
+    """The generator to draw from: what the module says, or simply its `generator`."""
+    network = getattr(module, "sampling_generator", module.generator)
+    assert isinstance(network, nn.Module), "a generator is a network"
+    return network
+
+
+def fixed_noise(module: LightningModule, n: int, purpose: str) -> Float[Tensor, "n latent"]:
+    """Noise for pictures that depends on the run's seed and `purpose` alone, the same on every device."""
+    seed = getattr(module, "seed", None)
+    return latent_noise(sampling_generator(module), n, generator(run_seed() if seed is None else seed, purpose))
+
+
+def may_write(trainer: Trainer) -> bool:
+    """Whether this process leaves pictures on disk: rank 0 does, unless `fast_dev_run` only tries the code out."""
+    return trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]
+
+
+@contextmanager
+def unnoticed(network: nn.Module) -> Iterator[None]:
+    """Within, `network` is in eval mode without gradients; afterwards modes and random streams are as before."""
+    modes = [(part, part.training) for part in network.modules()]
+    with isolate_rng(), torch.no_grad():
+        network.eval()
+        try:
+            yield
+        finally:
+            for part, training in modes:
+                part.training = training
+
+
+def data_source(trainer: Trainer) -> str:
+    """What the images are learned from, as the datamodule names it: "torchvision", "packaged", or "unnamed"."""
+    return getattr(getattr(trainer, "datamodule", None), "data_source", None) or "unnamed"
+
+
+def origin(trainer: Trainer) -> str:
+    """How much of what the images are learned from, in words that stand under every picture."""
+    source = data_source(trainer)
+    return f"after {trainer.global_step:,} batches of {IN_WORDS.get(source, source)}"
+
+
+def write_picture(images: Float[Tensor, "n 1 height width"], path: Path, per_row: int, caption: str) -> None:
+    """Writes images in [−1, 1] as a PNG in rows of `per_row`, enlarged, over a line of text."""
+    grid = make_grid(images.float().cpu(), nrow=per_row, normalize=True, value_range=(-1, 1), pad_value=0.3)
+    picture = Image.fromarray(grid.mul(255).round().byte().permute(1, 2, 0).numpy())
+    width, height = picture.width * ENLARGEMENT, picture.height * ENLARGEMENT
+    canvas = Image.new("RGB", (width, height + CAPTION_HEIGHT), "white")
+    canvas.paste(picture.resize((width, height), Image.Resampling.NEAREST))
+    ImageDraw.Draw(canvas).text((6, height + 4), caption, fill="black", font=ImageFont.load_default(13))
+    with replacing(path) as draft:
+        canvas.save(draft, format="PNG")
+
+
+def log_picture(trainer: Trainer, key: str, path: Path, caption: str) -> None:
+    """Shows the PNG in every logger that can show pictures (W&B, TensorBoard and what has their interface)."""
+    for logger in trainer.loggers:
+        if hasattr(logger, "log_image"):
+            logger.log_image(key, [str(path)], step=trainer.global_step, caption=[caption])
+        elif hasattr(getattr(logger, "experiment", None), "add_image"):
+            pixels = np.asarray(Image.open(path))
+            logger.experiment.add_image(key, pixels, trainer.global_step, dataformats="HWC")  # type: ignore[attr-defined]

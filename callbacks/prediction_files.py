@@ -1,0 +1,53 @@
+"""What `predict` leaves on disk."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torchvision.utils import save_image
+
+
+class PredictionFiles(Callback):
+    """Writes what `predict_step` returns under `trainer.default_root_dir`.
+
+    A dictionary of columns becomes rows of `predictions.csv`; a tensor of images in [−1, 1] becomes
+    `samples/000000.png`, `samples/000001.png` and so on.
+    """
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._folder = Path(trainer.default_root_dir)
+        self._table = self._folder / "predictions.csv"
+        self._images = 0
+        self._rows = 0
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if isinstance(outputs, Tensor):
+            self._write_images(outputs)
+        else:
+            self._write_rows(outputs)
+
+    def _write_images(self, images: Tensor) -> None:
+        folder = self._folder / "samples"
+        folder.mkdir(parents=True, exist_ok=True)
+        for image in images:
+            save_image(image, folder / f"{self._images:06d}.png", normalize=True, value_range=(-1, 1))
+            self._images += 1
+
+    def _write_rows(self, columns: dict[str, list[Any]]) -> None:
+        rows = list(zip(*columns.values(), strict=True))
+        with self._table.open("a" if self._rows else "w", newline="") as file:
+            writer = csv.writer(file)
+            if not self._rows:
+                writer.writerow(columns)
+            writer.writerows(rows)
+        self._rows += len(rows)

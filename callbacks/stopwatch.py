@@ -1,0 +1,25 @@
+"""How long a batch takes."""
+
+import time
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class Stopwatch(Callback):
+    """Logs `time/ms_per_batch`, the mean wall-clock time since it last did, every `trainer.log_every_n_steps` batches.
+
+    A measured time differs from run to run; by the prefix `time/` loggers can keep it apart from what a run reproduces.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._since, self._batches = time.perf_counter(), 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._batches += 1
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            now = time.perf_counter()
+            pl_module.log("time/ms_per_batch", 1000 * (now - self._since) / self._batches)
+            self._since, self._batches = now, 0

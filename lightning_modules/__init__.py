@@ -1,0 +1,7 @@
+"""What is trained."""
+
+from lightning_modules.digit_classifier import DigitClassifier
+from lightning_modules.gan import GAN
+from lightning_modules.palindrome import PalindromeLSTM, PalindromeRNN
+
+__all__ = ["GAN", "DigitClassifier", "PalindromeLSTM", "PalindromeRNN"]

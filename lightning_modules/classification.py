@@ -1,0 +1,56 @@
+"""Training a network that names one of ten digits."""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.functional.classification import multiclass_accuracy
+
+from lightning_modules.reproducible import ReproducibleModule, scheduler_config
+
+DIGITS = 10
+
+
+class Classification(ReproducibleModule):
+    """Cross-entropy on batches of `(input, target)`; a subclass says in `forward` how input becomes ten logits.
+
+    Logs `train/loss` and `train/accuracy` of each batch, and the same of the whole set for `val/` and `test/`.
+    """
+
+    optimizer: OptimizerCallable
+    lr_scheduler: LRSchedulerCallable | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.val_accuracy = MulticlassAccuracy(DIGITS, average="micro")
+        self.test_accuracy = MulticlassAccuracy(DIGITS, average="micro")
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        input, target = batch
+        logits = self(input)
+        loss = F.cross_entropy(logits, target)
+        accuracy = multiclass_accuracy(logits, target, DIGITS, average="micro", validate_args=False)
+        self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True)
+        return {"loss": loss, "accuracy": accuracy}
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._evaluate(batch, "val", self.val_accuracy)
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._evaluate(batch, "test", self.test_accuracy)
+
+    def _evaluate(self, batch: tuple[Tensor, Tensor], split: str, accuracy: MulticlassAccuracy) -> None:
+        input, target = batch
+        logits: Float[Tensor, "batch 10"] = self(input)
+        accuracy(logits, target)
+        loss = F.cross_entropy(logits, target)
+        self.log(f"{split}/loss", loss, batch_size=len(target))
+        self.log(f"{split}/accuracy", accuracy, prog_bar=True, batch_size=len(target))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self.optimizer(self.parameters())
+        if self.lr_scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": scheduler_config(self.lr_scheduler, optimizer)}

@@ -1,0 +1,124 @@
+"""What every module here shares: a run that repeats, and checkpoints that can be trusted."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self, get_type_hints
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from lightning.pytorch.utilities.types import LRSchedulerConfigType
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from networks import table
+from networks.files import read_tensors
+from networks.seeding import derive, run_seed
+
+table.register("MonitoredReduceLROnPlateau", ReduceLROnPlateau)
+
+
+class ReproducibleModule(LightningModule):
+    """A LightningModule whose training is a function of (arguments, seed, step).
+
+    A subclass keeps each constructor argument as an attribute of the same name and ends its `__init__` with
+    `self.keep_arguments()`. Then a checkpoint names networks, optimizers and schedulers by `networks.table`, and
+    `load_from_checkpoint(path)` needs nothing else.
+
+    Attributes:
+        seed: that of `lightning.seed_everything`, else one drawn when training starts; kept in the checkpoint.
+    """
+
+    seed: int | None = None
+
+    def setup(self, stage: str) -> None:
+        if self.seed is None:
+            self.seed = self.trainer.strategy.broadcast(run_seed())
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # Whatever draws from torch's global generator in this step (dropout, say) draws the same after a resume.
+        torch.manual_seed(self.seed_for("step", self.trainer.global_step))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["seed"] = self.seed
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.seed = checkpoint["seed"]
+
+    def seed_for(self, *key: int | str) -> int:
+        """The seed of one random stream of this run."""
+        assert self.seed is not None, "the seed is known once setup() has run"
+        return derive(self.seed, *key)
+
+    def keep_arguments(self) -> None:
+        """Puts the constructor's arguments into `hparams`, and so into checkpoints and loggers, as plain values."""
+        names = inspect.signature(type(self)).parameters
+        self.save_hyperparameters({name: _plain(getattr(self, name)) for name in names})
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, map_location: torch.device | str = "cpu", **arguments: Any
+    ) -> Self:
+        """Builds the module that was saved, with its weights.
+
+        Args:
+            checkpoint_path: a file that the Trainer wrote.
+            map_location: where the weights go.
+            arguments: constructor arguments to use instead of the saved ones, such as a network of your own class.
+
+        Raises:
+            ValueError: when the file is damaged, holds pickled code, names what `networks.table` doesn't hold, or
+                belongs to another module.
+        """
+        checkpoint = read_tensors(checkpoint_path, map_location)
+        if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
+            raise ValueError(f"{checkpoint_path} is not a checkpoint of a {cls.__name__}")
+        kinds = _kinds(cls)
+        saved = checkpoint["hyper_parameters"]
+        if not isinstance(saved, dict) or saved.keys() != kinds.keys():
+            raise ValueError(f"{checkpoint_path} is not a checkpoint of a {cls.__name__}")
+        for name, value in saved.items():
+            if name not in arguments:
+                arguments[name] = _restore(value, kinds[name])
+        module = cls(**arguments).to(map_location)
+        try:
+            module.load_state_dict(checkpoint["state_dict"])
+        except RuntimeError as error:
+            raise ValueError(f"the weights in {checkpoint_path} don't fit this {cls.__name__}") from error
+        module.on_load_checkpoint(checkpoint)
+        return module.eval()
+
+
+def scheduler_config(factory: LRSchedulerCallable, optimizer: Optimizer) -> LRSchedulerConfigType:
+    """A scheduler that steps with every batch; ReduceLROnPlateau steps after validation, by what it monitors."""
+    scheduler = factory(optimizer)
+    if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        monitor = getattr(scheduler, "monitor", "val/loss")
+        return {"scheduler": scheduler, "interval": "epoch", "monitor": monitor}
+    return {"scheduler": scheduler, "interval": "step"}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, nn.Module):
+        return table.describe(value)
+    return table.describe_factory(value) if callable(value) else value
+
+
+def _kinds(cls: type) -> dict[str, type | None]:
+    """For each constructor argument the kind of thing a checkpoint may name for it; None for a plain value."""
+    kinds: dict[Any, type] = {
+        nn.Module: nn.Module,
+        OptimizerCallable: Optimizer,
+        LRSchedulerCallable | None: LRScheduler,
+    }
+    hints = get_type_hints(cls.__init__)  # type: ignore[misc]
+    return {name: kinds.get(hints[name]) for name in inspect.signature(cls).parameters}
+
+
+def _restore(value: Any, kind: type | None) -> Any:
+    if kind is None or value is None:
+        return value
+    build: Callable[..., Any] = table.build if kind is nn.Module else table.build_factory
+    return build(value, kind)

@@ -1,0 +1,5 @@
+"""Plain torch, to copy and read alone: no Lightning, no W&B."""
+
+from networks.table import register
+
+__all__ = ["register"]

@@ -1,0 +1,40 @@
+"""A small convolutional network that reads digits.
+
+    image 1×28×28 → conv 32×28×28 → pool 32×14×14 → conv 64×14×14 → pool 64×7×7 → 128 features → 10 logits
+
+Its answers say whether a generated digit can be read, and its 128 features are the space in which FID compares
+generated digits with real ones. 421,738 parameters, 1.7 MB.
+"""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class DigitCNN(nn.Module):
+    """Names the digit in images `(batch, 1, 28, 28)` in [−1, 1], as the GAN makes them: logits `(batch, 10)`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            # Pooling comes first, so that BatchNorm and ReLU have a quarter of the pixels to go through.
+            nn.Conv2d(1, 32, kernel_size=3, padding=1, bias=False),  # (batch, 32, 28, 28)
+            nn.MaxPool2d(2),  # (batch, 32, 14, 14)
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, kernel_size=3, padding=1, bias=False),  # (batch, 64, 14, 14)
+            nn.MaxPool2d(2),  # (batch, 64, 7, 7)
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+            nn.Flatten(),  # (batch, 3136)
+            nn.Dropout(0.25),
+            nn.Linear(64 * 7 * 7, 128),  # (batch, 128)
+            nn.ReLU(),
+        )
+        self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(128, 10))
+
+    def features(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 128"]:
+        """The penultimate layer: 128 numbers ≥ 0 for each image in [−1, 1]."""
+        return self.body((images + 1) / 2)
+
+    def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 10"]:
+        return self.head(self.features(images))

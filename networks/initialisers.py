@@ -1,0 +1,124 @@
+"""How the parameters of the LSTM and the RNN start.
+
+Each function fills, in place and from torch's global random stream, the four parameters of a one-layer network: ours or
+`torch.nn`'s, since both keep the same four.
+
+    forget_log(*torch.nn.LSTM(10, 64).parameters(), horizon=1000)
+
+Those for the LSTM take the horizon T, the longest length to remember, whether they use it or not.
+
+An LSTM stacks its gates in the order i, f, g, o and adds two bias vectors, `bias_ih + bias_hh`. Only the sum matters to
+the network, so a function that names a gate's bias puts it on `bias_ih` and zeros there in `bias_hh`.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Initialiser = Callable[..., None]
+
+
+def uniform(*parameters: Tensor, horizon: int | None = None) -> None:
+    """What `torch.nn` does for both networks: everything from U(−1/√H, 1/√H), with H hidden units."""
+    _, weight_hh, _, _ = parameters
+    bound = 1 / math.sqrt(weight_hh.shape[1])
+    for parameter in parameters:
+        nn.init.uniform_(parameter, -bound, bound)
+
+
+@torch.no_grad()
+def forget_one(*parameters: Tensor, horizon: int | None = None) -> None:
+    """b_f = 1, the rest as `torch` (Gers et al. 2000; Jozefowicz et al. 2015, section 2.2)."""
+    uniform(*parameters)
+    _bias_of("f", *parameters).fill_(1)
+
+
+@torch.no_grad()
+def forget_log(*parameters: Tensor, horizon: int | None = None) -> None:
+    """b_f = log T for the horizon T, the rest as `torch`.
+
+    A gate at σ(log T) = T/(T + 1) leaves 1/e of the cell after about T steps. `chrono` draws values up to about this
+    one; here every unit gets it.
+
+    Raises:
+        ValueError: when `horizon` is missing or below 2.
+    """
+    T = _checked(horizon, "forget_log")
+    uniform(*parameters)
+    _bias_of("f", *parameters).fill_(math.log(T))
+
+
+@torch.no_grad()
+def chrono(*parameters: Tensor, horizon: int | None = None) -> None:
+    """b_f = log u with u from U(1, T − 1) for the horizon T, and b_i = −b_f; the rest as `torch`.
+
+    So the units' memories, 1/(1 − σ(b_f)) = 1 + u steps, range from 2 to T. Tallec & Ollivier 2018, "Can recurrent
+    neural networks warp time?" (https://arxiv.org/abs/1804.11188).
+
+    Raises:
+        ValueError: when `horizon` is missing or below 2.
+    """
+    T = _checked(horizon, "chrono")
+    uniform(*parameters)
+    b_f = _bias_of("f", *parameters).uniform_(1, T - 1).log_()
+    _bias_of("i", *parameters).copy_(-b_f)
+
+
+def orthogonal(*parameters: Tensor) -> None:
+    """An orthogonal recurrent matrix, the rest as `torch` (Saxe et al. 2014, https://arxiv.org/abs/1312.6120)."""
+    uniform(*parameters)
+    _, weight_hh, _, _ = parameters
+    nn.init.orthogonal_(weight_hh)
+
+
+def identity(*parameters: Tensor) -> None:
+    """The identity as recurrent matrix and zero biases, for `nonlinearity="relu"`.
+
+    Le, Jaitly & Hinton 2015, "A simple way to initialize recurrent networks of rectified linear units"
+    (https://arxiv.org/abs/1504.00941). W_ih is as `torch`; the paper draws it from N(0, 0.001²).
+    """
+    uniform(*parameters)
+    _, weight_hh, bias_ih, bias_hh = parameters
+    nn.init.eye_(weight_hh)
+    nn.init.zeros_(bias_ih)
+    nn.init.zeros_(bias_hh)
+
+
+LSTM_INITIALISERS: dict[str, Initialiser] = {
+    "torch": uniform,
+    "forget_one": forget_one,
+    "forget_log": forget_log,
+    "chrono": chrono,
+}
+RNN_INITIALISERS: dict[str, Initialiser] = {"torch": uniform, "orthogonal": orthogonal, "identity": identity}
+
+
+def named(init: str, known: dict[str, Initialiser]) -> Initialiser:
+    """The function called `init` in one of the two tables above.
+
+    Raises:
+        ValueError: when the table doesn't hold it; says so if it is the other network's.
+    """
+    if init in known:
+        return known[init]
+    is_lstm = known is LSTM_INITIALISERS
+    network, other = ("LSTM", "RNN") if is_lstm else ("RNN", "LSTM")
+    elsewhere = init in (RNN_INITIALISERS if is_lstm else LSTM_INITIALISERS)
+    problem = f"init '{init}' is for the {other}" if elsewhere else f"init '{init}' isn't known"
+    raise ValueError(f"{problem}; for the {network} write one of {', '.join(known)}")
+
+
+def _bias_of(gate: str, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
+    position = "ifgo".index(gate)
+    bias_hh.chunk(4)[position].zero_()
+    return bias_ih.chunk(4)[position]
+
+
+def _checked(horizon: int | None, init: str) -> int:
+    if horizon is None:
+        raise ValueError(f"init '{init}' needs the horizon; write the longest length to remember, such as horizon=1000")
+    if horizon < 2:
+        raise ValueError(f"horizon is {horizon}; write the longest length to remember, at least 2")
+    return horizon

@@ -1,0 +1,36 @@
+"""`twofold runs`: which runs there are, how far they got, and how to go on."""
+
+import shlex
+from pathlib import Path
+
+from runtime.errors import UsageError
+from runtime.run_folder import FACTS, RunFolder, runs_root
+
+
+def list_runs(arguments: list[str]) -> int:
+    """Prints one row a run, oldest first."""
+    if arguments:
+        raise UsageError(f"`twofold runs` takes no arguments, but got '{arguments[0]}'")
+    root = runs_root()
+    folders = [RunFolder(path.parent) for path in sorted(root.glob(f"*/*/{FACTS}"), key=_run_order)]
+    if not folders:
+        print(f"no runs under {root} yet; start one with: twofold fit -c configs/palindrome_lstm.yaml")
+        return 0
+    rows = [("run", "step", "state", "go on with")]
+    for folder in folders:
+        resume = "" if folder.state == "running" else resume_command(folder)
+        rows.append((str(folder.path), f"{folder.step:,}", folder.state, resume))
+    path, step, state, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
+    for row in rows:
+        print(f"{row[0]:<{path}}  {row[1]:>{step}}  {row[2]:<{state}}  {row[3]}".rstrip())
+    return 0
+
+
+def resume_command(folder: RunFolder) -> str:
+    """What to type to go on with a run; one that is finished takes a larger number of steps."""
+    further = " --trainer.max_steps MORE" if folder.facts.get("state") == "finished" else ""
+    return f"twofold fit -c {shlex.quote(str(folder.config))} --ckpt_path last{further}"
+
+
+def _run_order(facts: Path) -> tuple[str, str]:
+    return facts.parent.parent.name, facts.parent.name

@@ -1,0 +1,148 @@
+"""Where a run's numbers go: a CSV file for everybody, Weights & Biases for those who want more."""
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import wandb
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from networks.files import replacing
+
+MEASURED_TIME = "time/"
+
+
+class CSVFiles(Logger):
+    """Writes `metrics.csv`, which a run reproduces to the bit, and `timing.csv`, which holds measured times.
+
+    A row is on disk as soon as it is logged. A resumed run goes on in the same files.
+
+    Args:
+        save_dir: the folder; the CLI puts the run's folder here.
+    """
+
+    def __init__(self, save_dir: str | None = None) -> None:
+        super().__init__()
+        self._folder = Path(save_dir or ".")
+        self._metrics = _Table(self._folder / "metrics.csv")
+        self._timing = _Table(self._folder / "timing.csv")
+
+    @property
+    def name(self) -> str:
+        return ""
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self._folder)
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """The run's `config.yaml` holds them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        measured = {key: value for key, value in metrics.items() if key.startswith(MEASURED_TIME)}
+        reproduced = {key: value for key, value in metrics.items() if key not in measured}
+        if measured:
+            self._timing.append({"step": step, **measured})
+        if reproduced.keys() - {"epoch"}:
+            self._metrics.append({"step": step, **reproduced})
+
+    @rank_zero_only
+    def forget_from(self, step: int) -> None:
+        """Drops the rows of batch `step` and later, which a resumed run will write again."""
+        self._metrics.keep_before(step)
+        self._timing.keep_before(step)
+
+
+class _Table:
+    """A CSV file that grows by rows, and by columns when a row brings new ones."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._columns: list[str] | None = None
+
+    def append(self, row: dict[str, Any]) -> None:
+        if self._columns is None:
+            self._columns = list(self._rows()[0]) if self.path.exists() and self._rows() else []
+        new = [column for column in row if column not in self._columns]
+        if new:
+            self._columns += new
+            self._write([*self._rows(), row])
+        else:
+            with self.path.open("a", newline="") as file:
+                csv.DictWriter(file, self._columns).writerow(row)
+
+    def keep_before(self, step: int) -> None:
+        rows = self._rows()
+        if rows:
+            self._columns = list(rows[0])
+            self._write([row for row in rows if int(row["step"]) < step])
+
+    def _rows(self) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        assert self._columns is not None
+        with replacing(self.path) as draft, draft.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self._columns)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+class WandbRun(WandbLogger):
+    """A Weights & Biases run that needs no account.
+
+    With a key (`wandb login`, `WANDB_API_KEY`) it goes online; without one it is recorded offline in the run's folder,
+    never asks, and can be uploaded later by `wandb sync`. `WANDB_MODE` overrules both.
+
+    Args:
+        project: the W&B project.
+        save_dir: the folder for `wandb/`; the CLI puts the run's folder here.
+        id: the run's identity, by which it is resumed; the CLI puts the run's id here.
+        group: what runs are grouped by; the CLI puts the experiment here.
+        tags: words to find the run by.
+        log_model: upload checkpoints as artifacts.
+    """
+
+    def __init__(
+        self,
+        project: str = "twofold",
+        save_dir: str | None = None,
+        id: str | None = None,
+        group: str | None = None,
+        tags: Sequence[str] = (),
+        log_model: bool = False,
+    ) -> None:
+        settings = wandb.Settings(silent=True, console="off")
+        wandb.setup(settings=settings)
+        has_key = wandb.login(prompt=False, verify=False)
+        mode = os.environ.get("WANDB_MODE") or ("online" if has_key else "offline")
+        super().__init__(
+            name=id,
+            project=project,
+            save_dir=save_dir or ".",
+            id=id,
+            mode=mode,
+            log_model=log_model and mode == "online",
+            group=group,
+            tags=list(tags),
+            settings=settings,
+        )
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        super().finalize(status)
+        if self._experiment is not None:
+            self._experiment.finish(exit_code=0 if status == "success" else 1)
+            self._experiment = None

@@ -1,0 +1,130 @@
+"""A run is a folder, `runs/<experiment>/<run id>/`, and what `run.json` in it says.
+
+Nothing here needs torch, so that `twofold runs` answers at once.
+"""
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from runtime.errors import UsageError
+
+CONFIG = "config.yaml"
+FACTS = "run.json"
+LOCK = ".lock"
+
+
+def runs_root() -> Path:
+    """`$TWOFOLD_RUNS`, or `runs` under the current directory."""
+    return Path(os.environ.get("TWOFOLD_RUNS") or "runs")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run.
+
+    `run.json` holds `id`, which survives moving and renaming the folder, and once training has ended, `state`
+    ("finished" or "failed") and `step`, the batches trained.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, experiment: str) -> "RunFolder":
+        """Makes a new folder; two runs never share one."""
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", experiment):
+            raise UsageError(f"experiment '{experiment}' names a folder; write letters, digits, '-', '_' and '.'")
+        while True:
+            run_id = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+            folder = cls(runs_root() / experiment / run_id)
+            try:
+                folder.path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise UsageError(f"can't make the run's folder {folder.path}: {error.strerror}") from error
+            folder.note(id=run_id)
+            return folder
+
+    @classmethod
+    def of_config(cls, config: Path) -> "RunFolder | None":
+        """The run whose `config.yaml` this is, if it is one's."""
+        folder = cls(config.absolute().parent)
+        return folder if config.name == CONFIG and folder.facts else None
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint: Path) -> "RunFolder | None":
+        """The run in whose `checkpoints/` this file lies, if it is in one's."""
+        folder = cls(checkpoint.absolute().parent.parent)
+        return folder if folder.facts else None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `run.json` says; empty without one."""
+        try:
+            facts = json.loads((self.path / FACTS).read_text())
+        except (OSError, ValueError):
+            return {}
+        return facts if isinstance(facts, dict) and isinstance(facts.get("id"), str) else {}
+
+    @property
+    def id(self) -> str:
+        return self.facts["id"]
+
+    @property
+    def config(self) -> Path:
+        return self.path / CONFIG
+
+    @property
+    def step(self) -> int:
+        """Batches trained, as far as the disk knows: what the run said last, or its newest checkpoint."""
+        return max([self.facts.get("step", 0), *map(_step, self.checkpoints())])
+
+    @property
+    def state(self) -> str:
+        """running, finished, failed, or interrupted."""
+        try:
+            with self.locked():
+                return self.facts.get("state", "interrupted")
+        except UsageError:
+            return "running"
+
+    def note(self, **facts: Any) -> None:
+        """Adds to `run.json`; None takes a fact out."""
+        merged = {name: fact for name, fact in {**self.facts, **facts}.items() if fact is not None}
+        draft = self.path / f".{FACTS}.part"
+        draft.write_text(json.dumps(merged, indent=2) + "\n")
+        draft.replace(self.path / FACTS)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within, no other process works in this folder; the lock ends with the process, however it dies."""
+        try:
+            with FileLock(self.path / LOCK, timeout=0):
+                yield
+        except Timeout as error:
+            raise UsageError(f"another process is training in {self.path}; wait for it or end it first") from error
+
+    def checkpoint(self, name: str) -> Path | None:
+        """`last`: the newest checkpoint there is; `best`: the one kept as the best."""
+        found = self.checkpoints() if name == "last" else [self.path / "checkpoints" / f"{name}.ckpt"]
+        return next((path for path in found if path.is_file()), None)
+
+    def checkpoints(self) -> list[Path]:
+        """The files `checkpoints/step=….ckpt`, newest first."""
+        found = (path for path in (self.path / "checkpoints").glob("step=*.ckpt") if path.stem[5:].isdigit())
+        return sorted(found, key=_step, reverse=True)
+
+
+def _step(checkpoint: Path) -> int:
+    """The 500 of `step=000500.ckpt`."""
+    return int(checkpoint.stem.removeprefix("step="))

@@ -1,0 +1,1 @@
+"""What a person starts besides `twofold`: `python -m scripts.demo` and its like."""

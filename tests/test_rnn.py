@@ -1,0 +1,116 @@
+"""Both kernels of our RNN against `torch.nn.RNN`."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from networks.rnn import RNN
+
+pytestmark = pytest.mark.parametrize("kernel", ["equation", "fused"])
+nonlinearities = pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+
+
+def pair(kernel: str, nonlinearity: str, input_size: int = 10, hidden_size: int = 32) -> tuple[RNN, nn.RNN]:
+    """Ours and torch's, with the same weights."""
+    rnn = RNN(input_size, hidden_size, kernel=kernel, nonlinearity=nonlinearity)
+    reference = nn.RNN(input_size, hidden_size, nonlinearity=nonlinearity)
+    rnn.load_state_dict(reference.state_dict(), strict=True)
+    reference.load_state_dict(rnn.state_dict(), strict=True)
+    return rnn, reference
+
+
+def gradients(network: nn.Module, x: Tensor, h: Tensor | None) -> list[Tensor]:
+    output, last = network(x, h)
+    loss = output.sin().sum() + (3 * last).cos().sum()
+    return list(torch.autograd.grad(loss, [*network.parameters(), x, *([] if h is None else [h])]))
+
+
+@nonlinearities
+@given(
+    sizes=st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(1, 6), st.integers(1, 8)),
+    given_h=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=20, deadline=None)
+def test_results_and_all_gradients_are_those_of_nn_rnn(
+    kernel: str, nonlinearity: str, sizes: tuple[int, int, int, int], given_h: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    steps, batch, input_size, hidden_size = sizes
+    rnn, reference = (network.double() for network in pair(kernel, nonlinearity, input_size, hidden_size))
+    x = torch.randn(steps, batch, input_size, dtype=torch.float64, requires_grad=True)
+    h = torch.randn(1, batch, hidden_size, dtype=torch.float64, requires_grad=True) if given_h else None
+    torch.testing.assert_close(rnn(x, h), reference(x, h), rtol=0, atol=1e-10)
+    torch.testing.assert_close(gradients(rnn, x, h), gradients(reference, x, h), rtol=0, atol=1e-10)
+
+    first, between = rnn(x[:1], h)
+    if steps > 1:
+        rest, _ = rnn(x[1:], between)
+        torch.testing.assert_close(torch.cat([first, rest]), rnn(x, h)[0], rtol=0, atol=1e-10)
+
+
+@nonlinearities
+def test_float32_gradients_of_one_step_agree(kernel: str, nonlinearity: str) -> None:
+    rnn, reference = pair(kernel, nonlinearity)
+    x = torch.randn(19, 32, 10, requires_grad=True)
+    for gradient, true in zip(gradients(rnn, x, None), gradients(reference, x, None), strict=True):
+        assert (gradient - true).norm() <= 1e-5 * true.norm()
+
+
+@nonlinearities
+def test_parameters_agree_after_200_steps(kernel: str, nonlinearity: str) -> None:
+    rnn, reference = pair(kernel, nonlinearity)
+    x, target = torch.randn(200, 10, 16, 10), torch.randn(200, 16, 32).tanh()
+    for network in (reference, rnn):
+        optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+        for step in range(200):
+            optimizer.zero_grad()
+            (network(x[step])[0][-1] - target[step]).square().mean().backward()
+            optimizer.step()
+    torch.testing.assert_close(rnn.state_dict(), dict(reference.state_dict()), rtol=0, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@nonlinearities
+def test_on_a_gpu_too(kernel: str, nonlinearity: str) -> None:
+    rnn, reference = (network.double().cuda() for network in pair(kernel, nonlinearity))
+    x = torch.randn(7, 3, 10, dtype=torch.float64, device="cuda", requires_grad=True)
+    torch.testing.assert_close(gradients(rnn, x, None), gradients(reference, x, None))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"hidden_size": 0}, "hidden_size is 0; write numbers of at least 1"),
+        ({"input_size": 0}, "input_size is 0"),
+        ({"kernel": "gates"}, "kernel 'gates' isn't known; for the RNN write one of auto, equation, fused"),
+        ({"nonlinearity": "gelu"}, "nonlinearity 'gelu' isn't known; write one of tanh, relu"),
+        ({"init": "xavier"}, "init 'xavier' isn't known; for the RNN write one of torch, orthogonal, identity"),
+        ({"init": "chrono"}, "init 'chrono' is for the LSTM; for the RNN write one of torch, orthogonal, identity"),
+        ({"init": "identity"}, "init 'identity' goes with relu; write nonlinearity relu"),
+    ],
+)
+def test_arguments_are_refused_in_words(kernel: str, arguments: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        RNN(**{"input_size": 3, "hidden_size": 4, "kernel": kernel, **arguments})
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("x", "h", "words"),
+    [
+        ((0, 2, 3), (1, 2, 4), r"x has shape \(0, 2, 3\); write \(steps of 1 or more, batch, 3\)"),
+        ((5, 3), (1, 2, 4), r"x has shape \(5, 3\)"),
+        ((5, 2, 4), (1, 2, 4), r"x has shape \(5, 2, 4\)"),
+        ((5, 2, 3), (1, 1, 4), r"h has shape \(1, 1, 4\); write \(1, 2, 4\)"),
+        ((5, 2, 3), (2, 4), r"h has shape \(2, 4\); write \(1, 2, 4\)"),
+    ],
+)
+def test_inputs_of_another_shape_are_refused_in_words(
+    kernel: str, x: tuple[int, ...], h: tuple[int, ...], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        RNN(3, 4, kernel=kernel)(torch.zeros(x), torch.zeros(h))
