@@ -38,8 +38,8 @@ class LengthCurriculum(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        self.data: Any = getattr(trainer, "datamodule", None)
-        if not hasattr(self.data, "train_length"):
+        self.data = getattr(trainer, "datamodule", None)
+        if self.data is None or not hasattr(self.data, "train_length"):
             raise ValueError("LengthCurriculum needs a datamodule whose train_length it can set")
         if self.start > self.data.length:
             raise ValueError(f"the curriculum starts at length {self.start}, above its target {self.data.length}")
