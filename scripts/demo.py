@@ -2,7 +2,7 @@
 
     python -m scripts.demo          writes runs/demo/index.html
 
-Runs that are finished are not repeated; delete runs/demo to start afresh.
+Finished runs are not repeated and an interrupted one goes on; delete runs/demo to start afresh.
 """
 
 import csv
@@ -48,15 +48,22 @@ class Run:
         return " ".join(("twofold fit -c", self.config, *self.overrides))
 
     def folder(self) -> RunFolder:
-        """The finished run, trained now if it wasn't yet."""
-        for facts in sorted((FOLDER / self.experiment).glob("*/run.json"), reverse=True):
-            if RunFolder(facts.parent).state == "finished":
-                print(f"{self.title}: already trained, in {facts.parent}")
-                return RunFolder(facts.parent)
+        """The finished run, trained now as far as it isn't yet."""
+        newest = self._newest()
+        if newest and newest.state == "finished":
+            print(f"{self.title}: already trained, in {newest.path}")
+            return newest
         print(f"{self.title}: {self.command}")
-        if twofold(["fit", "-c", self.config, "--experiment", self.experiment, *self.overrides]) != 0:
-            sys.exit(1)
-        return RunFolder(max((FOLDER / self.experiment).iterdir()))
+        if newest and newest.state == "interrupted":
+            arguments = ["-c", str(newest.config), "--ckpt_path", "last"]
+        else:
+            arguments = ["-c", self.config, "--experiment", self.experiment, *self.overrides]
+        folder = self._newest() if twofold(["fit", *arguments]) == 0 else None
+        return folder or sys.exit(1)
+
+    def _newest(self) -> RunFolder | None:
+        facts = max((FOLDER / self.experiment).glob("*/run.json"), default=None)
+        return RunFolder(facts.parent) if facts else None
 
 
 def memory_run(title: str, network: str, length: int, init: str) -> Run:
@@ -77,7 +84,7 @@ GAME = Run(
     "Generator and discriminator",
     "gan",
     "configs/gan.yaml",
-    ("--data.source", "packaged", "--trainer.max_steps", "12000"),
+    ("--data.source", "packaged", "--trainer.max_steps", "14000"),
 )
 JUDGE = Run(
     "A judge of digits",
@@ -98,16 +105,23 @@ def main() -> int:
         environment.get_template("demo.html.j2").render(
             curves={length: learning_curves(runs_by_title(runs)) for length, runs in memory.items()},
             memory=[
-                {"length": length, "run": run, "folder": folder.path, **last_validation(folder)}
+                {"length": length, "run": run, **last_validation(folder)}
                 for length, runs in memory.items()
                 for run, folder in runs
             ],
-            grids=[picture(path) for path in spread(sorted((game.path / "images").glob("*.png")), GRIDS_SHOWN)],
+            grids=[
+                {"picture": picture(path), "step": int(path.stem.removeprefix("step_"))}
+                for path in spread(sorted((game.path / "images").glob("*.png")), GRIDS_SHOWN)
+            ],
             strip=picture(game.path / "interpolation.png"),
-            game={"run": GAME, "folder": game.path, **facts(game)},
-            judge={"run": JUDGE, "folder": judge.path, **facts(judge)},
+            game={"run": GAME, **facts(game)},
+            judge={"run": JUDGE, **facts(judge)},
             verdict=verdict(game, judge),
             sure=SURE,
+            everything=[
+                {"title": title, "folder": folder.path, "config": folder.config.read_text()}
+                for title, folder in titled(memory, game, judge)
+            ],
             commit=commit(),
         )
     )
@@ -117,6 +131,14 @@ def main() -> int:
 
 def runs_by_title(runs: Sequence[tuple[Run, RunFolder]]) -> dict[str, Path]:
     return {run.title: folder.path / "metrics.csv" for run, folder in runs}
+
+
+def titled(
+    memory: dict[int, list[tuple[Run, RunFolder]]], game: RunFolder, judge: RunFolder
+) -> list[tuple[str, RunFolder]]:
+    """Every run with a title that tells it from the others."""
+    lessons = [(f"{run.title}, {n} digits", folder) for n, runs in memory.items() for run, folder in runs]
+    return [*lessons, (GAME.title, game), (JUDGE.title, judge)]
 
 
 def last_validation(folder: RunFolder) -> dict[str, float]:
