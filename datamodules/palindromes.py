@@ -69,7 +69,6 @@ class PalindromeDataModule(ReproducibleDataModule):
             if number < 1:
                 raise ValueError(f"{name} is {number}; write a positive number")
         self.length = length
-        self.length = length
         self.palindromes: Palindromes
         if kind == "fresh":
             if size is not None:

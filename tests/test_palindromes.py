@@ -1,6 +1,5 @@
 """Palindromes: that they are some, that splits share none, and that they follow from (seed, k, length)."""
 
-import time
 from typing import Any
 
 import numpy as np
@@ -99,17 +98,6 @@ class TestFresh:
             assert_palindromes(next(train), length)
         datamodule.train_length = 5
         assert epoch(datamodule.val_dataloader()) == validation
-
-    def test_a_thousand_digits_take_under_5_ms(self) -> None:
-        batches = iter(seeded(0, 1000, batch_size=128).train_dataloader())
-        next(batches)
-        times = []
-        for _ in range(20):
-            start = time.perf_counter()
-            next(batches)
-            times.append(time.perf_counter() - start)
-        # The quickest, since the machine may be doing something else as well.
-        assert min(times) < 5e-3
 
 
 class TestFixed:
