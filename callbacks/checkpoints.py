@@ -1,23 +1,29 @@
 """Which checkpoints a run keeps."""
 
+import math
 import os
+import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from networks.files import replacing
+
 FOLDER = "checkpoints"
 LAST = "last.ckpt"
 BEST = "best.ckpt"
+
+Mode = Literal["max", "min"]
 
 
 class Checkpoints(Checkpoint):
     """Keeps the newest checkpoints, `last.ckpt`, and the best one by a metric, under `trainer.default_root_dir`.
 
     `checkpoints/step=000500.ckpt` holds the state after 500 batches; `last.ckpt` is the newest of them, and the state
-    in which training ended. Which files are old is read off the folder, so the folder may be moved between two parts
-    of a run.
+    in which training ended. A file is written under another name and then renamed, so it is never half there. Which
+    files are old is read off the folder, so the folder may be moved between two parts of a run.
 
     Args:
         every_n_batches: distance between two checkpoints.
@@ -26,7 +32,7 @@ class Checkpoints(Checkpoint):
         mode: whether the best value is the highest (max) or the lowest (min).
 
     Raises:
-        ValueError: when `every_n_batches` or `keep` is below 1.
+        ValueError: when `every_n_batches` or `keep` is below 1, or `mode` is neither max nor min.
     """
 
     def __init__(
@@ -34,54 +40,67 @@ class Checkpoints(Checkpoint):
         every_n_batches: int = 1000,
         keep: int = 2,
         monitor: str | None = None,
-        mode: Literal["max", "min"] = "max",
+        mode: Mode = "max",
     ) -> None:
         if every_n_batches < 1:
             raise ValueError(f"every_n_batches is {every_n_batches}; write 1 or more")
         if keep < 1:
             raise ValueError(f"keep is {keep}; write 1 or more, or switch checkpoints off by enable_checkpointing")
+        if mode not in get_args(Mode):
+            raise ValueError(f"mode is '{mode}'; write max or min")
         self.every_n_batches = every_n_batches
         self.keep = keep
         self.monitor = monitor
-        self.mode = mode
-        self.best_score: float | None = None
+        self.sign = 1 if mode == "max" else -1
+        self.best_score = -self.sign * math.inf
+        self.saved_at: int | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.saved_at = None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step % self.every_n_batches == 0:
+        # The last one's too, because after this hook Lightning counts an epoch that it broke off as complete.
+        if trainer.global_step % self.every_n_batches == 0 or trainer.global_step == trainer.max_steps:
             self._save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.monitor is None or not _keeps_files(trainer) or trainer.sanity_checking:
+        if not _keeps_files(trainer) or trainer.sanity_checking:
             return
-        score = trainer.callback_metrics.get(self.monitor)
-        if score is None:
-            logged = ", ".join(sorted(trainer.callback_metrics))
-            raise ValueError(f"checkpoint.monitor is '{self.monitor}', which wasn't logged; logged were {logged}")
-        sign = 1 if self.mode == "max" else -1
-        if self.best_score is None or sign * float(score) > sign * self.best_score:
-            self.best_score = float(score)
-            trainer.save_checkpoint(self._folder(trainer) / BEST)
+        if self.monitor is not None:
+            self._keep_if_best(trainer, self.monitor)
+        if self.saved_at == trainer.global_step:
+            # A run that goes on from here doesn't validate again, so what came of it belongs into the file.
+            self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._save(trainer)
+        if self.saved_at != trainer.global_step:
+            self._save(trainer)
+
+    def _keep_if_best(self, trainer: Trainer, monitor: str) -> None:
+        score = trainer.callback_metrics.get(monitor)
+        if score is None:
+            logged = ", ".join(sorted(trainer.callback_metrics))
+            raise ValueError(f"checkpoint.monitor is '{monitor}', which wasn't logged; logged were {logged}")
+        if self.sign * float(score) > self.sign * self.best_score:
+            self.best_score = float(score)
+            _write(trainer, _folder(trainer) / BEST)
 
     def _save(self, trainer: Trainer) -> None:
         if not _keeps_files(trainer):
             return
-        folder = self._folder(trainer)
+        folder = _folder(trainer)
         newest = folder / f"step={trainer.global_step:06d}.ckpt"
-        trainer.save_checkpoint(newest)
+        _write(trainer, newest)
+        self.saved_at = trainer.global_step
         if not trainer.is_global_zero:
             return
-        _hard_link(newest, folder / LAST)
-        by_step = sorted(folder.glob("step=*.ckpt"), key=lambda path: int(path.stem.partition("=")[2]))
-        for old in by_step[: -self.keep]:
+        _give_second_name(newest, folder / LAST)
+        # By age, not by step: what an earlier run left in the folder may have come further.
+        ours = [path for path in folder.glob("step=*.ckpt") if path.stem.removeprefix("step=").isdecimal()]
+        for old in sorted(ours, key=lambda path: path.stat().st_mtime_ns)[: -self.keep]:
             old.unlink()
-
-    def _folder(self, trainer: Trainer) -> Path:
-        return Path(trainer.default_root_dir) / FOLDER
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_score": self.best_score}
@@ -95,9 +114,23 @@ def _keeps_files(trainer: Trainer) -> bool:
     return trainer.state.fn == "fit" and not trainer.fast_dev_run  # type: ignore[attr-defined]
 
 
-def _hard_link(source: Path, name: Path) -> None:
-    """Gives `source` a second name in one step, replacing what had that name."""
-    draft = name.with_name(f".{name.name}.{os.getpid()}.part")
-    draft.unlink(missing_ok=True)
-    os.link(source, draft)
-    draft.replace(name)
+def _folder(trainer: Trainer) -> Path:
+    return Path(trainer.default_root_dir) / FOLDER
+
+
+def _write(trainer: Trainer, path: Path) -> None:
+    """Saves under another name first; `path` and its second names keep the old state until the new one is whole."""
+    draft = path.with_name(f".{path.name}.part")
+    trainer.save_checkpoint(draft)
+    if trainer.is_global_zero:
+        draft.replace(path)
+
+
+def _give_second_name(source: Path, name: Path) -> None:
+    """Makes `name` mean the file `source`, in one step; where the disk knows no hard links, a copy of it."""
+    with replacing(name) as draft:
+        draft.unlink(missing_ok=True)  # one left by a crash may be a name of an older checkpoint
+        try:
+            os.link(source, draft)
+        except OSError:
+            shutil.copyfile(source, draft)

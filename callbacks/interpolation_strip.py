@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.seed import isolate_rng
 
 from callbacks.pictures import (
     data_source,
@@ -65,6 +66,7 @@ class InterpolationStrip(Callback):
             data_source=data_source(trainer),
         )
         try:
-            return load_generator(path)
+            with isolate_rng():  # a fresh generator draws its first weights
+                return load_generator(path)
         except NotInTableError:
-            return load_generator(path, copy.deepcopy(generator).cpu())
+            return load_generator(path, copy.deepcopy(generator).float().cpu())

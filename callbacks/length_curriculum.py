@@ -38,11 +38,12 @@ class LengthCurriculum(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        self.data = getattr(trainer, "datamodule", None)
-        if self.data is None or not hasattr(self.data, "train_length"):
+        data: Any = getattr(trainer, "datamodule", None)
+        if data is None or not hasattr(data, "train_length"):
             raise ValueError("LengthCurriculum needs a datamodule whose train_length it can set")
-        if self.start > self.data.length:
-            raise ValueError(f"the curriculum starts at length {self.start}, above its target {self.data.length}")
+        if self.start > data.length:
+            raise ValueError(f"the curriculum starts at length {self.start}, above its target {data.length}")
+        self.data = data
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.data.train_length = self.length

@@ -22,10 +22,16 @@ IN_WORDS = {"torchvision": "MNIST", "packaged": "the packaged digits", "unnamed"
 
 
 def sampling_generator(module: LightningModule) -> nn.Module:
-    """The generator to draw from: what the module says, or simply its `generator`."""
-    network = getattr(module, "sampling_generator", module.generator)
-    assert isinstance(network, nn.Module), "a generator is a network"
-    return network
+    """The generator to draw from: what the module says, or simply its `generator`.
+
+    Raises:
+        ValueError: when the module has neither.
+    """
+    for name in ("sampling_generator", "generator"):
+        network = getattr(module, name, None)
+        if isinstance(network, nn.Module):
+            return network
+    raise ValueError(f"a {type(module).__name__} has no `generator` to draw pictures from")
 
 
 def fixed_noise(module: LightningModule, n: int, purpose: str) -> Float[Tensor, "n latent"]:

@@ -19,7 +19,8 @@ class Stopwatch(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._batches += 1
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if interval and trainer.global_step % interval == 0:  # 0 means that nothing is logged
             now = time.perf_counter()
             pl_module.log("time/ms_per_batch", 1000 * (now - self._since) / self._batches)
             self._since, self._batches = now, 0

@@ -3,8 +3,9 @@
 import torch
 from jaxtyping import Float
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lightning_modules.reproducible import ReproducibleModule, scheduler_config
@@ -31,8 +32,8 @@ class GAN(ReproducibleModule):
             averaged weights. None: no average.
 
     Raises:
-        ValueError: when the generator has no `latent_dim`, `ema_decay` lies outside (0, 1), or a scheduler waits for
-            a metric.
+        ValueError: when the generator has no `latent_dim`, `ema_decay` lies outside (0, 1), or a scheduler is
+            ReduceLROnPlateau, which waits for a metric.
     """
 
     def __init__(
@@ -63,6 +64,10 @@ class GAN(ReproducibleModule):
             self.ema = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
             self.ema.requires_grad_(False)
         self.keep_arguments()
+        for name in ("generator_lr_scheduler", "discriminator_lr_scheduler"):
+            scheduler = self.hparams[name]
+            if scheduler is not None and scheduler["name"].endswith("ReduceLROnPlateau"):
+                raise ValueError(f"{name} steps with every batch, so it can't be ReduceLROnPlateau; try StepLR")
 
     @property
     def sampling_generator(self) -> nn.Module:
@@ -88,12 +93,11 @@ class GAN(ReproducibleModule):
         discriminator_optimizer.step()
 
         # The generator's loss flows through the discriminator, whose own gradients nobody needs now.
-        self.discriminator.requires_grad_(False)
-        g_loss = nonsaturating_loss(self.discriminator(fakes))
-        generator_optimizer.zero_grad()
-        self.manual_backward(g_loss)
-        generator_optimizer.step()
-        self.discriminator.requires_grad_(True)
+        with self.toggled_optimizer(generator_optimizer):
+            g_loss = nonsaturating_loss(self.discriminator(fakes))
+            generator_optimizer.zero_grad()
+            self.manual_backward(g_loss)
+            generator_optimizer.step()
 
         if self.ema is not None:
             self.ema.update_parameters(self.generator)
@@ -125,19 +129,15 @@ class GAN(ReproducibleModule):
         images, _ = batch
         return self(self.noise(len(images), "predict", batch_idx))
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[LRSchedulerConfigType]]:  # type: ignore[override]
         optimizers = [
             self.generator_optimizer(self.generator.parameters()),
             self.discriminator_optimizer(self.discriminator.parameters()),
         ]
         factories = (self.generator_lr_scheduler, self.discriminator_lr_scheduler)
-        configs = [
+        schedulers = [
             scheduler_config(factory, optimizer)
             for factory, optimizer in zip(factories, optimizers, strict=True)
             if factory is not None
         ]
-        if any("monitor" in config for config in configs):
-            raise ValueError(
-                "a GAN's scheduler steps with every batch, so it can't be ReduceLROnPlateau; try CosineAnnealingLR"
-            )
-        return optimizers, configs  # type: ignore[return-value]
+        return optimizers, schedulers

@@ -69,24 +69,23 @@ class ReproducibleModule(LightningModule):
             arguments: constructor arguments to use instead of the saved ones, such as a network of your own class.
 
         Raises:
-            ValueError: when the file is damaged, holds pickled code, names what `networks.table` doesn't hold, or
-                belongs to another module.
+            ValueError: when the file is damaged, holds pickled code, names what `networks.table` doesn't hold,
+                belongs to another module, or holds weights of other shapes.
         """
         checkpoint = read_tensors(checkpoint_path, map_location)
-        if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
-            raise ValueError(f"{checkpoint_path} is not a checkpoint of a {cls.__name__}")
         kinds = _kinds(cls)
-        saved = checkpoint["hyper_parameters"]
-        if not isinstance(saved, dict) or saved.keys() != kinds.keys():
-            raise ValueError(f"{checkpoint_path} is not a checkpoint of a {cls.__name__}")
-        for name, value in saved.items():
-            if name not in arguments:
-                arguments[name] = _restore(value, kinds[name])
-        module = cls(**arguments).to(map_location)
+        match checkpoint:
+            case {"state_dict": dict(weights), "hyper_parameters": dict(saved), "seed": int() | None} if (
+                saved.keys() == kinds.keys()
+            ):
+                missing = {name: _restore(saved[name], kinds[name]) for name in saved.keys() - arguments.keys()}
+            case _:
+                raise ValueError(f"{checkpoint_path} is not a checkpoint of a {cls.__name__}")
         try:
-            module.load_state_dict(checkpoint["state_dict"])
-        except RuntimeError as error:
-            raise ValueError(f"the weights in {checkpoint_path} don't fit this {cls.__name__}") from error
+            module = cls(**arguments, **missing).to(map_location)
+            module.load_state_dict(weights)
+        except (TypeError, RuntimeError) as error:
+            raise ValueError(f"{checkpoint_path} doesn't fit this {cls.__name__}: {error}") from error
         module.on_load_checkpoint(checkpoint)
         return module.eval()
 
@@ -114,7 +113,7 @@ def _kinds(cls: type) -> dict[str, type | None]:
         LRSchedulerCallable | None: LRScheduler,
     }
     hints = get_type_hints(cls.__init__)  # type: ignore[misc]
-    return {name: kinds.get(hints[name]) for name in inspect.signature(cls).parameters}
+    return {name: kinds.get(hints.get(name)) for name in inspect.signature(cls).parameters}
 
 
 def _restore(value: Any, kind: type | None) -> Any:

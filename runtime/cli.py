@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        The exit code: 0, 2 when something the user wrote is wrong, 1 when the run failed.
+        The exit code: 0, 2 when something the user wrote is wrong, 1 when the run failed, 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = os.environ.get("TWOFOLD_DEBUG") == "1"
@@ -39,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"twofold: {one_line(error)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt as interrupt:
+        resume = f"; go on with: {interrupt}" if str(interrupt) else ""
+        print(f"twofold: interrupted{resume}", file=sys.stderr)
+        return 130
     except Exception as error:
         if debug:
             raise

@@ -1,8 +1,10 @@
 """`twofold fit|validate|test|predict`: a LightningCLI that knows what a run is."""
 
 import csv
+import inspect
 import shutil
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,16 +13,23 @@ import yaml
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins import CheckpointIO
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+import callbacks
+import datamodules
+import lightning_modules
 from callbacks import Checkpoints, PredictionFiles, Stopwatch
 from networks.files import read_tensors, replacing
+from networks.seeding import HIGHEST_SEED
 from runtime.checkpoint_io import AtomicCheckpointIO
 from runtime.errors import UsageError, one_line
+from runtime.listing import resume_command
 from runtime.loggers import CSVFiles
 from runtime.progress import RunProgress
 from runtime.quiet import hush
 from runtime.record import RunRecord
-from runtime.resuming import check_resumable
+from runtime.refusals import condense
+from runtime.resuming import check_resumable, trains_longer
 from runtime.run_folder import RunFolder
 
 BASE_CONFIG = Path(__file__).parents[1] / "configs" / "base.yaml"
@@ -43,7 +52,11 @@ def run(arguments: list[str]) -> int:
 
 class _Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise UsageError(message) from ex
+        raise _ParserError(message) from ex
+
+
+class _ParserError(Exception):
+    """Carries the parser's message, which is then condensed."""
 
 
 class TwofoldCLI(LightningCLI):
@@ -55,6 +68,8 @@ class TwofoldCLI(LightningCLI):
     """
 
     folder: RunFolder | None = None
+    _is_new = False
+    _resumed_at = 0
 
     def __init__(self, arguments: list[str], stack: ExitStack) -> None:
         self._stack = stack
@@ -77,8 +92,20 @@ class TwofoldCLI(LightningCLI):
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.link_arguments("data.init_args.length", "model.init_args.horizon")
 
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        # What comes first is built first. The data refuses a length in words of its own; the model knows it as horizon.
+        parser.add_lightning_class_args(Trainer, "trainer")
+        parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
+        parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        self.config = parser.parse_args(args)
+        # Only -h, --help and --print_config make sense without a config.
+        if not any(argument.startswith(("-c", "--config", "-h", "--help")) for argument in args[1:]):
+            raise UsageError(f"which experiment? write: twofold {args[0]} -c configs/palindrome_lstm.yaml")
+        try:
+            self.config = parser.parse_args(args)
+        except _ParserError as error:
+            raise UsageError(condense(str(error), _known_settings(self._subcommand_parsers[args[0]]))) from error
 
     def _parse_ckpt_path(self) -> None:
         """Lightning would merge the checkpoint's hyperparameters over the command line here; the config rules."""
@@ -89,9 +116,7 @@ class TwofoldCLI(LightningCLI):
         return self.config[self.subcommand]
 
     def before_instantiate_classes(self) -> None:
-        given = [Path(str(path)) for path in self.settings.config or ()]
-        if not given:
-            raise UsageError(f"which experiment? write: twofold {self.subcommand} -c configs/palindrome_lstm.yaml")
+        given = [Path(str(path)) for path in self.settings.config]
         if self.subcommand == "fit":
             self._prepare_fit(given[-1])
         else:
@@ -105,8 +130,14 @@ class TwofoldCLI(LightningCLI):
             self.folder = self._run_of(config)
             self._stack.enter_context(self.folder.locked())
             self._go_on(self.folder)
+        elif self.settings.ckpt_path is not None:
+            raise UsageError(
+                f"fit goes on with a whole run, not with {self.settings.ckpt_path}; "
+                "write -c runs/…/config.yaml --ckpt_path last"
+            )
         else:
             self.folder = RunFolder.create(self.settings.experiment)
+            self._is_new = True
             self._stack.enter_context(self.folder.locked())
         self._fill_in(self.folder)
 
@@ -114,22 +145,25 @@ class TwofoldCLI(LightningCLI):
         before, now = yaml.safe_load(folder.config.read_text()), yaml.safe_load(self._text)
         for warning in check_resumable(before, now):
             print(f"twofold: {warning}", file=sys.stderr)
-        longer = now["trainer"]["max_steps"] > before["trainer"]["max_steps"]
-        if folder.facts.get("state") == "finished" and not longer:
+        if folder.facts.get("state") == "finished" and not trains_longer(before, now):
             raise NothingToDo(
                 f"this run is finished: {folder.step:,} batches, in {folder.path}; "
                 f"to train on, add --trainer.max_steps with more than {before['trainer']['max_steps']}"
             )
-        self.settings.ckpt_path = _newest_whole_checkpoint(folder)
+        newest = _newest_whole_checkpoint(folder)
+        self._resumed_at = 0 if newest is None else int(read_tensors(newest)["global_step"])
+        self.settings.ckpt_path = None if newest is None else str(newest)
 
     def _prepare_evaluation(self, config: Path) -> None:
         asked = self.settings.ckpt_path
         if asked is None:
             raise UsageError(f"{self.subcommand} needs trained weights: add --ckpt_path last, best or a file")
         if asked in ("last", "best"):
-            checkpoint = self._run_of(config).checkpoint(asked)
-            if checkpoint is None:
-                raise UsageError(f"the run in {config.parent} has no {asked} checkpoint yet")
+            run = self._run_of(config)
+            found = _newest_whole_checkpoint(run) if asked == "last" else run.checkpoint(asked)
+            if found is None:
+                raise UsageError(f"the run in {run.path} has no {asked} checkpoint")
+            checkpoint = found
         else:
             checkpoint = Path(asked)
             if not checkpoint.is_file():
@@ -152,9 +186,8 @@ class TwofoldCLI(LightningCLI):
         """Tells the trainer and the loggers which run this is, wherever the config left it open."""
         trainer = self.settings.trainer
         trainer.default_root_dir = str(folder.path)
-        loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
         identity = {"save_dir": str(folder.path), "id": folder.id, "group": self.settings.experiment}
-        for logger in loggers:
+        for logger in _as_list(trainer.logger):
             for name, value in identity.items():
                 if hasattr(logger, "init_args") and name in logger.init_args and logger.init_args[name] is None:
                     logger.init_args[name] = value
@@ -162,43 +195,76 @@ class TwofoldCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
-        except (ValueError, TypeError) as error:
-            if self.folder is not None and not self.folder.config.exists():
-                shutil.rmtree(self.folder.path)
-            raise UsageError(one_line(error)) from error
+        except (ValueError, TypeError, ImportError, MisconfigurationException) as error:
+            self._leave_nothing()
+            raise UsageError(condense(str(error), ())) from error
+
+    def _leave_nothing(self) -> None:
+        """Removes the folder that was made for this command."""
+        if self._is_new and self.folder is not None:
+            shutil.rmtree(self.folder.path)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = {**self._get(self.config_init, "trainer"), **kwargs}
-        callbacks = list(config["callbacks"] or ())
+        watching = _as_list(config["callbacks"])
         if config["enable_progress_bar"] is not False:
-            callbacks.append(RunProgress())
+            watching.append(RunProgress())
         if self.subcommand == "predict":
-            callbacks.append(PredictionFiles())
+            watching.append(PredictionFiles())
         if self.subcommand == "fit" and self.folder is not None:
-            callbacks += [Stopwatch(), RunRecord(self.folder, self._text)]
+            watching += [Stopwatch(), RunRecord(self.folder, self._text)]
         if config["enable_checkpointing"] is not False:
-            callbacks.append(self._get(self.config_init, "checkpoint"))
-        plugins = config["plugins"] or []
-        plugins = list(plugins) if isinstance(plugins, list) else [plugins]
+            watching.append(self._get(self.config_init, "checkpoint"))
+        plugins = _as_list(config["plugins"])
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins.append(AtomicCheckpointIO())
-        return self.trainer_class(**{**config, "callbacks": callbacks, "plugins": plugins})
+        return self.trainer_class(**{**config, "callbacks": watching, "plugins": plugins})
 
     def before_fit(self) -> None:
         if self.folder is None:
             return
         with replacing(self.folder.config) as draft:
             draft.write_text(self._text)
-        if self.settings.ckpt_path is not None:
-            step = int(read_tensors(self.settings.ckpt_path)["global_step"])
-            for logger in self.trainer.loggers:
-                if isinstance(logger, CSVFiles):
-                    logger.forget_from(step)
+        for logger in self.trainer.loggers:
+            if isinstance(logger, CSVFiles):
+                logger.forget_from(self._resumed_at)
+
+    def fit(self, **kwargs: Any) -> None:
+        """Trains. What is refused before the first batch leaves no run behind."""
+        try:
+            self.trainer.fit(**kwargs)
+        except (ValueError, MisconfigurationException) as error:
+            if not self._is_new or self.trainer.fit_loop.total_batch_idx >= 0:
+                raise
+            self._leave_nothing()
+            raise UsageError(one_line(error)) from error
+        except SystemExit:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt("" if self.folder is None else resume_command(self.folder)) from None
 
     def after_fit(self) -> None:
         if self.folder is not None and not self.trainer.interrupted:
             self.folder.note(state="finished", step=self.trainer.global_step)
             print(f"results in {self.folder.path}")
+
+    def validate(self, **kwargs: Any) -> None:
+        self._evaluate(self.trainer.validate, kwargs)
+
+    def test(self, **kwargs: Any) -> None:
+        self._evaluate(self.trainer.test, kwargs)
+
+    def predict(self, **kwargs: Any) -> None:
+        self._evaluate(self.trainer.predict, kwargs)
+
+    def _evaluate(self, command: Callable[..., Any], kwargs: dict[str, Any]) -> None:
+        try:
+            command(**kwargs)
+        except RuntimeError as error:
+            if "loading state_dict" not in str(error):
+                raise
+            raise UsageError(
+                f"the weights in {self.settings.ckpt_path} don't fit the model of this config; "
+                "write -c with the config.yaml of the checkpoint's own run"
+            ) from error
 
     def after_validate(self) -> None:
         self._write_metrics("validate.csv")
@@ -218,6 +284,12 @@ class TwofoldCLI(LightningCLI):
             writer.writerow([Path(self.settings.ckpt_path).name, *metrics.values()])
         print(f"metrics in {path}")
 
+    def _set_seed(self) -> None:
+        seed = self.settings.seed_everything
+        if not isinstance(seed, bool) and not 0 <= seed <= HIGHEST_SEED:
+            raise UsageError(f"--seed_everything can't be {seed}; write a whole number from 0 to {HIGHEST_SEED}")
+        super()._set_seed()
+
     def _dump(self) -> str:
         """The whole config as YAML, without what belongs to this one command."""
         settings = self.settings.clone()
@@ -225,7 +297,20 @@ class TwofoldCLI(LightningCLI):
         return self._parser(self.subcommand).dump(settings, skip_none=False)
 
 
-def _newest_whole_checkpoint(folder: RunFolder) -> str | None:
+def _as_list(given: Any) -> list[Any]:
+    """A setting that takes one thing, a list of them, or null."""
+    return [] if given is None else list(given) if isinstance(given, list) else [given]
+
+
+def _known_settings(parser: LightningArgumentParser) -> Iterator[str]:
+    """The settings of our own classes and of the trainer, as people type them, without the dashes."""
+    yield from (action.dest for action in parser._actions if not action.dest.endswith(".help"))
+    for group, package in (("data", datamodules), ("model", lightning_modules), ("trainer.callbacks", callbacks)):
+        for name in package.__all__:
+            yield from (f"{group}.{argument}" for argument in inspect.signature(getattr(package, name)).parameters)
+
+
+def _newest_whole_checkpoint(folder: RunFolder) -> Path | None:
     """The newest checkpoint that can be read; each damaged one is passed over with a line that names it."""
     for path in folder.checkpoints():
         try:
@@ -233,5 +318,5 @@ def _newest_whole_checkpoint(folder: RunFolder) -> str | None:
         except ValueError as error:
             print(f"twofold: {error}; going back to the one before", file=sys.stderr)
         else:
-            return str(path)
+            return path
     return None

@@ -33,4 +33,4 @@ def resume_command(folder: RunFolder) -> str:
 
 
 def _run_order(facts: Path) -> tuple[str, str]:
-    return facts.parent.parent.name, facts.parent.name
+    return facts.parent.name, facts.parent.parent.name

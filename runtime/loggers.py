@@ -71,7 +71,7 @@ class _Table:
 
     def append(self, row: dict[str, Any]) -> None:
         if self._columns is None:
-            self._columns = list(self._rows()[0]) if self.path.exists() and self._rows() else []
+            self._columns = list(next(iter(self._rows()), ()))
         new = [column for column in row if column not in self._columns]
         if new:
             self._columns += new
@@ -81,10 +81,13 @@ class _Table:
                 csv.DictWriter(file, self._columns).writerow(row)
 
     def keep_before(self, step: int) -> None:
-        rows = self._rows()
+        """Leaves the file as it was before batch `step`, without the columns that came later."""
+        rows = [row for row in self._rows() if int(row["step"]) < step]
+        self._columns = [column for column in (rows[0] if rows else ()) if any(row[column] for row in rows)]
         if rows:
-            self._columns = list(rows[0])
-            self._write([row for row in rows if int(row["step"]) < step])
+            self._write([{column: row[column] for column in self._columns} for row in rows])
+        else:
+            self.path.unlink(missing_ok=True)
 
     def _rows(self) -> list[dict[str, Any]]:
         if not self.path.exists():

@@ -25,6 +25,7 @@ def hush() -> None:
     """
     for package in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
         logging.getLogger(package).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # whose report was asked for
     warnings.formatwarning = lambda message, *_, **__: f"twofold: {message}\n"
     for message in CHATTER:
         warnings.filterwarnings("ignore", message=message)

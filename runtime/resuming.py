@@ -1,11 +1,15 @@
 """Which settings may change when a run goes on, and which would make it another run."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from runtime.errors import UsageError
 
 Config = dict[str, Any]
+
+STEERS_TRAINING = "LengthCurriculum"
+"""The callback that decides what is trained on; all others only watch."""
 
 FIXED = (
     "experiment",
@@ -18,10 +22,10 @@ FIXED = (
     "trainer.accumulate_grad_batches",
     "trainer.limit_train_batches",
     "trainer.overfit_batches",
+    STEERS_TRAINING,
 )
 FREE_WITHIN_FIXED = ("data.init_args.root", "data.init_args.predict_size")
 MAY_CHANGE_BITS = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
-STEERS_TRAINING = "LengthCurriculum"
 
 
 def check_resumable(before: Config, now: Config) -> list[str]:
@@ -38,7 +42,7 @@ def check_resumable(before: Config, now: Config) -> list[str]:
     for key in changed:
         if _within(key, FIXED) and not _within(key, FREE_WITHIN_FIXED):
             raise UsageError(
-                f"{_typed(key)} was {old.get(key)} in this run and can't become {new.get(key)}; "
+                f"{_typed(key)} was {_value(old, key)} in this run and can't become {_value(new, key)}; "
                 "leave it as it was, or start a new run without --ckpt_path"
             )
     steps_before, steps_now = before["trainer"]["max_steps"], now["trainer"]["max_steps"]
@@ -50,18 +54,29 @@ def check_resumable(before: Config, now: Config) -> list[str]:
                     "have been another from the start; start a new run without --ckpt_path"
                 )
     return [
-        f"{key} was {old.get(key)} and is now {new.get(key)}: the same bits are not promised"
+        f"{key} was {_value(old, key)} and is now {_value(new, key)}: the same bits are not promised"
         for key in changed
         if _within(key, MAY_CHANGE_BITS)
     ]
 
 
+def trains_longer(before: Config, now: Config) -> bool:
+    """Whether more steps or epochs are asked for than before."""
+    return any(_limit(now, name) > _limit(before, name) for name in ("max_steps", "max_epochs"))
+
+
+def _limit(config: Config, name: str) -> float:
+    limit = config["trainer"][name]
+    return math.inf if limit in (-1, None) else limit
+
+
 def _settings(config: Config) -> Iterator[tuple[str, Any]]:
     yield from _leaves("", {key: value for key, value in config.items() if key != "trainer"})
     yield from _leaves("trainer.", {key: value for key, value in config["trainer"].items() if key != "callbacks"})
-    for callback in config["trainer"]["callbacks"] or ():
-        if callback["class_path"].endswith(STEERS_TRAINING):
-            yield from _leaves(f"model.{STEERS_TRAINING}.", callback["init_args"])
+    callbacks = config["trainer"]["callbacks"] or []
+    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+        if callback["class_path"].endswith(f".{STEERS_TRAINING}"):
+            yield from _leaves(f"{STEERS_TRAINING}.", callback["init_args"])
 
 
 def _leaves(prefix: str, config: Config) -> Iterator[tuple[str, Any]]:
@@ -78,4 +93,9 @@ def _within(key: str, keys: tuple[str, ...]) -> bool:
 
 def _typed(key: str) -> str:
     """The setting as people type it."""
-    return "--" + key.replace(".init_args", "")
+    return key if key.startswith(STEERS_TRAINING) else "--" + key.replace(".init_args", "")
+
+
+def _value(settings: dict[str, Any], key: str) -> Any:
+    """A setting's value as people write it."""
+    return "null" if settings.get(key) is None else settings[key]

@@ -39,8 +39,12 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, experiment: str) -> "RunFolder":
+    def create(cls, experiment: str | None) -> "RunFolder":
         """Makes a new folder; two runs never share one."""
+        if experiment is None:
+            raise UsageError(
+                "the config lacks the key experiment, by which its runs are filed; add it or --experiment NAME"
+            )
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", experiment):
             raise UsageError(f"experiment '{experiment}' names a folder; write letters, digits, '-', '_' and '.'")
         while True:
@@ -97,6 +101,8 @@ class RunFolder:
                 return self.facts.get("state", "interrupted")
         except UsageError:
             return "running"
+        except OSError:  # a folder that can't be written can't be trained in
+            return self.facts.get("state", "interrupted")
 
     def note(self, **facts: Any) -> None:
         """Adds to `run.json`; None takes a fact out."""
@@ -115,9 +121,9 @@ class RunFolder:
             raise UsageError(f"another process is training in {self.path}; wait for it or end it first") from error
 
     def checkpoint(self, name: str) -> Path | None:
-        """`last`: the newest checkpoint there is; `best`: the one kept as the best."""
-        found = self.checkpoints() if name == "last" else [self.path / "checkpoints" / f"{name}.ckpt"]
-        return next((path for path in found if path.is_file()), None)
+        """`checkpoints/best.ckpt` or `checkpoints/last.ckpt`, if it is there."""
+        path = self.path / "checkpoints" / f"{name}.ckpt"
+        return path if path.is_file() else None
 
     def checkpoints(self) -> list[Path]:
         """The files `checkpoints/step=….ckpt`, newest first."""

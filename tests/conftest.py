@@ -1,6 +1,8 @@
 """While tests run, the shapes in signatures are checked: `Float[Tensor, "batch 1 28 28"]` is then a promise."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from jaxtyping import config, install_import_hook
@@ -9,6 +11,7 @@ from jaxtyping import config, install_import_hook
 install_import_hook(["networks", "lightning_modules", "datamodules", "callbacks"], "shape_checks.checked")
 
 import torch  # noqa: E402
+from lightning.pytorch import Trainer  # noqa: E402
 
 # Two threads on a busy machine wait for each other: a test of 7 s once took 130.
 torch.set_num_threads(1)
@@ -25,3 +28,15 @@ def unchecked() -> Iterator[None]:
     config.update("jaxtyping_disable", True)
     yield
     config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def plain_trainer(tmp_path: Path) -> Callable[..., Trainer]:
+    """Makes what a reader would write in a notebook: a Trainer on the CPU, in a folder of its own, without our CLI."""
+
+    def make(max_steps: int = 3, **arguments: Any) -> Trainer:
+        quiet = {"enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
+        defaults = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "default_root_dir": tmp_path}
+        return Trainer(max_steps=max_steps, **{**quiet, **defaults, **arguments})
+
+    return make

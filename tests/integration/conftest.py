@@ -1,0 +1,33 @@
+"""Runs the real command in processes of their own, on a machine where nobody ever logged in to W&B."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).with_name("twofold")
+TESTS = Path(__file__).parent
+Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def twofold(tmp_path_factory: pytest.TempPathFactory) -> Twofold:
+    """`twofold(cwd, *arguments, **environment)`; runs go to `cwd/runs`."""
+    home = tmp_path_factory.mktemp("home")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "PL_", "TWOFOLD"))}
+
+    def run(cwd: Path, *arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [COMMAND, *map(str, arguments)],
+            cwd=cwd,
+            env={**inherited, "HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS), **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+
+    return run

@@ -1,0 +1,223 @@
+"""Every shipped config through the real command, and what it leaves behind."""
+
+import csv
+import json
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from wandb.proto import wandb_internal_pb2
+
+from networks.files import load_generator, read_facts
+
+Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
+CONFIGS = sorted(path for path in (Path(__file__).parents[2] / "configs").glob("*.yaml") if path.name != "base.yaml")
+STEPS = 5
+SHORT = ("--trainer.max_steps", STEPS, "--trainer.log_every_n_steps", 2, "--checkpoint.every_n_batches", 2)
+
+
+@dataclass
+class Left:
+    """What `twofold fit` left."""
+
+    config: Path
+    cwd: Path
+    folder: Path
+    stdout: str
+    stderr: str
+
+    @property
+    def is_gan(self) -> bool:
+        return "GAN" in self.config.read_text()
+
+    def rows(self, name: str) -> list[dict[str, str]]:
+        with (self.folder / name).open(newline="") as file:
+            return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module", params=CONFIGS, ids=lambda path: path.stem)
+def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, twofold: Twofold) -> Left:
+    config: Path = request.param
+    cwd = tmp_path_factory.mktemp(config.stem)
+    on_images = ("--data.source", "packaged") if "MNIST" in config.read_text() else ()
+    done = twofold(cwd, "fit", "-c", config, *SHORT, *on_images)
+    assert done.returncode == 0, done.stderr
+    [folder] = (cwd / "runs" / config.stem).iterdir()
+    assert [path.name for path in cwd.iterdir()] == ["runs"]
+    return Left(config, cwd, folder, done.stdout, done.stderr)
+
+
+def test_says_where_the_results_are_and_nothing_else(left: Left) -> None:
+    assert left.stderr == ""
+    bar, *closing = left.stdout.splitlines()
+    assert bar.startswith("fit ")
+    assert f"{STEPS}/{STEPS}" in bar
+    assert closing == [f"results in runs/{left.config.stem}/{left.folder.name}"]
+
+
+def test_keeps_the_config_and_what_the_run_is(left: Left) -> None:
+    config = yaml.safe_load((left.folder / "config.yaml").read_text())
+    assert config["trainer"]["max_steps"] == STEPS
+    assert config["experiment"] == left.config.stem
+    assert config["model"] == yaml.safe_load((left.folder / "config.yaml").read_text())["model"]
+    facts = json.loads((left.folder / "run.json").read_text())
+    assert (facts["id"], facts["state"], facts["step"]) == (left.folder.name, "finished", STEPS)
+    assert facts["threads"] == 1
+    assert facts.get("data_source") == ("packaged" if "MNIST" in left.config.read_text() else None)
+
+
+def test_keeps_the_numbers(left: Left) -> None:
+    losses = ["train/d_loss", "train/g_loss"] if left.is_gan else ["train/loss", "train/accuracy"]
+    rows = left.rows("metrics.csv")
+    assert [row["step"] for row in rows] == ["1", "3"]
+    assert rows[0].keys() == {"step", "epoch", *losses}
+    assert all(0 < float(row[losses[0]]) < 10 for row in rows)
+    times = left.rows("timing.csv")
+    assert [row["step"] for row in times] == ["1", "3"]
+    assert all(float(row["time/ms_per_batch"]) > 0 for row in times)
+
+
+def test_keeps_the_newest_checkpoints(left: Left) -> None:
+    names = {path.name for path in (left.folder / "checkpoints").iterdir()}
+    assert names == {"step=000004.ckpt", "step=000005.ckpt", "last.ckpt"}
+    last = torch.load(left.folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == STEPS
+
+
+def test_draws_what_the_generator_learned(left: Left) -> None:
+    names = {
+        path.relative_to(left.folder).as_posix() for path in left.folder.rglob("*.p[nt]*") if "wandb" not in str(path)
+    }
+    if not left.is_gan:
+        assert names == set()
+        return
+    assert names == {"images/step_000000.png", "interpolation.png", "mnist_generator.pth"}
+    grid = Image.open(left.folder / "images" / "step_000000.png")
+    strip = Image.open(left.folder / "interpolation.png")
+    assert grid.width < strip.width
+    facts = read_facts(left.folder / "mnist_generator.pth")
+    averaged = "ema_decay" in left.config.read_text()
+    assert (facts["weights"], facts["step"], facts["data_source"]) == ("ema" if averaged else "raw", STEPS, "packaged")
+    images = load_generator(left.folder / "mnist_generator.pth")(torch.zeros(2, 100))
+    assert images.shape == (2, 1, 28, 28)
+
+
+def test_wandb_has_it_all_offline_under_the_run_s_id(left: Left) -> None:
+    [path] = left.folder.glob("wandb/offline-run-*/run-*.wandb")
+    recorded = read_wandb(path)
+    assert recorded.run_id == left.folder.name
+    assert recorded.config["trainer"]["max_steps"] == STEPS
+    assert recorded.config["seed_everything"] == 1
+    assert {"model", "data", "checkpoint", "experiment", "data_source"} <= recorded.config.keys()
+    losses = {"train/d_loss", "train/g_loss"} if left.is_gan else {"train/loss", "train/accuracy"}
+    pictures = {"images", "interpolation"} if left.is_gan else set()
+    keys = {key.split(".")[0] for row in recorded.history for key in row if not key.startswith("_")}
+    assert keys == {"epoch", "trainer/global_step", "time/ms_per_batch", *losses, *pictures}
+    in_csv = [float(row[min(losses)]) for row in left.rows("metrics.csv")]
+    assert [row[min(losses)] for row in recorded.history if min(losses) in row] == pytest.approx(in_csv)
+    assert [row["trainer/global_step"] for row in recorded.history if min(losses) in row] == [1, 3]
+
+
+def test_evaluating_leaves_the_training_s_numbers_alone(
+    left: Left, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from runtime.cli import main
+
+    monkeypatch.chdir(left.cwd)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+    before = {path: path.read_bytes() for path in left.folder.rglob("*") if path.is_file()}
+    config = str((left.folder / "config.yaml").relative_to(left.cwd))
+    for command in ("validate", "test", "predict"):
+        assert main([command, "-c", config, "--ckpt_path", "last"]) == 0, capsys.readouterr().err
+    after = {path: path.read_bytes() for path in left.folder.rglob("*") if path.is_file()}
+    assert {path: content for path, content in after.items() if path in before} == before
+    assert [path.name for path in left.cwd.iterdir()] == ["runs"]
+    new = {path.relative_to(left.folder).as_posix() for path in after.keys() - before.keys()}
+    samples = {f"samples/{i:06d}.png" for i in range(64)}
+    assert new == {"validate.csv", "test.csv"} | (samples if left.is_gan else {"predictions.csv"})
+    for split in ("val", "test"):
+        [row] = left.rows("validate.csv" if split == "val" else "test.csv")
+        assert row.pop("checkpoint") == "step=000005.ckpt"
+        assert all(key.startswith(f"{split}/") and float(value) >= 0 for key, value in row.items())
+        assert f"{split}/g_loss" in row if left.is_gan else f"{split}/accuracy" in row
+
+
+def test_two_same_commands_make_two_runs_and_steps_are_batches(tmp_path: Path, twofold: Twofold) -> None:
+    gan = next(path for path in CONFIGS if path.stem == "gan")
+    for _ in range(2):
+        arguments = ("--data.source", "packaged", "--data.batch_size", 8, "--trainer.max_steps", 7)
+        done = twofold(tmp_path, "fit", "-c", gan, *arguments, "--trainer.log_every_n_steps", 1)
+        assert done.returncode == 0, done.stderr
+    first, second = (tmp_path / "runs" / "gan").iterdir()
+    assert (first / "metrics.csv").read_bytes() == (second / "metrics.csv").read_bytes()
+    with (first / "metrics.csv").open(newline="") as file:
+        assert [row["step"] for row in csv.DictReader(file)] == [str(step) for step in range(7)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "options", "grids"),
+    [(9, ("--trainer.callbacks.init_args.every_n_batches", 4), [0, 4, 8]), (501, (), [0, 500])],
+)
+def test_grids_come_by_batches(
+    tmp_path: Path, twofold: Twofold, steps: int, options: tuple[object, ...], grids: list[int]
+) -> None:
+    config = tmp_path / "gan.yaml"
+    text = next(path for path in CONFIGS if path.stem == "gan").read_text()
+    config.write_text(text.replace("every_n_batches: 500", f"every_n_batches: {options[1] if options else 500}"))
+    arguments = ("--data.source", "packaged", "--data.batch_size", 2, "--trainer.max_steps", steps)
+    assert twofold(tmp_path, "fit", "-c", config, *arguments, WANDB_MODE="disabled").returncode == 0
+    [folder] = (tmp_path / "runs" / "gan").iterdir()
+    assert sorted(path.name for path in (folder / "images").iterdir()) == [f"step_{step:06d}.png" for step in grids]
+
+
+@dataclass
+class Recorded:
+    """What an offline W&B file holds."""
+
+    run_id: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def read_wandb(path: Path) -> Recorded:
+    recorded = Recorded()
+    for payload in log_records(path.read_bytes()):
+        record = wandb_internal_pb2.Record.FromString(payload)  # type: ignore[attr-defined]
+        match record.WhichOneof("record_type"):
+            case "run":
+                recorded.run_id = record.run.run_id
+                recorded.config |= values(record.run.config.update)
+            case "config":
+                recorded.config |= values(record.config.update)
+            case "history":
+                recorded.history.append(values(record.history.item))
+    return recorded
+
+
+def values(items: Any) -> dict[str, Any]:
+    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
+
+
+def log_records(raw: bytes, block: int = 32 * 1024) -> Iterator[bytes]:
+    """The records of a LevelDB log: blocks of 32 KiB, in them fragments behind (checksum, length, type)."""
+    whole, first, last, padding = 1, 2, 4, 7
+    position, parts = padding, bytearray()  # W&B's own header is as long as a fragment's
+    while position + 7 <= len(raw):
+        room = block - position % block
+        _, length, kind = struct.unpack_from("<IHB", raw, position)
+        if room < 7 or kind == 0:
+            position += room
+            continue
+        if kind in (whole, first):
+            parts.clear()
+        parts += raw[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (whole, last):
+            yield bytes(parts)

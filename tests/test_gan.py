@@ -1,0 +1,303 @@
+"""The game: who moves when, from which noise, and what is averaged and logged."""
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau, StepLR
+
+from datamodules import MNISTDataModule
+from lightning_modules import GAN
+from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+
+MakeTrainer = Callable[..., Trainer]
+
+ADAM = partial(torch.optim.Adam, lr=1e-3, betas=(0.5, 0.999))
+STANDING = partial(torch.optim.SGD, lr=0.0)
+
+
+def make_gan(**arguments: Any) -> GAN:
+    defaults = {"generator_optimizer": ADAM, "discriminator_optimizer": ADAM}
+    return GAN(MLPGenerator(latent_dim=5), MLPDiscriminator(), **{**defaults, **arguments})
+
+
+@pytest.fixture
+def digits() -> MNISTDataModule:
+    return MNISTDataModule(source="packaged", batch_size=8)
+
+
+@pytest.fixture(autouse=True)
+def _seed_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PL_GLOBAL_SEED", "3")
+
+
+class Watch(Callback):
+    """Keeps each batch's images, the noise that the generator was given, and its state and the rates afterwards."""
+
+    def __init__(self, module: GAN) -> None:
+        self.images: list[Tensor] = []
+        self.noise: list[Tensor] = []
+        self.states: list[dict[str, Tensor]] = []
+        self.rates: list[list[float]] = []
+        module.generator.register_forward_pre_hook(lambda _, args: self.noise.append(args[0].clone()))
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self.images.append(batch.images)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, GAN)
+        self.states.append(copy.deepcopy(dict(pl_module.generator.state_dict())))
+        self.rates.append([optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers])
+
+
+def parameters(network: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+
+
+def moved(before: dict[str, Tensor], network: nn.Module) -> set[str]:
+    return {name for name, parameter in network.named_parameters() if not torch.equal(parameter, before[name])}
+
+
+def test_three_batches_are_those_of_the_textbook_loop(plain_trainer: MakeTrainer, digits: MNISTDataModule) -> None:
+    # Not with Adam, whose first steps blow rounding in a tiny gradient up to a full step.
+    sgd = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
+    gan = make_gan(generator_optimizer=sgd, discriminator_optimizer=sgd)
+    G, D = copy.deepcopy(gan.generator), copy.deepcopy(gan.discriminator)
+    watch = Watch(gan)
+    plain_trainer(max_steps=3, callbacks=[watch]).fit(gan, datamodule=digits)
+
+    g_sgd, d_sgd = sgd(G.parameters()), sgd(D.parameters())
+    real, fake = torch.ones(8), torch.zeros(8)
+    for images, noise in zip(watch.images, watch.noise, strict=True):
+        fakes = G(noise)
+        d_loss = F.binary_cross_entropy_with_logits(D(images), real)
+        d_loss = d_loss + F.binary_cross_entropy_with_logits(D(fakes.detach()), fake)
+        d_sgd.zero_grad()
+        d_loss.backward()
+        d_sgd.step()
+        g_sgd.zero_grad()
+        F.binary_cross_entropy_with_logits(D(fakes), real).backward()
+        g_sgd.step()
+    torch.testing.assert_close(dict(gan.generator.state_dict()), dict(G.state_dict()))
+    torch.testing.assert_close(dict(gan.discriminator.state_dict()), dict(D.state_dict()))
+
+
+@pytest.mark.parametrize("standing", ["generator", "discriminator", None])
+def test_each_player_moves_by_its_own_optimizer_alone(
+    plain_trainer: MakeTrainer, digits: MNISTDataModule, standing: str | None
+) -> None:
+    gan = make_gan(**({f"{standing}_optimizer": STANDING} if standing else {}))
+    for player in ("generator", "discriminator"):
+        before = parameters(getattr(gan, player))
+        trainer = plain_trainer(max_steps=1)
+        trainer.fit(gan, datamodule=digits)
+        expected = set() if player == standing else before.keys()
+        assert moved(before, getattr(gan, player)) == expected
+
+
+def test_the_discriminators_gradients_are_those_of_its_own_loss(
+    plain_trainer: MakeTrainer, digits: MNISTDataModule
+) -> None:
+    gan = make_gan(discriminator_optimizer=STANDING)
+    watch = Watch(gan)
+    D = copy.deepcopy(gan.discriminator)
+    G = copy.deepcopy(gan.generator)
+    plain_trainer(max_steps=1, callbacks=[watch]).fit(gan, datamodule=digits)
+    (F.softplus(-D(watch.images[0])).mean() + F.softplus(D(G(watch.noise[0]).detach())).mean()).backward()
+    for (name, ours), theirs in zip(gan.discriminator.named_parameters(), D.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, msg=name)
+
+
+def test_batchnorm_sees_one_pass_a_batch(plain_trainer: MakeTrainer, digits: MNISTDataModule) -> None:
+    gan = make_gan()
+    plain_trainer(max_steps=4).fit(gan, datamodule=digits)
+    passes = [count for name, count in gan.generator.named_buffers() if name.endswith("num_batches_tracked")]
+    assert passes == [4, 4, 4]
+
+
+def test_layers_that_the_user_froze_stay_frozen(plain_trainer: MakeTrainer, digits: MNISTDataModule) -> None:
+    gan = make_gan()
+    gan.discriminator.get_submodule("layers.0").requires_grad_(False)
+    before = parameters(gan.discriminator)
+    plain_trainer(max_steps=2).fit(gan, datamodule=digits)
+    frozen = {name for name, parameter in gan.discriminator.named_parameters() if not parameter.requires_grad}
+    assert frozen == {"layers.0.weight", "layers.0.bias"}
+    assert moved(before, gan.discriminator) == before.keys() - frozen
+    assert all(parameter.requires_grad for parameter in gan.generator.parameters())
+
+
+def test_noise_depends_on_seed_and_step_alone(
+    plain_trainer: MakeTrainer, digits: MNISTDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: dict[str, Tensor] = {}
+    for name, seed in (("one", "3"), ("again", "3"), ("other", "4")):
+        monkeypatch.setenv("PL_GLOBAL_SEED", seed)
+        gan = make_gan()
+        watch = Watch(gan)
+        torch.manual_seed(len(runs))
+        # Two epochs, because a step is not a batch's index.
+        trainer = plain_trainer(max_steps=3, limit_train_batches=2, limit_val_batches=0, callbacks=[watch])
+        trainer.fit(gan, datamodule=digits)
+        runs[name] = torch.stack(watch.noise)
+    assert torch.equal(runs["one"], runs["again"])
+    assert len({tuple(noise.flatten().tolist()) for noise in (*runs["one"], *runs["other"])}) == 6
+    assert runs["one"].shape == (3, 8, 5)
+    many = torch.cat([gan.noise(1000, "test", k) for k in range(10)])
+    assert many.mean().abs() < 0.03
+    assert (many.std() - 1).abs() < 0.03
+
+
+def test_drawing_noise_leaves_the_global_stream_alone(plain_trainer: MakeTrainer) -> None:
+    gan = make_gan()
+    gan.seed = 3
+    before = torch.get_rng_state()
+    gan.noise(4, "train", 0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_average_follows_its_formula(plain_trainer: MakeTrainer, digits: MNISTDataModule) -> None:
+    gan = make_gan(ema_decay=0.9)
+    watch = Watch(gan)
+    trainer = plain_trainer(max_steps=4, callbacks=[watch])
+    trainer.fit(gan, datamodule=digits)
+    average = watch.states[0]
+    for state in watch.states[1:]:
+        average = {name: 0.9 * average[name] + 0.1 * state[name] for name in state}
+    ours = gan.sampling_generator.state_dict()
+    floats = {name: value for name, value in average.items() if not name.endswith("num_batches_tracked")}
+    assert any(name.endswith("running_var") for name in floats)
+    for name, value in floats.items():
+        torch.testing.assert_close(ours[name], value, msg=name)
+        assert not torch.equal(ours[name], watch.states[-1][name]), name
+    assert gan.ema is not None
+    trained = {id(p) for optimizer in trainer.optimizers for group in optimizer.param_groups for p in group["params"]}
+    assert trained == {id(p) for network in (gan.generator, gan.discriminator) for p in network.parameters()}
+    assert not any(parameter.requires_grad for parameter in gan.ema.parameters())
+
+
+def test_pictures_come_from_the_average_if_there_is_one() -> None:
+    plain, averaged = make_gan(), make_gan(ema_decay=0.9)
+    assert plain.sampling_generator is plain.generator
+    assert averaged.ema is not None
+    assert averaged.sampling_generator is averaged.ema.module
+    nn.init.zeros_(averaged.ema.module.layers[-2].weight)  # type: ignore[union-attr,index]
+    nn.init.constant_(averaged.ema.module.layers[-2].bias, 0.5)  # type: ignore[union-attr,index]
+    torch.testing.assert_close(averaged.eval()(torch.randn(2, 5)), torch.full((2, 1, 28, 28), 0.5).tanh())
+
+
+def test_both_schedulers_step_with_every_batch(plain_trainer: MakeTrainer, digits: MNISTDataModule) -> None:
+    gan = make_gan(
+        generator_optimizer=partial(torch.optim.SGD, lr=1.0),
+        discriminator_optimizer=partial(torch.optim.SGD, lr=1.0),
+        generator_lr_scheduler=partial(StepLR, step_size=2, gamma=0.1),
+        discriminator_lr_scheduler=partial(LinearLR, start_factor=1.0, end_factor=0.0, total_iters=4),
+    )
+    watch = Watch(gan)
+    plain_trainer(max_steps=4, limit_train_batches=3, callbacks=[watch]).fit(gan, datamodule=digits)
+    generator_rates, discriminator_rates = zip(*watch.rates, strict=True)
+    assert generator_rates == pytest.approx([1.0, 0.1, 0.1, 0.01])
+    assert discriminator_rates == pytest.approx([0.75, 0.5, 0.25, 0.0])
+
+
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_one_scheduler_alone_goes_to_its_own_optimizer(
+    plain_trainer: MakeTrainer, digits: MNISTDataModule, player: str
+) -> None:
+    gan = make_gan(**{f"{player}_lr_scheduler": partial(StepLR, step_size=1, gamma=0.5)})
+    watch = Watch(gan)
+    plain_trainer(max_steps=1, callbacks=[watch]).fit(gan, datamodule=digits)
+    assert watch.rates[0] == ([5e-4, 1e-3] if player == "generator" else [1e-3, 5e-4])
+
+
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_a_scheduler_that_waits_for_a_metric_is_refused(player: str) -> None:
+    with pytest.raises(ValueError, match=f"{player}_lr_scheduler steps with every batch, so it can't be Reduce"):
+        make_gan(**{f"{player}_lr_scheduler": partial(ReduceLROnPlateau, patience=3)})
+
+
+@pytest.mark.parametrize("ema_decay", [-0.1, 0.0, 1.0, 2.0, float("nan")])
+def test_a_decay_outside_0_to_1_is_refused(ema_decay: float) -> None:
+    with pytest.raises(ValueError, match=f"ema_decay is {ema_decay}; write a number between 0 and 1"):
+        make_gan(ema_decay=ema_decay)
+
+
+def test_a_generator_without_latent_dim_is_refused() -> None:
+    with pytest.raises(ValueError, match="Linear needs a whole number `latent_dim`"):
+        GAN(nn.Linear(5, 784), MLPDiscriminator())
+
+
+def test_the_losses_of_a_batch_are_logged(plain_trainer: MakeTrainer, digits: MNISTDataModule) -> None:
+    gan = make_gan(generator_optimizer=STANDING, discriminator_optimizer=STANDING)
+    G, D = copy.deepcopy(gan.generator), copy.deepcopy(gan.discriminator)
+    watch = Watch(gan)
+    trainer = plain_trainer(max_steps=1, callbacks=[watch])
+    trainer.fit(gan, datamodule=digits)
+    with torch.no_grad():
+        real, fake = D(watch.images[0]), D(G(watch.noise[0]))
+    logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    assert logged == {
+        "train/d_loss": pytest.approx(
+            float(-real.sigmoid().log().mean() - (1 - fake.sigmoid()).log().mean()), abs=1e-5
+        ),
+        "train/g_loss": pytest.approx(float(-fake.sigmoid().log().mean()), abs=1e-5),
+    }
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_evaluation_logs_losses_and_verdicts_of_the_whole_split(
+    plain_trainer: MakeTrainer, digits: MNISTDataModule, split: str
+) -> None:
+    gan = make_gan(ema_decay=0.9)
+    gan.seed = 3
+    with torch.no_grad():  # so that the verdicts on the fakes are divided
+        gan.discriminator.layers[-1].bias -= gan.discriminator(gan.eval()(gan.noise(200, "some"))).median()  # type: ignore
+    trainer = plain_trainer()
+    data = MNISTDataModule(source="packaged", batch_size=300)  # 500 to validate and 1,000 to test: a short last batch
+    evaluate = trainer.validate if split == "val" else trainer.test
+    (logged,) = evaluate(gan, datamodule=data, verbose=False)
+    loader: Any = data.val_dataloader() if split == "val" else data.test_dataloader()
+    batches = [images for images, _ in loader]
+    gan.eval()
+    with torch.no_grad():
+        real = torch.cat([gan.discriminator(images) for images in batches])
+        noise = [gan.noise(len(images), split, k) for k, images in enumerate(batches)]
+        fake = torch.cat([gan.discriminator(gan.sampling_generator(z)) for z in noise])
+    assert len(real) == len(fake) == (500 if split == "val" else 1000)
+    assert 0 < (fake < 0).float().mean() < 1
+    assert logged == {
+        f"{split}/d_loss": pytest.approx(float(F.softplus(-real).mean() + F.softplus(fake).mean()), abs=1e-5),
+        f"{split}/g_loss": pytest.approx(float(F.softplus(-fake).mean()), abs=1e-5),
+        f"{split}/d_accuracy_real": pytest.approx(float((real > 0).float().mean()), abs=1e-5),
+        f"{split}/d_accuracy_fake": pytest.approx(float((fake < 0).float().mean()), abs=1e-5),
+    }
+
+
+def test_predict_makes_as_many_new_images_as_the_batches_have(plain_trainer: MakeTrainer) -> None:
+    gan = make_gan(ema_decay=0.9)
+    data = MNISTDataModule(source="packaged", batch_size=6, predict_size=12)
+    batches = plain_trainer().predict(gan, datamodule=data)
+    assert batches is not None
+    assert [tuple(batch.shape) for batch in batches] == [(6, 1, 28, 28), (6, 1, 28, 28)]  # type: ignore[union-attr]
+    images = torch.cat(batches)  # type: ignore[arg-type]
+    assert images.abs().max() <= 1
+    assert len(images.flatten(1).unique(dim=0)) == 12
+    torch.testing.assert_close(images[:6], gan.eval()(gan.noise(6, "predict", 0)))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_batch_on_a_gpu(plain_trainer: MakeTrainer, digits: MNISTDataModule) -> None:
+    gan = make_gan(ema_decay=0.9)
+    before = parameters(gan)
+    trainer = plain_trainer(max_steps=1, accelerator="gpu", devices=1)
+    trainer.fit(gan, datamodule=digits)
+    assert trainer.global_step == 1
+    assert {name for name in moved(before, gan.cpu()) if not name.startswith("ema")} == {
+        name for name in before if not name.startswith("ema")
+    }

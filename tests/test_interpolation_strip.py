@@ -1,0 +1,108 @@
+"""What training a generator leaves at its end: a file that holds it, and a walk through its noise."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from PIL import Image
+from torch import Tensor
+
+from callbacks import InterpolationStrip, interpolation_strip
+from callbacks.pictures import fixed_noise
+from datamodules import MNISTDataModule
+from lightning_modules import GAN
+from networks.files import load_generator
+from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+
+MakeTrainer = Callable[..., Trainer]
+
+
+@pytest.fixture
+def trained(plain_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., GAN]:
+    def train(generator: MLPGenerator, strip: InterpolationStrip, **arguments: Any) -> GAN:
+        monkeypatch.setenv("PL_GLOBAL_SEED", "3")
+        gan = GAN(generator, MLPDiscriminator(), **arguments)
+        digits = MNISTDataModule(source="packaged", batch_size=8)
+        plain_trainer(max_steps=3, callbacks=[strip]).fit(gan, datamodule=digits)
+        return gan
+
+    return train
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
+def test_the_file_is_exactly_the_state_dict_of_the_sampling_generator(
+    trained: Callable[..., GAN], tmp_path: Path, ema_decay: float | None
+) -> None:
+    gan = trained(MLPGenerator(latent_dim=5), InterpolationStrip(), ema_decay=ema_decay)
+    expected = (gan.generator if gan.ema is None else gan.ema.module).state_dict()
+    content = torch.load(tmp_path / "mnist_generator.pth", weights_only=True)
+    assert list(content) == list(expected)
+    assert all(torch.equal(content[name], value) for name, value in expected.items())
+    assert json.loads((tmp_path / "mnist_generator.json").read_text()) == {
+        "network": {"name": "MLPGenerator", "arguments": {"latent_dim": 5}},
+        "weights": "raw" if ema_decay is None else "ema",
+        "step": 3,
+        "data_source": "packaged",
+    }
+
+
+def test_the_strip_is_a_straight_line_between_two_noise_vectors(trained: Callable[..., GAN], tmp_path: Path) -> None:
+    gan = trained(MLPGenerator(latent_dim=5), InterpolationStrip(steps=5))
+    start, end = fixed_noise(gan, 2, "interpolation")
+    noise = torch.stack([start, 0.75 * start + 0.25 * end, (start + end) / 2, 0.25 * start + 0.75 * end, end])
+    with torch.no_grad():
+        images = gan.generator.eval()(noise)
+    picture = np.asarray(Image.open(tmp_path / "interpolation.png"))
+    assert picture.shape[1] == 2 * (5 * 30 + 2)
+    for place, image in enumerate(images):
+        left = 2 * (2 + 30 * place)
+        np.testing.assert_allclose(picture[4:60:2, left : left + 56 : 2, 0], (image[0] + 1) / 2 * 255, atol=0.51)
+
+
+def test_the_strip_is_drawn_from_the_file(
+    trained: Callable[..., GAN], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+
+    def black(path: Path) -> Any:
+        generator = load_generator(path)
+        loaded.append(generator)
+        torch.nn.init.zeros_(generator.layers[-2].weight)  # type: ignore[union-attr,index]
+        torch.nn.init.constant_(generator.layers[-2].bias, -20)  # type: ignore[union-attr,index]
+        return generator
+
+    monkeypatch.setattr(interpolation_strip, "load_generator", black)
+    gan = trained(MLPGenerator(latent_dim=5), InterpolationStrip(steps=2))
+    assert loaded[0] is not gan.generator
+    picture = np.asarray(Image.open(tmp_path / "interpolation.png"))
+    assert picture[4:60, 4:60].max() == 0
+
+
+class Unregistered(MLPGenerator):
+    """A user's own generator, which no table knows."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return -super().forward(z)
+
+
+def test_a_generator_that_no_table_knows_works_too(trained: Callable[..., GAN], tmp_path: Path) -> None:
+    gan = trained(Unregistered(latent_dim=5), InterpolationStrip(steps=2))
+    assert json.loads((tmp_path / "mnist_generator.json").read_text())["network"]["name"] == "Unregistered"
+    start, _ = fixed_noise(gan, 2, "interpolation")
+    with torch.no_grad():
+        image = gan.generator.eval()(start[None])[0, 0]
+    picture = np.asarray(Image.open(tmp_path / "interpolation.png"))
+    np.testing.assert_allclose(picture[4:60:2, 4:60:2, 0], (image + 1) / 2 * 255, atol=0.51)
+    noise = torch.randn(2, 5)
+    loaded = load_generator(tmp_path / "mnist_generator.pth", Unregistered(latent_dim=5))
+    assert torch.equal(loaded(noise), gan.generator(noise))
+
+
+def test_a_line_needs_two_ends() -> None:
+    with pytest.raises(ValueError, match="steps is 1; a line needs at least its 2 ends"):
+        InterpolationStrip(steps=1)

@@ -1,0 +1,140 @@
+"""Growing length: when it grows, by how much, and that the checkpoint remembers how far it came."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from callbacks import LengthCurriculum
+from datamodules import MNISTDataModule, PalindromeDataModule
+from lightning_modules import DigitClassifier, PalindromeLSTM
+from networks.digit_cnn import DigitCNN
+
+MakeTrainer = Callable[..., Trainer]
+
+
+class Scripted(PalindromeLSTM):
+    """Claims the given accuracies, one for each batch, and the last one from then on."""
+
+    accuracies: list[float]
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        accuracy = self.accuracies.pop(0) if len(self.accuracies) > 1 else self.accuracies[0]
+        return {**super().training_step(batch, batch_idx), "accuracy": torch.tensor(accuracy)}
+
+
+class Lengths(Callback):
+    """Notes the length of each training batch and what is logged about it."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+        self.logged: list[float] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self.seen.append(batch.digits.shape[1] + 1)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self.logged.append(float(trainer.callback_metrics["train/length"]))
+
+
+def fit(make: MakeTrainer, curriculum: LengthCurriculum, accuracies: list[float], **more: Any) -> tuple[Lengths, Any]:
+    lengths, module = Lengths(), Scripted(hidden_size=4)
+    module.accuracies = accuracies
+    trainer = make(**{"max_steps": len(accuracies), "limit_val_batches": 0, "callbacks": [curriculum, lengths], **more})
+    trainer.fit(module, datamodule=PalindromeDataModule(length=20, batch_size=4, batches_per_epoch=3))
+    return lengths, trainer
+
+
+@pytest.mark.parametrize(
+    ("factor", "start", "expected"),
+    [
+        (1.5, 5, [5, 7, 10, 15, 20, 20, 20]),
+        (1.1, 5, [5, 6, 7, 8, 9, 10, 11]),  # by one digit at least
+        (3.0, 5, [5, 15, 20, 20, 20, 20, 20]),
+        (2.0, 20, [20] * 7),
+    ],
+)
+def test_each_perfect_batch_lets_the_next_one_grow(
+    plain_trainer: MakeTrainer, factor: float, start: int, expected: list[int]
+) -> None:
+    curriculum = LengthCurriculum(start=start, factor=factor, perfect_batches=1)
+    lengths, _ = fit(plain_trainer, curriculum, [1.0] * 7)
+    assert lengths.seen == expected
+    assert lengths.logged == expected
+
+
+def test_perfect_batches_count_in_a_row_and_from_zero_after_each_growth(plain_trainer: MakeTrainer) -> None:
+    curriculum = LengthCurriculum(start=5, factor=2.0, perfect_batches=3)
+    accuracies = [1, 1, 0.99, 1, 1, 1, 1, 1, 0.5, 1, 1, 1, 1]
+    lengths, _ = fit(plain_trainer, curriculum, [float(accuracy) for accuracy in accuracies])
+    assert lengths.seen == [5] * 6 + [10] * 6 + [20]
+
+
+def test_the_checkpoint_remembers_length_and_perfect_run(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
+    lengths, trainer = fit(plain_trainer, LengthCurriculum(start=5, factor=2.0, perfect_batches=3), [1.0] * 5)
+    assert lengths.seen == [5, 5, 5, 10, 10]
+    trainer.save_checkpoint(tmp_path / "five.ckpt")
+    state = torch.load(tmp_path / "five.ckpt", weights_only=True)["callbacks"]["LengthCurriculum"]
+    assert state == {"length": 10, "perfect_in_a_row": 2}
+    lengths, module = Lengths(), Scripted(hidden_size=4)
+    module.accuracies = [1.0]
+    curriculum = LengthCurriculum(start=5, factor=2.0, perfect_batches=3)
+    trainer = plain_trainer(max_steps=8, limit_val_batches=0, callbacks=[curriculum, lengths])
+    data = PalindromeDataModule(length=20, batch_size=4, batches_per_epoch=3)
+    trainer.fit(module, datamodule=data, ckpt_path=tmp_path / "five.ckpt", weights_only=True)
+    assert lengths.seen == [10, 20, 20]
+
+
+def test_validation_keeps_the_full_length(plain_trainer: MakeTrainer) -> None:
+    lengths: list[int] = []
+
+    class Validation(Callback):
+        def on_validation_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, *_: Any) -> None:
+            lengths.append(batch.digits.shape[1] + 1)
+
+    fit(
+        plain_trainer,
+        curriculum := LengthCurriculum(start=5),
+        [0.0] * 3,
+        limit_val_batches=1,
+        callbacks=[curriculum, Lengths(), Validation()],
+    )
+    assert lengths == [20]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"start": 1}, "start is 1; a palindrome has at least 2 digits"),
+        ({"factor": 1.0}, "factor is 1.0; write a number above 1"),
+        ({"factor": float("nan")}, "factor is nan; write a number above 1"),
+        ({"factor": float("inf")}, "factor is inf; write a number above 1"),
+        ({"perfect_batches": 0}, "perfect_batches is 0; write 1 or more"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        LengthCurriculum(**arguments)
+
+
+def test_a_start_above_the_target_is_refused(plain_trainer: MakeTrainer) -> None:
+    with pytest.raises(ValueError, match="starts at length 21, above its target 20"):
+        fit(plain_trainer, LengthCurriculum(start=21), [0.0])
+
+
+def test_fixed_palindromes_are_refused(plain_trainer: MakeTrainer) -> None:
+    data = PalindromeDataModule(length=20, kind="fixed", size=100)
+    with pytest.raises(ValueError, match="write kind: fresh to let the length grow"):
+        plain_trainer(callbacks=[LengthCurriculum()]).fit(PalindromeLSTM(4), datamodule=data)
+
+
+def test_data_without_a_length_to_set_are_refused(plain_trainer: MakeTrainer) -> None:
+    trainer = plain_trainer(callbacks=[LengthCurriculum()])
+    with pytest.raises(ValueError, match="needs a datamodule whose train_length it can set"):
+        trainer.fit(DigitClassifier(DigitCNN()), datamodule=MNISTDataModule(source="packaged"))
+    loader = PalindromeDataModule(length=20).train_dataloader()
+    with pytest.raises(ValueError, match="needs a datamodule whose train_length it can set"):
+        plain_trainer(callbacks=[LengthCurriculum()]).fit(PalindromeLSTM(4), loader)

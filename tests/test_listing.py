@@ -1,0 +1,62 @@
+"""`twofold runs`."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from runtime.cli import main
+from runtime.run_folder import RunFolder
+
+
+@pytest.fixture(autouse=True)
+def _runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWOFOLD_RUNS", str(tmp_path / "my runs"))
+
+
+def test_no_runs_yet(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["runs"]) == 0
+    assert capsys.readouterr().out == (
+        f"no runs under {tmp_path}/my runs yet; start one with: twofold fit -c configs/palindrome_lstm.yaml\n"
+    )
+    assert not (tmp_path / "my runs").exists()
+
+
+def test_every_state(capsys: pytest.CaptureFixture[str]) -> None:
+    finished, failed, interrupted, running = (RunFolder.create(name) for name in ("d", "c", "b", "a"))
+    finished.note(state="finished", step=12_000)
+    failed.note(state="failed", step=3)
+    for name in ("step=000100.ckpt", "step=000200.ckpt"):
+        (interrupted.path / "checkpoints").mkdir(exist_ok=True)
+        (interrupted.path / "checkpoints" / name).touch()
+    (running.path.parent / "not a run").mkdir()
+    with running.locked():
+        assert main(["runs"]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split(maxsplit=3) == ["run", "step", "state", "go on with"]
+    assert len(rows) == 4
+    found = {}
+    for row in rows:
+        path, step, state, *resume = shlex.split(row.replace("my runs/", "my\\ runs/", 1))
+        found[Path(path).parent.name] = (path, step, state, resume)
+
+    def resume_of(folder: RunFolder, *more: str) -> list[str]:
+        return ["twofold", "fit", "-c", str(folder.config), "--ckpt_path", "last", *more]
+
+    assert found == {
+        "a": (str(running.path), "0", "running", []),
+        "b": (str(interrupted.path), "200", "interrupted", resume_of(interrupted)),
+        "c": (str(failed.path), "3", "failed", resume_of(failed)),
+        "d": (str(finished.path), "12,000", "finished", resume_of(finished, "--trainer.max_steps", "MORE")),
+    }
+
+
+def test_oldest_first(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name in ("b/20260101-000000-aaaa", "a/20260101-000001-aaaa", "a/20251231-000000-aaaa"):
+        path = tmp_path / "my runs" / name
+        path.mkdir(parents=True)
+        RunFolder(path).note(id="x")
+    main(["runs"])
+    printed = capsys.readouterr().out
+    order = [printed.index(stamp) for stamp in ("20251231-000000", "20260101-000000", "20260101-000001")]
+    assert order == sorted(order)

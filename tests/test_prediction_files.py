@@ -1,0 +1,62 @@
+"""What `predict` leaves on disk, read back."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+from PIL import Image
+
+from callbacks import PredictionFiles
+from datamodules import MNISTDataModule, PalindromeDataModule
+from lightning_modules import GAN, DigitClassifier, PalindromeLSTM
+from networks.digit_cnn import DigitCNN
+from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+
+MakeTrainer = Callable[..., Trainer]
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_palindromes_become_rows(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
+    module, data = PalindromeLSTM(4), PalindromeDataModule(length=5, batch_size=6)
+    for _ in range(2):  # a second time the file is written anew
+        plain_trainer(callbacks=[PredictionFiles()]).predict(module, datamodule=data)
+    (batch,) = data.predict_dataloader()
+    with torch.no_grad():
+        answers = module.eval()(batch.digits).argmax(dim=1)
+    assert rows(tmp_path / "predictions.csv") == [
+        {"sequence": "".join(map(str, digits)), "answer": str(target), "prediction": str(answer)}
+        for digits, target, answer in zip(batch.digits.tolist(), batch.target.tolist(), answers.tolist(), strict=True)
+    ]
+    assert all(row["sequence"][0] == row["answer"] for row in rows(tmp_path / "predictions.csv"))
+
+
+def test_every_batch_adds_its_rows_under_one_heading(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
+    module = DigitClassifier(DigitCNN())
+    data = MNISTDataModule(source="packaged", batch_size=6, predict_size=10)
+    plain_trainer(callbacks=[PredictionFiles()]).predict(module, datamodule=data)
+    images, labels = (torch.cat(parts) for parts in zip(*data.predict_dataloader(), strict=True))
+    with torch.no_grad():
+        probabilities = module.eval()(images).softmax(dim=1)
+    table = rows(tmp_path / "predictions.csv")
+    assert [int(row["label"]) for row in table] == labels.tolist()
+    assert [int(row["prediction"]) for row in table] == probabilities.argmax(dim=1).tolist()
+    confidences = torch.tensor([float(row["confidence"]) for row in table])
+    torch.testing.assert_close(confidences, probabilities.amax(dim=1))
+
+
+def test_images_become_numbered_files(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
+    gan = GAN(MLPGenerator(latent_dim=5), MLPDiscriminator())
+    data = MNISTDataModule(source="packaged", batch_size=2, predict_size=3)
+    batches = plain_trainer(callbacks=[PredictionFiles()]).predict(gan, datamodule=data)
+    files = sorted((tmp_path / "samples").iterdir())
+    assert [path.name for path in files] == ["000000.png", "000001.png", "000002.png"]
+    for path, image in zip(files, torch.cat(batches), strict=True):  # type: ignore[arg-type]
+        pixels = np.asarray(Image.open(path).convert("L"))
+        np.testing.assert_allclose(pixels, (image[0] + 1) / 2 * 255, atol=1)

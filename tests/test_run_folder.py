@@ -1,0 +1,130 @@
+"""A run is a folder and what run.json in it says."""
+
+import json
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime import run_folder
+from runtime.errors import UsageError
+from runtime.run_folder import RunFolder, runs_root
+
+
+@pytest.fixture(autouse=True)
+def _runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWOFOLD_RUNS", str(tmp_path))
+
+
+def test_runs_lie_under_the_current_folder_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWOFOLD_RUNS", "/elsewhere")
+    assert runs_root() == Path("/elsewhere")
+    monkeypatch.setenv("TWOFOLD_RUNS", "")
+    assert runs_root() == Path("runs")
+
+
+def test_two_runs_of_one_moment_don_t_share_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> "Stopped":
+            return cls(2026, 1, 2, 3, 4, 5)
+
+    drawn = iter(["aaaa", "aaaa", "bbbb"])
+    monkeypatch.setattr(run_folder, "datetime", Stopped)
+    monkeypatch.setattr(run_folder.secrets, "token_hex", lambda _: next(drawn))
+    assert RunFolder.create("x").path.name == "20260102-030405-aaaa"
+    assert RunFolder.create("x").path.name == "20260102-030405-bbbb"
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-c", "a b", "x\n"])
+def test_an_experiment_s_name_is_a_folder_s(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="write letters, digits"):
+        RunFolder.create(name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_needs_an_experiment() -> None:
+    with pytest.raises(UsageError, match="--experiment NAME"):
+        RunFolder.create(None)
+
+
+def test_a_root_that_can_t_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TWOFOLD_RUNS", str(tmp_path / "file"))
+    with pytest.raises(UsageError, match=r"can't make the run's folder .*file/x/"):
+        RunFolder.create("x")
+
+
+def test_the_id_survives_a_move(tmp_path: Path) -> None:
+    folder = RunFolder.create("x")
+    before = folder.id
+    moved = RunFolder(folder.path.rename(tmp_path / "y"))
+    assert moved.id == before
+
+
+def test_which_run_a_config_or_checkpoint_belongs_to(tmp_path: Path) -> None:
+    folder = RunFolder.create("x")
+    assert RunFolder.of_config(folder.path / "config.yaml") == folder
+    assert RunFolder.of_config(folder.path / "other.yaml") is None
+    assert RunFolder.of_config(tmp_path / "config.yaml") is None
+    assert RunFolder.of_checkpoint(folder.path / "checkpoints" / "last.ckpt") == folder
+    assert RunFolder.of_checkpoint(folder.path / "last.ckpt") is None
+
+
+def test_facts_are_kept_and_taken_out() -> None:
+    folder = RunFolder.create("x")
+    folder.note(state="failed", step=3)
+    folder.note(state=None, threads=1)
+    assert folder.facts == {"id": folder.path.name, "step": 3, "threads": 1}
+    assert not list(folder.path.glob(".*part"))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"id": 3}', "{"])
+def test_a_broken_run_json_makes_it_no_run(text: str) -> None:
+    folder = RunFolder.create("x")
+    (folder.path / "run.json").write_text(text)
+    assert RunFolder.of_config(folder.config) is None
+
+
+def test_checkpoints_are_sorted_by_step_not_by_name() -> None:
+    folder = RunFolder.create("x")
+    checkpoints = folder.path / "checkpoints"
+    checkpoints.mkdir()
+    for name in ("step=000500", "step=1000000", "step=999999", "best", "step=x", "last"):
+        (checkpoints / f"{name}.ckpt").touch()
+    assert [path.stem for path in folder.checkpoints()] == ["step=1000000", "step=999999", "step=000500"]
+    assert folder.step == 1_000_000
+    assert folder.checkpoint("best") == checkpoints / "best.ckpt"
+    assert folder.checkpoint("worst") is None
+
+
+def test_states() -> None:
+    folder = RunFolder.create("x")
+    assert folder.state == "interrupted"
+    for state in ("finished", "failed"):
+        folder.note(state=state)
+        assert folder.state == state
+    with folder.locked():
+        assert folder.state == "running"
+    assert folder.state == "failed"
+
+
+def test_the_lock_ends_with_its_process() -> None:
+    folder = RunFolder.create("x")
+    code = (
+        "import os, sys; from pathlib import Path; from runtime.run_folder import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).locked():\n    print('locked', flush=True); input()\n    os._exit(9)"
+    )
+    command = [sys.executable, "-c", code, str(folder.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        assert folder.state == "running"
+        with pytest.raises(UsageError, match="another process"), folder.locked():
+            pass
+        process.kill()
+    assert folder.state == "interrupted"
+    assert json.loads((folder.path / "run.json").read_text()) == {"id": folder.path.name}
