@@ -4,8 +4,10 @@ import copy
 from pathlib import Path
 
 import torch
+from jaxtyping import Float, Int
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
 
 from callbacks.pictures import (
     data_source,
@@ -22,11 +24,13 @@ from networks.table import NotInTableError
 
 GENERATOR_FILE = "mnist_generator.pth"
 STRIP_FILE = "interpolation.png"
+CANDIDATES = 16
 
 
 class InterpolationStrip(Callback):
     """When training ends: saves the generator, loads it back into a fresh one, and walks between two noise vectors.
 
+    The two are those of 16 whose images differ the most, so that there is something to see on the way.
     Writes `mnist_generator.pth` with its `.json` (see `networks.files`) and `interpolation.png` under
     `trainer.default_root_dir`, and shows the strip in every logger that can.
 
@@ -47,9 +51,10 @@ class InterpolationStrip(Callback):
             return
         folder = Path(trainer.default_root_dir)
         generator = self._saved_and_loaded(folder / GENERATOR_FILE, trainer, pl_module)
-        start, end = fixed_noise(pl_module, 2, "interpolation")
+        candidates = fixed_noise(pl_module, CANDIDATES, "interpolation")
         along = torch.linspace(0, 1, self.steps)[:, None]  # (steps, 1)
         with unnoticed(generator):
+            start, end = candidates[_farthest_apart(generator(candidates))]
             images = generator((1 - along) * start + along * end)  # (steps, 1, 28, 28)
         caption = f"a straight line, {origin(trainer)}"
         write_picture(images, folder / STRIP_FILE, per_row=self.steps, caption=caption)
@@ -70,3 +75,10 @@ class InterpolationStrip(Callback):
                 return load_generator(path)
         except NotInTableError:
             return load_generator(path, copy.deepcopy(generator).float().cpu())
+
+
+def _farthest_apart(images: Float[Tensor, "n 1 height width"]) -> Int[Tensor, " 2"]:
+    """Which two images differ the most, in the sum of squares over their pixels."""
+    pixels = images.flatten(1)
+    distances = torch.cdist(pixels, pixels)  # (n, n)
+    return torch.tensor(divmod(int(distances.argmax()), len(images)))
