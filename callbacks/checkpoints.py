@@ -103,10 +103,12 @@ class Checkpoints(Checkpoint):
             old.unlink()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_score": self.best_score}
+        return {"best_score": self.best_score, "monitor": self.monitor, "sign": self.sign}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_score = state_dict["best_score"]
+        # The best by another metric, or in the other direction, says nothing about this one.
+        if (state_dict["monitor"], state_dict["sign"]) == (self.monitor, self.sign):
+            self.best_score = state_dict["best_score"]
 
 
 def _keeps_files(trainer: Trainer) -> bool:

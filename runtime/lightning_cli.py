@@ -24,15 +24,19 @@ from networks.seeding import HIGHEST_SEED
 from runtime.checkpoint_io import AtomicCheckpointIO
 from runtime.errors import UsageError, one_line
 from runtime.listing import resume_command
-from runtime.loggers import CSVFiles
 from runtime.progress import RunProgress
 from runtime.quiet import hush
-from runtime.record import RunRecord
+from runtime.record import RunRecord, keep_config
 from runtime.refusals import condense
 from runtime.resuming import check_resumable, trains_longer
 from runtime.run_folder import RunFolder
 
 BASE_CONFIG = Path(__file__).parents[1] / "configs" / "base.yaml"
+DATA_FACTS = ("length", "data_source")
+NO_CHECKPOINT = {
+    "last": "train it first, by twofold fit with the same -c and --ckpt_path last",
+    "best": "one is kept where the config has a checkpoint.monitor; write last",
+}
 
 
 class NothingToDo(Exception):
@@ -125,6 +129,8 @@ class TwofoldCLI(LightningCLI):
     def _prepare_fit(self, config: Path) -> None:
         self._text = self._dump()
         if self.settings.trainer.fast_dev_run:
+            if self.settings.ckpt_path is not None:
+                raise UsageError("fast_dev_run tries the code out from fresh weights; leave --ckpt_path out")
             return
         if self.settings.ckpt_path == "last":
             self.folder = self._run_of(config)
@@ -162,7 +168,7 @@ class TwofoldCLI(LightningCLI):
             run = self._run_of(config)
             found = _newest_whole_checkpoint(run) if asked == "last" else run.checkpoint(asked)
             if found is None:
-                raise UsageError(f"the run in {run.path} has no {asked} checkpoint")
+                raise UsageError(f"the run in {run.path} has no {asked} checkpoint; {NO_CHECKPOINT[asked]}")
             checkpoint = found
         else:
             checkpoint = Path(asked)
@@ -209,10 +215,10 @@ class TwofoldCLI(LightningCLI):
         watching = _as_list(config["callbacks"])
         if config["enable_progress_bar"] is not False:
             watching.append(RunProgress())
-        if self.subcommand == "predict":
+        if self.subcommand == "predict" and not config["fast_dev_run"]:
             watching.append(PredictionFiles())
         if self.subcommand == "fit" and self.folder is not None:
-            watching += [Stopwatch(), RunRecord(self.folder, self._text)]
+            watching += [Stopwatch(), RunRecord(self.folder, self._text, self._resumed_at)]
         if config["enable_checkpointing"] is not False:
             watching.append(self._get(self.config_init, "checkpoint"))
         plugins = _as_list(config["plugins"])
@@ -221,13 +227,8 @@ class TwofoldCLI(LightningCLI):
         return self.trainer_class(**{**config, "callbacks": watching, "plugins": plugins})
 
     def before_fit(self) -> None:
-        if self.folder is None:
-            return
-        with replacing(self.folder.config) as draft:
-            draft.write_text(self._text)
-        for logger in self.trainer.loggers:
-            if isinstance(logger, CSVFiles):
-                logger.forget_from(self._resumed_at)
+        if self._is_new and self.folder is not None:
+            keep_config(self.folder, self._text)
 
     def fit(self, **kwargs: Any) -> None:
         """Trains. What is refused before the first batch leaves no run behind."""
@@ -273,20 +274,27 @@ class TwofoldCLI(LightningCLI):
         self._write_metrics("test.csv")
 
     def after_predict(self) -> None:
-        print(f"predictions in {self.trainer.default_root_dir}")
+        if not self.settings.trainer.fast_dev_run:
+            print(f"predictions in {self.trainer.default_root_dir}")
 
     def _write_metrics(self, name: str) -> None:
+        """Writes one row: which weights, on which data, and the metrics."""
+        if self.settings.trainer.fast_dev_run:
+            return
         path = Path(self.trainer.default_root_dir) / name
-        metrics = {key: float(value) for key, value in sorted(self.trainer.callback_metrics.items())}
+        checkpoint = Path(self.settings.ckpt_path)
+        row = {"checkpoint": checkpoint.name, "step": read_tensors(checkpoint)["global_step"]}
+        row |= {fact: getattr(self.datamodule, fact) for fact in DATA_FACTS if hasattr(self.datamodule, fact)}
+        row |= {key: float(value) for key, value in sorted(self.trainer.callback_metrics.items())}
         with replacing(path) as draft, draft.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["checkpoint", *metrics])
-            writer.writerow([Path(self.settings.ckpt_path).name, *metrics.values()])
+            writer = csv.DictWriter(file, list(row))
+            writer.writeheader()
+            writer.writerow(row)
         print(f"metrics in {path}")
 
     def _set_seed(self) -> None:
         seed = self.settings.seed_everything
-        if not isinstance(seed, bool) and not 0 <= seed <= HIGHEST_SEED:
+        if seed is not True and (seed is False or not 0 <= seed <= HIGHEST_SEED):
             raise UsageError(f"--seed_everything can't be {seed}; write a whole number from 0 to {HIGHEST_SEED}")
         super()._set_seed()
 

@@ -6,21 +6,28 @@ import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from networks.files import replacing
 from runtime.errors import UsageError
+from runtime.loggers import CSVFiles
 from runtime.run_folder import RunFolder
 
 
 class RunRecord(Callback):
-    """Keeps in `run.json` what the bits depend on besides the config, and hands the config to the loggers.
+    """Keeps the config, and in `run.json` what the bits depend on besides it; hands both to the loggers.
+
+    A run that can't go on with what is there now is refused before anything in its folder changes.
 
     Args:
         folder: the run's.
         config: the whole config as YAML.
+        resumed_at: the batch from which the run goes on; 0 for a new one.
     """
 
-    def __init__(self, folder: RunFolder, config: str) -> None:
+    def __init__(self, folder: RunFolder, config: str, resumed_at: int) -> None:
         self.folder = folder
         self.config = config
+        self.resumed_at = resumed_at
+        self._recording = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         before = self.folder.facts
@@ -37,10 +44,20 @@ class RunRecord(Callback):
                 "the same bits are not promised",
                 file=sys.stderr,
             )
+        self._recording = True
         self.folder.note(state=None, step=None, data_source=source, threads=threads)
+        keep_config(self.folder, self.config)
         for logger in trainer.loggers:
+            if isinstance(logger, CSVFiles):
+                logger.forget_from(self.resumed_at)
             logger.log_hyperparams({**yaml.safe_load(self.config), "data_source": source})
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if not isinstance(exception, KeyboardInterrupt):
-            self.folder.note(state="failed", step=trainer.global_step)
+        if self._recording and not isinstance(exception, KeyboardInterrupt):
+            self.folder.note(state="failed", step=max(trainer.global_step, self.resumed_at))
+
+
+def keep_config(folder: RunFolder, config: str) -> None:
+    """Writes `config.yaml`, in one step."""
+    with replacing(folder.config) as draft:
+        draft.write_text(config)

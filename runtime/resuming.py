@@ -46,6 +46,11 @@ def check_resumable(before: Config, now: Config) -> list[str]:
                 "leave it as it was, or start a new run without --ckpt_path"
             )
     steps_before, steps_now = before["trainer"]["max_steps"], now["trainer"]["max_steps"]
+    if _limit(now, "max_steps") < _limit(before, "max_steps"):
+        raise UsageError(
+            f"--trainer.max_steps was {steps_before} in this run and can't become {steps_now}; "
+            "a larger number extends it, for a shorter run start a new one without --ckpt_path"
+        )
     if steps_before != steps_now:
         for key, value in old.items():
             if "lr_scheduler.init_args" in key and value == steps_before:

@@ -128,7 +128,20 @@ def test_a_validation_is_remembered_by_the_checkpoint_of_the_same_batch(
 ) -> None:
     fit(plain_trainer, scripted(0.9), 2, Checkpoints(every_n_batches=2, monitor="score"))
     saved = torch.load(tmp_path / "checkpoints" / "step=000002.ckpt", weights_only=True)
-    assert saved["callbacks"]["Checkpoints"] == {"best_score": pytest.approx(0.9)}
+    assert saved["callbacks"]["Checkpoints"]["best_score"] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("change", [{"monitor": "other"}, {"mode": "min"}])
+def test_the_best_by_another_measure_is_forgotten(
+    plain_trainer: MakeTrainer, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    fit(plain_trainer, scripted(0.9), 2, Checkpoints(every_n_batches=2, monitor="score"))
+    saved = torch.load(tmp_path / "checkpoints" / "step=000002.ckpt", weights_only=True)["callbacks"]["Checkpoints"]
+    settings: dict[str, Any] = {"monitor": "score", "mode": "max", **change}
+    checkpoints = Checkpoints(**settings)
+    worst = checkpoints.best_score
+    checkpoints.load_state_dict(saved)
+    assert checkpoints.best_score == worst
 
 
 def test_an_earlier_run_that_came_further_does_not_cost_the_new_one_its_files(

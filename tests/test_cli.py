@@ -81,6 +81,11 @@ MISTAKES = [
     (f"fit -c {LSTM} --model nowhere.Foo", "No module named 'nowhere'"),
     (f"fit -c {LSTM} --trainer.callbacks+=Foo", "--trainer.callbacks can't be Foo; write a class with its module"),
     (f"fit -c {LSTM} --trainer.accelerator foo", "accelerator='foo'"),
+    (
+        f"fit -c {LSTM} --ckpt_path last --trainer.fast_dev_run true",
+        "fast_dev_run tries the code out from fresh weights; leave --ckpt_path out",
+    ),
+    (f"fit -c {LSTM} --seed_everything false", "--seed_everything can't be False; write a whole number"),
     (f"fit -c {LSTM} --seed_everything -5", "--seed_everything can't be -5; write a whole number from 0 to 4294967295"),
     (f"fit -c {LSTM} --experiment ../up", "experiment '../up' names a folder; write letters"),
     (f"fit -c {LSTM} --checkpoint.keep 0", "keep is 0; write 1 or more"),

@@ -45,6 +45,12 @@ def start(twofold: Twofold, steps: int, options: str = "") -> Path:
     return Path(said.splitlines()[-1].removeprefix("results in "))
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files that say how far the run got and with what."""
+    names = ("config.yaml", "run.json", "metrics.csv", "timing.csv")
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
+
+
 def state(folder: Path) -> dict[str, Any]:
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
 
@@ -165,9 +171,33 @@ def test_another_number_of_threads_warns(twofold: Twofold) -> None:
 def test_other_data_is_refused(twofold: Twofold) -> None:
     folder = start(twofold, 4)
     (folder / "run.json").write_text(f'{{"id": "{folder.name}", "data_source": "torchvision"}}')
+    before = contents(folder)
     code, _, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last --trainer.max_steps 5")
     assert code == 2
     assert "this run was trained on torchvision data" in complained
+    assert contents(folder) == before
+
+
+def test_fewer_steps_are_refused(twofold: Twofold) -> None:
+    folder = start(twofold, 5)
+    (folder / "run.json").write_text(f'{{"id": "{folder.name}"}}')  # as if it had been killed
+    before = contents(folder)
+    code, _, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last --trainer.max_steps 3")
+    assert code == 2
+    assert "--trainer.max_steps was 5 in this run and can't become 3" in complained
+    assert contents(folder) == before
+
+
+def test_trying_the_code_out_leaves_the_metrics_of_a_test_alone(twofold: Twofold) -> None:
+    folder = start(twofold, 5)
+    assert twofold(f"test -c {folder}/config.yaml --ckpt_path last")[0] == 0
+    tested = (folder / "test.csv").read_text()
+    header, row = (line.split(",") for line in tested.splitlines())
+    assert dict(zip(header, row, strict=True))["step"] == "5"
+    assert "length" in header
+    code, _, _ = twofold(f"test -c {folder}/config.yaml --ckpt_path last --trainer.fast_dev_run true")
+    assert code == 0
+    assert (folder / "test.csv").read_text() == tested
 
 
 CONFIG: dict[str, Any] = {

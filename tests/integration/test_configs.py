@@ -144,7 +144,8 @@ def test_evaluating_leaves_the_training_s_numbers_alone(
     assert new == {"validate.csv", "test.csv"} | (samples if left.is_gan else {"predictions.csv"})
     for split in ("val", "test"):
         [row] = left.rows("validate.csv" if split == "val" else "test.csv")
-        assert row.pop("checkpoint") == "step=000005.ckpt"
+        assert (row.pop("checkpoint"), row.pop("step")) == ("step=000005.ckpt", "5")
+        assert row.pop("data_source", None) == "packaged" or int(row.pop("length")) >= 2
         assert all(key.startswith(f"{split}/") and float(value) >= 0 for key, value in row.items())
         assert f"{split}/g_loss" in row if left.is_gan else f"{split}/accuracy" in row
 
