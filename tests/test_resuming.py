@@ -226,7 +226,7 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         ("data.init_args.root", "x"),
         ("data.init_args.predict_size", 1),
         ("checkpoint.keep", 9),
-        ("trainer.max_steps", 9),
+        ("trainer.max_steps", 900),
     ],
 )
 def test_may_change_without_a_word(key: str, value: Any) -> None:
