@@ -13,6 +13,8 @@ install_import_hook(["networks", "lightning_modules", "datamodules", "callbacks"
 import torch  # noqa: E402
 from lightning.pytorch import Trainer  # noqa: E402
 
+from datamodules import MNISTDataModule  # noqa: E402
+
 # Two threads on a busy machine wait for each other: a test of 7 s once took 130.
 torch.set_num_threads(1)
 
@@ -40,3 +42,9 @@ def plain_trainer(tmp_path: Path) -> Callable[..., Trainer]:
         return Trainer(max_steps=max_steps, **{**quiet, **defaults, **arguments})
 
     return make
+
+
+@pytest.fixture
+def digits() -> MNISTDataModule:
+    """The packaged digits in small batches."""
+    return MNISTDataModule(source="packaged", batch_size=8)

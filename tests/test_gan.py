@@ -27,11 +27,6 @@ def make_gan(**arguments: Any) -> GAN:
     return GAN(MLPGenerator(latent_dim=5), MLPDiscriminator(), **{**defaults, **arguments})
 
 
-@pytest.fixture
-def digits() -> MNISTDataModule:
-    return MNISTDataModule(source="packaged", batch_size=8)
-
-
 @pytest.fixture(autouse=True)
 def _seed_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PL_GLOBAL_SEED", "3")

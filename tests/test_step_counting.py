@@ -34,11 +34,6 @@ def make_gan() -> GAN:
     return GAN(MLPGenerator(latent_dim=5), MLPDiscriminator())
 
 
-@pytest.fixture
-def digits() -> MNISTDataModule:
-    return MNISTDataModule(source="packaged", batch_size=8)
-
-
 @pytest.mark.parametrize("batches_per_epoch", [100, 3])
 def test_seven_steps_are_seven_batches(
     plain_trainer: MakeTrainer, digits: MNISTDataModule, tmp_path: Path, batches_per_epoch: int
