@@ -4,38 +4,16 @@ import csv
 import os
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from runtime.cli import main
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 LSTM, GAN, RNN, CLASSIFIER = (
     str(CONFIGS / f"{name}.yaml") for name in ("palindrome_lstm", "gan", "palindrome_rnn", "digit_classifier")
 )
 Twofold = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def twofold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Twofold:
-    """`twofold("fit", "-c", …)` in this process: exit code, what it printed, what it complained."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TWOFOLD_RUNS", raising=False)
-    monkeypatch.delenv("TWOFOLD_DEBUG", raising=False)
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
-    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):  # which the command sets
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def fitted(twofold: Twofold, *arguments: object) -> Path:

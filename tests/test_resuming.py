@@ -2,7 +2,6 @@
 
 import copy
 import shutil
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from runtime.cli import main
 from runtime.errors import UsageError
 from runtime.resuming import check_resumable, trains_longer
 
@@ -18,24 +16,6 @@ LSTM = Path(__file__).parents[1] / "configs" / "palindrome_lstm.yaml"
 SHORT = "--data.batches_per_epoch 3 --data.batch_size 16 --trainer.log_every_n_steps 1 --checkpoint.every_n_batches 4"
 CURRICULUM = "--trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.start 3"
 Twofold = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def twofold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Twofold:
-    """`twofold("fit", "-c", …)` in this process: exit code, what it printed, what it complained."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TWOFOLD_RUNS", raising=False)
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
-    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):  # which the command sets
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-
-    def run(command: str, *arguments: object) -> tuple[int, str, str]:
-        code = main([*command.split(), *map(str, arguments)])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def start(twofold: Twofold, steps: int, options: str = "") -> Path:
