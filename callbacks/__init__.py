@@ -5,6 +5,15 @@ from callbacks.image_grid import ImageGrid
 from callbacks.interpolation_strip import InterpolationStrip
 from callbacks.length_curriculum import LengthCurriculum
 from callbacks.prediction_files import PredictionFiles
+from callbacks.stop_when_solved import StopWhenSolved
 from callbacks.stopwatch import Stopwatch
 
-__all__ = ["Checkpoints", "ImageGrid", "InterpolationStrip", "LengthCurriculum", "PredictionFiles", "Stopwatch"]
+__all__ = [
+    "Checkpoints",
+    "ImageGrid",
+    "InterpolationStrip",
+    "LengthCurriculum",
+    "PredictionFiles",
+    "StopWhenSolved",
+    "Stopwatch",
+]

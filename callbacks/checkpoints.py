@@ -62,7 +62,8 @@ class Checkpoints(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # The last one's too, because after this hook Lightning counts an epoch that it broke off as complete.
-        if trainer.global_step % self.every_n_batches == 0 or trainer.global_step == trainer.max_steps:
+        is_last = trainer.global_step == trainer.max_steps or trainer.should_stop
+        if trainer.global_step % self.every_n_batches == 0 or is_last:
             self._save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

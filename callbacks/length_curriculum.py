@@ -5,35 +5,51 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+STATE = ("length", "perfect_in_a_row", "batches_since_growth")
+
 
 class LengthCurriculum(Callback):
     """Multiplies the length of the training palindromes each time a number of batches in a row is perfect.
 
     It ends at the datamodule's `length`. Works with a datamodule that has `length` and a `train_length` to set, and a
-    module whose `training_step` returns the batch's `accuracy` in [0, 1]. The length reached and the run of perfect
-    batches are kept in the checkpoint; `train/length` is logged.
+    module whose `training_step` returns the batch's `accuracy` in [0, 1]. The length reached and the batches since are
+    kept in the checkpoint; `train/length` is logged.
 
     Args:
         start: length of the first palindromes.
-        factor: what the length is multiplied by; it grows by at least one digit.
+        factor: what the length is multiplied by.
+        least_growth: digits by which it grows at least.
         perfect_batches: batches in a row with every answer right that make it grow.
+        patience: batches without growth after which training is given up; null never does.
 
     Raises:
-        ValueError: when `start` is below 2, `factor` is not above 1, `perfect_batches` is below 1, or `start` exceeds
-            the datamodule's length.
+        ValueError: when `start` is below 2, `factor` is not above 1, another number is below 1, or `start` exceeds the
+            datamodule's length.
     """
 
-    def __init__(self, start: int = 5, factor: float = 1.5, perfect_batches: int = 10) -> None:
+    def __init__(
+        self,
+        start: int = 5,
+        factor: float = 1.5,
+        least_growth: int = 1,
+        perfect_batches: int = 10,
+        patience: int | None = None,
+    ) -> None:
         if start < 2:
             raise ValueError(f"the curriculum's start is {start}; a palindrome has at least 2 digits")
         if not 1 < factor < math.inf:
             raise ValueError(f"the curriculum's factor is {factor}; write a number above 1, such as 1.5")
-        if perfect_batches < 1:
-            raise ValueError(f"perfect_batches is {perfect_batches}; write 1 or more")
+        counts = {"least_growth": least_growth, "perfect_batches": perfect_batches, "patience": patience}
+        for name, count in counts.items():
+            if count is not None and count < 1:
+                raise ValueError(f"the curriculum's {name} is {count}; write 1 or more")
         self.factor = factor
+        self.least_growth = least_growth
         self.perfect_batches = perfect_batches
+        self.patience = patience
         self.length = self.start = start
         self.perfect_in_a_row = 0
+        self.batches_since_growth = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
@@ -52,15 +68,20 @@ class LengthCurriculum(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         pl_module.log("train/length", float(self.length), prog_bar=True)
+        self.batches_since_growth += 1
         self.perfect_in_a_row = self.perfect_in_a_row + 1 if outputs["accuracy"] == 1 else 0
-        if self.perfect_in_a_row >= self.perfect_batches and self.length < self.data.length:
-            self.length = min(self.data.length, max(self.length + 1, int(self.length * self.factor)))
-            self.perfect_in_a_row = 0
+        if self.length == self.data.length:
+            return
+        if self.perfect_in_a_row == self.perfect_batches:
+            self.length = min(self.data.length, max(self.length + self.least_growth, int(self.length * self.factor)))
+            self.perfect_in_a_row = self.batches_since_growth = 0
             self.data.train_length = self.length
+        elif self.batches_since_growth == self.patience:
+            trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
-        return {"length": self.length, "perfect_in_a_row": self.perfect_in_a_row}
+        return {name: getattr(self, name) for name in STATE}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.length = state_dict["length"]
-        self.perfect_in_a_row = state_dict["perfect_in_a_row"]
+        for name in STATE:
+            setattr(self, name, state_dict[name])

@@ -5,7 +5,10 @@
     target                       4       length T = 7, so ⌈T/2⌉ = 4 digits are free and 10⁴ palindromes exist
 
 The network has to carry one digit over T−2 others that don't matter to it, which makes T the knob for how long a memory
-must last.
+must last. With `target: second_half` it has to carry all of them: it sees the first ⌈T/2⌉ digits and writes the rest.
+
+    digits     4  0  7  9
+    target                 7  0  4
 """
 
 import math
@@ -19,29 +22,41 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from datamodules.chunks import ChunkedPalindromes, PalindromeChunk
 from datamodules.reproducible import ReproducibleDataModule
 from datamodules.streams import BatchStream, EvaluationBatches, count_batches, in_order, philox, shuffled
 from networks.seeding import derive
 
 Split = Literal["train", "validation", "test"]
+Target = Literal["last", "second_half"]
+Answer = Callable[[Int[np.ndarray, "batch half"], int], "PalindromeBatch"]
+"""Makes the batch from the first ⌈T/2⌉ digits of palindromes and T."""
 
 
 class PalindromeBatch(NamedTuple):
-    """`digits`: the first T−1 digits of each palindrome, 0 to 9, int64; `target`: the last one, 0 to 9, int64."""
+    """What is read and what is to be answered, digits 0 to 9 as int64.
+
+    For the last digit, `digits` is (batch, T−1) and `target` (batch,); for the second half, `digits` is (batch, ⌈T/2⌉)
+    and `target` (batch, ⌊T/2⌋).
+    """
 
     digits: Int[Tensor, "batch steps"]
-    target: Int[Tensor, " batch"]
+    target: Int[Tensor, "batch ..."]
 
 
 class PalindromeDataModule(ReproducibleDataModule):
     """Palindromes of `length` digits, either a new batch each time or a fixed set of them.
 
     Args:
-        length: T, the number of digits of a palindrome with the one to be named; 2 or more.
+        length: T, the number of digits of a whole palindrome; 2 or more.
         batch_size: palindromes per batch, over all devices together.
+        target: what is to be answered, the `last` digit or the `second_half`.
         kind: `fresh` draws every batch anew, `fixed` draws `size` distinct palindromes once and splits them.
         batches_per_epoch: of `fresh` palindromes, for training.
-        validation_batches: of `fresh` palindromes; as many again for the test.
+        validation_batches: of `fresh` palindromes.
+        test_lengths: lengths to test at, each on its own, for the `last` digit of `fresh` palindromes; `length` unless
+            given. Above 4,096 digits they are read in chunks.
+        test_size: how many `fresh` palindromes of each length to test with.
         size: how many `fixed` palindromes to draw; at most the 10^⌈T/2⌉ that exist.
         splits: the fractions of the `fixed` palindromes that train, validate and test.
 
@@ -53,9 +68,12 @@ class PalindromeDataModule(ReproducibleDataModule):
         self,
         length: int,
         batch_size: int = 128,
+        target: Target = "last",
         kind: Literal["fresh", "fixed"] = "fresh",
         batches_per_epoch: int = 50,
         validation_batches: int = 4,
+        test_lengths: list[int] | None = None,
+        test_size: int = 1000,
         size: int | None = None,
         splits: tuple[float, float, float] = (0.8, 0.1, 0.1),
     ) -> None:
@@ -65,21 +83,37 @@ class PalindromeDataModule(ReproducibleDataModule):
             ("batch_size", batch_size),
             ("batches_per_epoch", batches_per_epoch),
             ("validation_batches", validation_batches),
+            ("test_size", test_size),
         ):
             if number < 1:
                 raise ValueError(f"{name} is {number}; write a positive number")
+        if target not in ANSWERS:
+            raise ValueError(f"target is '{target}'; write {' or '.join(ANSWERS)}")
+        if test_lengths is not None:
+            if kind != "fresh" or target != "last":
+                raise ValueError("test_lengths are for the last digit of fresh palindromes; leave them out")
+            if not test_lengths:
+                raise ValueError("test_lengths is empty; write at least one length, or null for that of the training")
+            for each in test_lengths:
+                _refuse_length_below_two("a length in test_lengths", each)
         self.length = length
+        self.batch_size = batch_size
+        self.test_lengths = test_lengths
+        self.test_size = test_size
+        self.reads_in_chunks = kind == "fresh" and target == "last"
         self.palindromes: Palindromes
         if kind == "fresh":
             if size is not None:
                 raise ValueError(
                     f"size is {size}, but fresh palindromes never run out; leave size out or write kind: fixed"
                 )
-            self.palindromes = FreshPalindromes(length, batch_size, batches_per_epoch, validation_batches)
+            self.palindromes = FreshPalindromes(
+                length, batch_size, ANSWERS[target], batches_per_epoch, validation_batches, test_size
+            )
         elif kind == "fixed":
             if size is None:
                 raise ValueError("fixed palindromes need a size; write how many to draw, such as size: 1000")
-            self.palindromes = FixedPalindromes(length, batch_size, size, splits)
+            self.palindromes = FixedPalindromes(length, batch_size, ANSWERS[target], size, splits)
         else:
             raise ValueError(f"kind is '{kind}'; write fresh or fixed")
 
@@ -102,11 +136,18 @@ class PalindromeDataModule(ReproducibleDataModule):
     def val_dataloader(self) -> EvaluationBatches[PalindromeBatch]:
         return self._evaluation("validation", self.palindromes.batches("validation"))
 
-    def test_dataloader(self) -> EvaluationBatches[PalindromeBatch]:
-        return self._evaluation("test", self.palindromes.batches("test"))
+    def test_dataloader(self) -> list[ChunkedPalindromes] | EvaluationBatches[PalindromeChunk]:
+        """For the last digit of fresh palindromes one loader for each length."""
+        if self.reads_in_chunks:
+            lengths = self.test_lengths or [self.length]
+            return [
+                ChunkedPalindromes(T, self.test_size, self.batch_size, self.seed, self.of_this_rank) for T in lengths
+            ]
+        whole = self._evaluation("test", self.palindromes.batches("test"))
+        return EvaluationBatches(lambda k: PalindromeChunk(*whole.make_batch(k), self.length), len(whole))
 
     def predict_dataloader(self) -> EvaluationBatches[PalindromeBatch]:
-        """The first batch of the test."""
+        """One batch that isn't trained on."""
         return self._evaluation("test", 1)
 
     def _evaluation(self, split: Split, number_of_batches: int) -> EvaluationBatches[PalindromeBatch]:
@@ -132,14 +173,23 @@ class Palindromes(Protocol):
 class FreshPalindromes:
     """Every batch is drawn anew from a random stream that belongs to (seed, split, k, length) alone."""
 
-    def __init__(self, length: int, batch_size: int, batches_per_epoch: int, validation_batches: int) -> None:
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        answer: Answer,
+        batches_per_epoch: int,
+        validation_batches: int,
+        test_size: int,
+    ) -> None:
         self.length = length
         self.batch_size = batch_size
+        self.answer = answer
         self._train_length = length
         self._batches: dict[Split, int] = {
             "train": batches_per_epoch,
             "validation": validation_batches,
-            "test": validation_batches,
+            "test": count_batches(test_size, batch_size),
         }
 
     @property
@@ -162,13 +212,15 @@ class FreshPalindromes:
 
     def _draw(self, split: Split, seed: int, k: int, length: int) -> PalindromeBatch:
         random = philox(seed, "fresh palindromes", split, k, length)
-        return mirror(random.integers(0, 10, (self.batch_size, _half(length))), length)
+        return self.answer(random.integers(0, 10, (self.batch_size, _half(length))), length)
 
 
 class FixedPalindromes:
     """`size` distinct palindromes, split into three parts that share none; each training epoch shuffles its part."""
 
-    def __init__(self, length: int, batch_size: int, size: int, splits: tuple[float, float, float]) -> None:
+    def __init__(
+        self, length: int, batch_size: int, answer: Answer, size: int, splits: tuple[float, float, float]
+    ) -> None:
         if size > 10 ** _half(length):
             raise ValueError(
                 f"size is {size}, but only {10 ** _half(length)} palindromes of length {length} exist; "
@@ -190,6 +242,7 @@ class FixedPalindromes:
                 )
         self.length = length
         self.batch_size = batch_size
+        self.answer = answer
         self.size = size
 
     @property
@@ -215,15 +268,28 @@ class FixedPalindromes:
 
     def _take(self, split: Split, seed: int, rows: Int[Tensor, " batch"]) -> PalindromeBatch:
         halves = draw_distinct(self.size, _half(self.length), seed)
-        return mirror(halves[self.rows[split].start + rows.numpy()].astype(np.int64), self.length)
+        return self.answer(halves[self.rows[split].start + rows.numpy()].astype(np.int64), self.length)
 
 
-def mirror(first_half: Int[np.ndarray, "batch half"], length: int) -> PalindromeBatch:
-    """The palindromes of `length` that begin with these ⌈length/2⌉ digits; an odd length has one in the middle."""
+def last_digit(first_half: Int[np.ndarray, "batch half"], length: int) -> PalindromeBatch:
+    """Reads all digits but the last of the palindromes that begin with these ⌈length/2⌉; the answer is the last."""
     # In NumPy, because torch would wake its threads for this, which takes longer than the work.
-    last_half = first_half[:, : length // 2][:, ::-1]
+    last_half = _mirrored(first_half, length)
     digits = np.concatenate([first_half, last_half[:, :-1]], axis=1)
     return PalindromeBatch(torch.from_numpy(digits), torch.from_numpy(last_half[:, -1].copy()))
+
+
+def second_half(first_half: Int[np.ndarray, "batch half"], length: int) -> PalindromeBatch:
+    """Reads these ⌈length/2⌉ digits; the answer are the ⌊length/2⌋ others of the palindromes."""
+    return PalindromeBatch(torch.from_numpy(first_half), torch.from_numpy(_mirrored(first_half, length).copy()))
+
+
+ANSWERS: dict[Target, Answer] = {"last": last_digit, "second_half": second_half}
+
+
+def _mirrored(first_half: Int[np.ndarray, "batch half"], length: int) -> Int[np.ndarray, "batch rest"]:
+    """The second half; the middle digit of an odd length belongs to the first."""
+    return first_half[:, : length // 2][:, ::-1]
 
 
 @lru_cache(maxsize=4)

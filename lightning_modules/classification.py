@@ -1,7 +1,7 @@
 """Training a network that names one of ten digits."""
 
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -28,8 +28,7 @@ class Classification(ReproducibleModule):
         self.test_accuracy = MulticlassAccuracy(DIGITS, average="micro")
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        input, target = batch
-        logits = self(input)
+        logits, target = self.answers(batch)
         loss = F.cross_entropy(logits, target)
         accuracy = multiclass_accuracy(logits, target, DIGITS, average="micro", validate_args=False)
         self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True)
@@ -41,9 +40,13 @@ class Classification(ReproducibleModule):
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._evaluate(batch, "test", self.test_accuracy)
 
-    def _evaluate(self, batch: tuple[Tensor, Tensor], split: str, accuracy: MulticlassAccuracy) -> None:
+    def answers(self, batch: tuple[Tensor, Tensor]) -> tuple[Float[Tensor, "answers 10"], Int[Tensor, " answers"]]:
+        """The logits of all that a batch asks for, and what is right."""
         input, target = batch
-        logits: Float[Tensor, "batch 10"] = self(input)
+        return self(input), target
+
+    def _evaluate(self, batch: tuple[Tensor, Tensor], split: str, accuracy: MulticlassAccuracy) -> None:
+        logits, target = self.answers(batch)
         accuracy(logits, target)
         loss = F.cross_entropy(logits, target)
         self.log(f"{split}/loss", loss, batch_size=len(target))

@@ -1,4 +1,10 @@
-"""Memory: read the first T−1 digits of a palindrome, name the last one, which is the first one read."""
+"""Memory: read a palindrome up to some point, and answer with digits that were read long ago.
+
+For the last digit all others are read, and it is the first one read. For the second half the first ⌈T/2⌉ digits are
+read, then blanks, an eleventh symbol that says nothing; at each blank the network writes the next digit from memory.
+"""
+
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,23 +16,82 @@ from lightning_modules.classification import DIGITS, Classification
 from networks.lstm import LSTM
 from networks.rnn import RNN
 
+Target = Literal["last", "second_half"]
+
+SYMBOLS: dict[Target, int] = {"last": DIGITS, "second_half": DIGITS + 1}
+"""How many symbols the network reads, by what it is to answer."""
+
+BLANK = DIGITS
+
 
 class _Palindrome(Classification):
-    """One-hot digits → recurrent network → its last output → linear layer → logits."""
+    """One-hot symbols → recurrent network → linear layer at each step that is to answer → logits."""
 
     network: LSTM | RNN
     readout: nn.Linear
+    _state: Any = None
+    """Of the network, where the last chunk of a test ended."""
 
-    def forward(self, digits: Int[Tensor, "batch steps"]) -> Float[Tensor, "batch 10"]:
-        x = F.one_hot(digits.T, DIGITS).to(self.readout.weight.dtype)  # (steps, batch, 10)
-        output, _ = self.network(x)  # (steps, batch, hidden)
-        return self.readout(output[-1])  # (batch, 10)
+    def forward(self, digits: Int[Tensor, "batch steps"], blanks: int = 0) -> Float[Tensor, "batch ... 10"]:
+        """Logits (batch, 10) for the last digit, or (batch, blanks, 10) for the digits to write at the blanks."""
+        return self._read(digits, blanks)[0]
 
-    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, list[str] | list[int]]:
-        """Columns `sequence` (the digits read), `answer` (the last digit) and `prediction`."""
+    def one_hot(self, digits: Int[Tensor, "batch steps"], blanks: int = 0) -> Float[Tensor, "steps batch symbols"]:
+        """What the network reads: the digits, then the blanks."""
+        symbols = F.pad(digits, (0, blanks), value=BLANK).T
+        return F.one_hot(symbols, self.network.input_size).to(self.readout.weight.dtype)
+
+    def answers(self, batch: tuple[Tensor, Tensor]) -> tuple[Float[Tensor, "answers 10"], Int[Tensor, " answers"]]:
         digits, target = batch
-        sequences = ["".join(map(str, row)) for row in digits.tolist()]
-        return {"sequence": sequences, "answer": target.tolist(), "prediction": self(digits).argmax(dim=1).tolist()}
+        return self(digits, _blanks(target)).flatten(0, -2), target.flatten()
+
+    def test_step(self, chunk: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Logs accuracy for each length, and of a second half for each position.
+
+        Args:
+            chunk: a `datamodules.PalindromeChunk`; reading goes on where the chunk before it ended.
+        """
+        logits, self._state = self._read(chunk.digits, _blanks(chunk.target), None if chunk.starts else self._state)
+        if not chunk.ends:
+            return
+        right = (logits.argmax(dim=-1) == chunk.target).float()  # (batch, *positions)
+        accuracy = {f"test/accuracy/T={chunk.length}": right.mean()}
+        if right.dim() == 2:
+            first = chunk.digits.shape[1] + 1
+            accuracy |= {f"test/accuracy/position={first + n}": at for n, at in enumerate(right.mean(dim=0))}
+        self.log_dict(accuracy, batch_size=len(right), sync_dist=True, add_dataloader_idx=False)
+
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, list[str]]:
+        """Columns `sequence` (the digits read), `answer` (the right one) and `prediction`."""
+        digits, target = batch
+        predictions = self(digits, _blanks(target)).argmax(dim=-1)
+        columns = {"sequence": digits, "answer": target, "prediction": predictions}
+        return {name: _written(rows) for name, rows in columns.items()}
+
+    def _read(
+        self, digits: Int[Tensor, "batch steps"], blanks: int, state: Any = None
+    ) -> tuple[Float[Tensor, "batch ... 10"], Any]:
+        """Logits as `forward`, and the network's state, from which a next call can go on."""
+        output, state = self.network(self.one_hot(digits, blanks), state)  # (steps, batch, hidden)
+        if blanks:
+            return self.readout(output[-blanks:].transpose(0, 1)), state
+        return self.readout(output[-1]), state
+
+
+def _symbols(target: Target) -> int:
+    if target not in SYMBOLS:
+        raise ValueError(f"target is '{target}'; write {' or '.join(SYMBOLS)}")
+    return SYMBOLS[target]
+
+
+def _blanks(target: Int[Tensor, "batch ..."]) -> int:
+    """As many as there are digits to write; none for the last digit alone, which is named when all others are read."""
+    return target.shape[1] if target.dim() == 2 else 0
+
+
+def _written(rows: Int[Tensor, "batch ..."]) -> list[str]:
+    """Each row's digits as text."""
+    return ["".join(map(str, row)) for row in rows.reshape(len(rows), -1).tolist()]
 
 
 class PalindromeLSTM(_Palindrome):
@@ -37,6 +102,7 @@ class PalindromeLSTM(_Palindrome):
         init: how the parameters start: torch, forget_one, forget_log or chrono.
         horizon: the final length T, which forget_log and chrono are made for; the CLI takes it from `data.length`.
         kernel: what computes the recurrence: gates (the equations), fused (torch's native one) or auto (fused).
+        target: what is to be answered, the `last` digit or the `second_half`; the CLI takes it from `data.target`.
         optimizer: class or partial that takes the parameters.
         lr_scheduler: class or partial that takes the optimizer; steps with every batch.
 
@@ -50,6 +116,7 @@ class PalindromeLSTM(_Palindrome):
         init: str = "torch",
         horizon: int | None = None,
         kernel: str = "auto",
+        target: Target = "last",
         optimizer: OptimizerCallable = torch.optim.Adam,
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
@@ -58,9 +125,10 @@ class PalindromeLSTM(_Palindrome):
         self.init = init
         self.horizon = horizon
         self.kernel = kernel
+        self.target = target
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
-        self.network = LSTM(DIGITS, hidden_size, kernel=kernel, init=init, horizon=horizon)
+        self.network = LSTM(_symbols(target), hidden_size, kernel=kernel, init=init, horizon=horizon)
         self.readout = nn.Linear(hidden_size, DIGITS)
         self.keep_arguments()
 
@@ -73,6 +141,7 @@ class PalindromeRNN(_Palindrome):
         nonlinearity: tanh or relu.
         init: how the parameters start: torch, orthogonal, or identity (with relu).
         kernel: what computes the recurrence, as for `networks.rnn.RNN`.
+        target: what is to be answered, the `last` digit or the `second_half`; the CLI takes it from `data.target`.
         optimizer: class or partial that takes the parameters.
         lr_scheduler: class or partial that takes the optimizer; steps with every batch.
 
@@ -86,6 +155,7 @@ class PalindromeRNN(_Palindrome):
         nonlinearity: str = "tanh",
         init: str = "torch",
         kernel: str = "auto",
+        target: Target = "last",
         optimizer: OptimizerCallable = torch.optim.Adam,
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
@@ -94,8 +164,9 @@ class PalindromeRNN(_Palindrome):
         self.nonlinearity = nonlinearity
         self.init = init
         self.kernel = kernel
+        self.target = target
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
-        self.network = RNN(DIGITS, hidden_size, kernel=kernel, nonlinearity=nonlinearity, init=init)
+        self.network = RNN(_symbols(target), hidden_size, kernel=kernel, nonlinearity=nonlinearity, init=init)
         self.readout = nn.Linear(hidden_size, DIGITS)
         self.keep_arguments()

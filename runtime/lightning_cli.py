@@ -95,6 +95,7 @@ class TwofoldCLI(LightningCLI):
         parser.add_argument("--experiment", type=str, help="The runs of one experiment share a folder by this name.")
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.link_arguments("data.init_args.length", "model.init_args.horizon")
+        parser.link_arguments("data.init_args.target", "model.init_args.target")
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         # What comes first is built first. The data refuses a length in words of its own; the model knows it as horizon.

@@ -8,8 +8,8 @@ from runtime.errors import UsageError
 
 Config = dict[str, Any]
 
-STEERS_TRAINING = "LengthCurriculum"
-"""The callback that decides what is trained on; all others only watch."""
+STEER_TRAINING = ("LengthCurriculum", "StopWhenSolved")
+"""The callbacks that decide what is trained on and how long; all others only watch."""
 
 FIXED = (
     "experiment",
@@ -22,9 +22,9 @@ FIXED = (
     "trainer.accumulate_grad_batches",
     "trainer.limit_train_batches",
     "trainer.overfit_batches",
-    STEERS_TRAINING,
+    *STEER_TRAINING,
 )
-FREE_WITHIN_FIXED = ("data.init_args.root", "data.init_args.predict_size")
+FREE_WITHIN_FIXED = tuple(f"data.init_args.{name}" for name in ("root", "predict_size", "test_lengths", "test_size"))
 MAY_CHANGE_BITS = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
 
 
@@ -80,8 +80,9 @@ def _settings(config: Config) -> Iterator[tuple[str, Any]]:
     yield from _leaves("trainer.", {key: value for key, value in config["trainer"].items() if key != "callbacks"})
     callbacks = config["trainer"]["callbacks"] or []
     for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
-        if callback["class_path"].endswith(f".{STEERS_TRAINING}"):
-            yield from _leaves(f"{STEERS_TRAINING}.", callback["init_args"])
+        name = callback["class_path"].rpartition(".")[2]
+        if name in STEER_TRAINING:
+            yield from _leaves(f"{name}.", callback["init_args"])
 
 
 def _leaves(prefix: str, config: Config) -> Iterator[tuple[str, Any]]:
@@ -98,7 +99,7 @@ def _within(key: str, keys: tuple[str, ...]) -> bool:
 
 def _typed(key: str) -> str:
     """The setting as people type it."""
-    return key if key.startswith(STEERS_TRAINING) else "--" + key.replace(".init_args", "")
+    return key if key.startswith(STEER_TRAINING) else "--" + key.replace(".init_args", "")
 
 
 def _value(settings: dict[str, Any], key: str) -> Any:

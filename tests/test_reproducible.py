@@ -36,7 +36,7 @@ def make_lstm() -> PalindromeLSTM:
 
 
 def make_rnn() -> PalindromeRNN:
-    return PalindromeRNN(8, "relu", "identity", "equation", torch.optim.SGD)
+    return PalindromeRNN(8, "relu", "identity", "equation", optimizer=torch.optim.SGD)
 
 
 def make_classifier() -> DigitClassifier:

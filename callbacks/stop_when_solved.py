@@ -1,0 +1,51 @@
+"""Training ends when there is nothing left to learn."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class StopWhenSolved(Callback):
+    """Ends training after a number of batches in a row without an error.
+
+    While a `LengthCurriculum` still lets palindromes grow, perfect batches don't count. Works with a module whose
+    `training_step` returns the batch's `accuracy` in [0, 1]; how many batches in a row were perfect is kept in the
+    checkpoint.
+
+    Args:
+        perfect_batches: batches in a row with every answer right.
+
+    Raises:
+        ValueError: when `perfect_batches` is below 1.
+    """
+
+    def __init__(self, perfect_batches: int = 10) -> None:
+        if perfect_batches < 1:
+            raise ValueError(f"perfect_batches is {perfect_batches}; write 1 or more")
+        self.perfect_batches = perfect_batches
+        self.perfect_in_a_row = 0
+
+    @property
+    def solved(self) -> bool:
+        return self.perfect_in_a_row >= self.perfect_batches
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.should_stop |= self.solved  # a run that was killed between its last batch and its end
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        counts = outputs["accuracy"] == 1 and not self._still_growing(trainer)
+        self.perfect_in_a_row = self.perfect_in_a_row + 1 if counts else 0
+        if self.solved:
+            trainer.should_stop = True
+
+    def _still_growing(self, trainer: Trainer) -> bool:
+        data: Any = getattr(trainer, "datamodule", None)
+        return getattr(data, "train_length", None) != getattr(data, "length", None)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"perfect_in_a_row": self.perfect_in_a_row}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.perfect_in_a_row = state_dict["perfect_in_a_row"]
