@@ -18,9 +18,12 @@ class _Palindrome(Classification):
     readout: nn.Linear
 
     def forward(self, digits: Int[Tensor, "batch steps"]) -> Float[Tensor, "batch 10"]:
-        x = F.one_hot(digits.T, DIGITS).to(self.readout.weight.dtype)  # (steps, batch, 10)
-        output, _ = self.network(x)  # (steps, batch, hidden)
+        output, _ = self.network(self.one_hot(digits))  # (steps, batch, hidden)
         return self.readout(output[-1])  # (batch, 10)
+
+    def one_hot(self, digits: Int[Tensor, "batch steps"]) -> Float[Tensor, "steps batch 10"]:
+        """What the network reads."""
+        return F.one_hot(digits.T, DIGITS).to(self.readout.weight.dtype)
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, list[str] | list[int]]:
         """Columns `sequence` (the digits read), `answer` (the last digit) and `prediction`."""
