@@ -17,7 +17,7 @@ from Gers, Schmidhuber & Cummins 2000, "Learning to forget" (https://doi.org/10.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,17 @@ Weights = tuple[
     Float[Tensor, " 4*hidden"],
 ]
 """W_ih, W_hh, b_ih, b_hh: those of the gates i, f, g, o one below the other."""
+
+
+class Gates(NamedTuple):
+    """What an LSTM computes at every step: i, f and o between 0 and 1, g and h between −1 and 1, c of any size."""
+
+    i: Float[Tensor, "steps batch hidden"]
+    f: Float[Tensor, "steps batch hidden"]
+    g: Float[Tensor, "steps batch hidden"]
+    o: Float[Tensor, "steps batch hidden"]
+    c: Float[Tensor, "steps batch hidden"]
+    h: Float[Tensor, "steps batch hidden"]
 
 
 class LSTM(nn.Module):
@@ -84,14 +95,37 @@ class LSTM(nn.Module):
         Raises:
             ValueError: when x or the state has another shape, or x no steps.
         """
+        weights = self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0
+        return KERNELS[self.kernel](x, self._start(x, state), weights)
+
+    def gates(self, x: Float[Tensor, "steps batch input"], state: State | None = None) -> Gates:
+        """Everything that `forward` computes on its way, to look at.
+
+        With h of all steps known, the gates of all steps are one product, whichever kernel gave h.
+
+        Raises:
+            ValueError: as `forward` does.
+        """
+        h_0, c = self._start(x, state)
+        h, _ = self(x, (h_0, c))
+        W_ih_x = F.linear(x, self.weight_ih_l0, self.bias_ih_l0 + self.bias_hh_l0)
+        W_hh_h = F.linear(torch.cat([h_0, h[:-1]]), self.weight_hh_l0)
+        i, f, g, o = (W_ih_x + W_hh_h).unflatten(2, (4, -1)).unbind(2)
+        i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+        cells = []
+        for t in range(len(x)):
+            c = f[t] * c + i[t] * g[t]  # (1, batch, hidden)
+            cells.append(c)
+        return Gates(i, f, g, o, torch.cat(cells), h)
+
+    def _start(self, x: Tensor, state: State | None) -> State:
         if x.dim() != 3 or x.shape[0] < 1 or x.shape[2] != self.input_size:
             raise ValueError(f"x has shape {tuple(x.shape)}; write (steps of 1 or more, batch, {self.input_size})")
         zero = x.new_zeros(1, x.shape[1], self.hidden_size)
         h, c = state or (zero, zero)
         if h.shape != zero.shape or c.shape != zero.shape:
             raise ValueError(f"h is {tuple(h.shape)}, c is {tuple(c.shape)}; write {tuple(zero.shape)} for both")
-        weights = self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0
-        return KERNELS[self.kernel](x, (h, c), weights)
+        return h, c
 
 
 def gates_kernel(

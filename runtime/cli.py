@@ -1,10 +1,8 @@
 """The command `twofold`: what doesn't need torch is answered before torch is imported."""
 
-import os
-import sys
 from collections.abc import Sequence
 
-from runtime.errors import UsageError, one_line
+from runtime.errors import UsageError, exit_code
 
 USAGE = """\
 usage: twofold fit|validate|test|predict -c CONFIG [--any.setting VALUE ...]
@@ -30,24 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 when something the user wrote is wrong, 1 when the run failed, 130 after Ctrl-C.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    debug = os.environ.get("TWOFOLD_DEBUG") == "1"
-    try:
-        return _run(arguments)
-    except UsageError as error:
-        if debug:
-            raise
-        print(f"twofold: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as interrupt:
-        resume = f"; go on with: {interrupt}" if str(interrupt) else ""
-        print(f"twofold: interrupted{resume}", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if debug:
-            raise
-        print(f"twofold: the run failed: {one_line(error)} (TWOFOLD_DEBUG=1 shows where)", file=sys.stderr)
-        return 1
+    return exit_code("twofold", _run, arguments)
 
 
 def _run(arguments: list[str]) -> int:

@@ -1,5 +1,11 @@
 """What may go wrong, in words, and what the process then says and returns."""
 
+import os
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
 
 class UsageError(Exception):
     """Something in what the user wrote: exit code 2. Its message is one line: what was wrong, what to write instead."""
@@ -8,3 +14,41 @@ class UsageError(Exception):
 def one_line(error: BaseException) -> str:
     """An error's message without its line breaks; its type where there is no message."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+class OneLineParser(ArgumentParser):
+    """Refuses arguments by a UsageError."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def exit_code(command: str, run: Callable[[list[str]], int], arguments: Sequence[str] | None) -> int:
+    """Runs a command; what goes wrong becomes one line on stderr, or a traceback if TWOFOLD_DEBUG=1.
+
+    Args:
+        command: its name, with which the line begins.
+        run: takes the arguments, returns the exit code.
+        arguments: without the command's name; None takes those of this process.
+
+    Returns:
+        The exit code: 2 when something the user wrote is wrong, 1 when the run failed, 130 after Ctrl-C, else what
+        `run` returned.
+    """
+    debug = os.environ.get("TWOFOLD_DEBUG") == "1"
+    try:
+        return run(list(sys.argv[1:] if arguments is None else arguments))
+    except UsageError as error:
+        if debug:
+            raise
+        print(f"{command}: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as interrupt:
+        resume = f"; go on with: {interrupt}" if str(interrupt) else ""
+        print(f"{command}: interrupted{resume}", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if debug:
+            raise
+        print(f"{command}: the run failed: {one_line(error)} (TWOFOLD_DEBUG=1 shows where)", file=sys.stderr)
+        return 1

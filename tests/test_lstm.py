@@ -1,5 +1,6 @@
 """Both kernels of our LSTM against `torch.nn.LSTM`."""
 
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -70,6 +71,41 @@ def test_state_carried_from_chunk_to_chunk_gives_the_whole(
         output, state = lstm(x[start:stop], state)
         chunks.append(output)
     torch.testing.assert_close((torch.cat(chunks), state), (whole, last), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@given(problem=problems())
+@settings(max_examples=15, deadline=None)
+def test_gates_of_every_step_explain_what_nn_lstm_returns(
+    kernel: str, problem: tuple[nn.LSTM, Tensor, tuple[Tensor, Tensor] | None]
+) -> None:
+    reference, x, state = problem
+    gates = ours(reference, kernel).gates(x, state)
+    output, (_, last_c) = reference(x, state)
+    c_0 = state[1] if state else torch.zeros_like(last_c)
+    c_before = torch.cat([c_0, gates.c[:-1]])
+    close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
+    close(gates.h, output)
+    close(gates.o * gates.c.tanh(), output)
+    close(gates.f * c_before + gates.i * gates.g, gates.c)
+    close(gates.c[-1:], last_c)
+    for t in range(len(x)):
+        _, (_, c) = reference(x[: t + 1], state)
+        close(gates.c[t : t + 1], c)
+    assert all(((gate >= 0) & (gate <= 1)).all() for gate in (gates.i, gates.f, gates.o))
+    assert (gates.g.abs() <= 1).all()
+
+
+@pytest.mark.parametrize("gate", "ifgo")
+def test_each_gate_is_that_of_its_own_rows(gate: str) -> None:
+    lstm, x = LSTM(3, 4), torch.randn(5, 2, 3)
+    with torch.no_grad():
+        for parameter in lstm.parameters():
+            parameter.view(4, 4, -1)["ifgo".index(gate)].fill_(0)
+    gates = lstm.gates(x)._asdict()
+    for name in "ifgo":
+        at_zero = 0.0 if name == "g" else 0.5
+        assert (gates[name] == at_zero).all().item() is (name == gate)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -155,6 +191,8 @@ def test_arguments_are_refused_in_words(arguments: dict, words: str) -> None:
 def test_inputs_of_another_shape_are_refused_in_words(kernel: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"x has shape .*; write \(steps of 1 or more, batch, 3\)"):
         LSTM(3, 4, kernel=kernel)(torch.zeros(shape))
+    with pytest.raises(ValueError, match=r"x has shape .*; write \(steps of 1 or more, batch, 3\)"):
+        LSTM(3, 4, kernel=kernel).gates(torch.zeros(shape))
 
 
 @pytest.mark.usefixtures("unchecked")
