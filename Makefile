@@ -38,5 +38,6 @@ report: ## the whole report (not built yet)
 explore: ## a page to play with trained networks (not built yet)
 	@echo "make explore isn't built yet; make demo shows what the networks do" >&2; exit 2
 
-bench: setup ## the benchmarks; only what a batch of palindromes costs is built yet
+bench: setup ## the benchmarks; what a batch of palindromes and a step of the LSTM cost is built yet
 	$(BIN)/python -m benchmarks.palindrome_batches
+	$(BIN)/python -m benchmarks.lstm_kernels

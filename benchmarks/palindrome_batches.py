@@ -5,9 +5,10 @@ Writes benchmarks/results/palindrome_batches.csv: milliseconds per batch of 128,
 
 import csv
 import statistics
-import time
+from functools import partial
 from pathlib import Path
 
+from benchmarks.timing import milliseconds
 from datamodules import PalindromeDataModule
 
 LENGTHS = (5, 20, 100, 1000, 10_000)
@@ -20,12 +21,7 @@ def milliseconds_per_batch(length: int) -> list[float]:
     """The time that each of the batches after the first took."""
     stream = iter(PalindromeDataModule(length, BATCH_SIZE, batches_per_epoch=BATCHES + 1).train_dataloader())
     next(stream)
-    times = []
-    for _ in range(BATCHES):
-        start = time.perf_counter()
-        next(stream)
-        times.append(1000 * (time.perf_counter() - start))
-    return times
+    return [milliseconds(partial(next, stream)) for _ in range(BATCHES)]
 
 
 def main() -> None:

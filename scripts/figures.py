@@ -10,13 +10,24 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 METRICS = {"train/loss": "cross-entropy", "train/accuracy": "accuracy"}
 
 
+def panels(number: int) -> tuple[Figure, list[Axes]]:
+    """A figure of empty panels side by side; close it when it is drawn."""
+    figure, axes = plt.subplots(1, number, figsize=(4.5 * number, 3.2), layout="constrained", squeeze=False)
+    for axis in axes[0]:
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, list(axes[0])
+
+
 def learning_curves(metrics_files: Mapping[str, Path]) -> str:
     """Loss and accuracy of each batch against batches, side by side, a line for each named `metrics.csv`."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    figure, axes = panels(2)
     for title, path in metrics_files.items():
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
@@ -25,8 +36,6 @@ def learning_curves(metrics_files: Mapping[str, Path]) -> str:
             axis.plot(*zip(*points, strict=True), label=title, linewidth=1.6)
     for axis, label in zip(axes, METRICS.values(), strict=True):
         axis.set(xlabel="batches", ylabel=label)
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_yscale("log")
     axes[1].set_ylim(0, 1.03)
     axes[1].axhline(0.1, color="grey", linewidth=0.8, linestyle=":")
