@@ -191,9 +191,7 @@ def draw(palindrome: Int[Tensor, " length"], readings: Sequence[Reading]) -> Fig
     gates_shown = any(reading.gates for reading in readings)
     heights = {panel: height for panel, height in HEIGHTS.items() if gates_shown or panel not in GATES}
     figure = Figure(figsize=(7 * len(readings), 1.4 * sum(heights.values()) + 1), layout="constrained")
-    figure.suptitle(
-        f"the palindrome {_abbreviated(_text(palindrome))}: in the end to answer {palindrome[0]}", fontsize=16
-    )
+    figure.suptitle(f"palindrome {_abbreviated(_text(palindrome))}, last answer {palindrome[0]}", fontsize=14)
     panels = figure.subplots(len(heights), len(readings), squeeze=False, height_ratios=list(heights.values()))
     spreads = torch.cat([reading.spread for reading in readings])
     for column, reading in zip(panels.T, readings, strict=True):
