@@ -13,10 +13,8 @@ Runs are independent and finished ones are not repeated, so it may be stopped an
 """
 
 import csv
-import logging
 import os
 import sys
-import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -29,7 +27,7 @@ from statistics import mean
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from rich.progress import track
@@ -39,7 +37,7 @@ from datamodules import ChunkedPalindromes, PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.files import replacing
 from runtime.errors import OneLineParser, exit_code
-from runtime.quiet import hush
+from scripts.bare_training import bare_trainer, settle
 from scripts.figures import panels
 
 Network = PalindromeLSTM | PalindromeRNN
@@ -122,7 +120,7 @@ def measure(study: Study, table: Path) -> None:
     finished = {Run(**{field.name: row[field.name] for field in fields(Run)}) for row in rows}
     open_runs = [run for run in study.runs() if run not in finished]
     # One thread each, because these networks are too small for two to share the work.
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), initializer=_settle) as processes:
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), initializer=settle) as processes:
         futures = [processes.submit(trained, run, study) for run in open_runs]
         try:
             for future in track(as_completed(futures), "memory horizon", total=len(futures)):
@@ -139,18 +137,7 @@ def trained(run: Run, study: Study) -> dict[str, Any]:
     module = network(run)
     curriculum = LengthCurriculum(start=5 if run.growing else run.length, patience=PATIENCE)
     until_solved = StopWhenSolved()
-    trainer = Trainer(
-        accelerator="cpu",
-        max_steps=study.batches,
-        max_epochs=-1,
-        gradient_clip_val=1.0,
-        limit_val_batches=0,
-        callbacks=[curriculum, until_solved],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = bare_trainer([curriculum, until_solved], study.batches)
     trainer.fit(module, datamodule=PalindromeDataModule(run.length, BATCH))
     went = {"batches": trainer.global_step, "reached": curriculum.length, "solved": until_solved.solved}
     return asdict(run) | went | {f"T={length}": accuracy(module, length) for length in study.tested}
@@ -207,8 +194,10 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     unseen.set(title=f"trained at {middle} digits")
     goal = next(row["length"] for row in rows if row["growing"])
     grown.set(title=f"length grown from 5 towards {goal:,} digits")
-    for axis, seen in ((fixed, None), (unseen, middle), (grown, goal)):
+    for axis, ticks, seen in ((fixed, lengths, None), (unseen, tested, middle), (grown, tested, goal)):
         axis.set(xscale="log", xlabel="length of the palindromes", ylim=(0, 1.03))
+        axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=8, rotation=45 if len(ticks) > 6 else 0)
+        axis.minorticks_off()
         axis.axhline(GUESSING, color="grey", linewidth=0.8, linestyle=":")
         if seen:
             axis.axvline(seen, color="grey", linewidth=0.8, linestyle=":")
@@ -243,18 +232,6 @@ def _write(rows: list[dict[str, Any]], table: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _settle() -> None:
-    """In a process that trains: one thread, no talk, and gradients too small for a normal float32 are 0.
-
-    With such denormal numbers a CPU calculates several times slower; Adam's ε of 1e-8 makes nothing of them anyway.
-    """
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    hush()
-    warnings.simplefilter("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 
 def _parse(arguments: list[str]) -> Namespace:
