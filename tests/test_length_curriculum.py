@@ -78,7 +78,7 @@ def test_the_checkpoint_remembers_length_and_perfect_run(plain_trainer: MakeTrai
     assert lengths.seen == [5, 5, 5, 10, 10]
     trainer.save_checkpoint(tmp_path / "five.ckpt")
     state = torch.load(tmp_path / "five.ckpt", weights_only=True)["callbacks"]["LengthCurriculum"]
-    assert state == {"length": 10, "perfect_in_a_row": 2}
+    assert state == {"length": 10, "perfect_in_a_row": 2, "batches_since_growth": 2}
     lengths, module = Lengths(), Scripted(hidden_size=4)
     module.accuracies = [1.0]
     curriculum = LengthCurriculum(start=5, factor=2.0, perfect_batches=3)
