@@ -36,7 +36,7 @@ class _Palindrome(Classification):
         """Logits (batch, 10) for the last digit, or (batch, blanks, 10) for the digits to write at the blanks."""
         return self._read(digits, blanks)[0]
 
-    def one_hot(self, digits: Int[Tensor, "batch steps"], blanks: int = 0) -> Float[Tensor, "steps batch symbols"]:
+    def one_hot(self, digits: Int[Tensor, "batch steps"], blanks: int = 0) -> Float[Tensor, "read batch symbols"]:
         """What the network reads: the digits, then the blanks."""
         symbols = F.pad(digits, (0, blanks), value=BLANK).T
         return F.one_hot(symbols, self.network.input_size).to(self.readout.weight.dtype)

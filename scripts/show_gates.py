@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from datamodules.palindromes import FreshPalindromes
+from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from lightning_modules.classification import DIGITS
 from networks.files import read_tensors, replacing
@@ -49,6 +49,7 @@ class Reading(NamedTuple):
 
     Attributes:
         network: which one it is.
+        symbols: what it reads; a dot is a blank.
         result: what it answered.
         gates: f, i, g and o of an LSTM; empty for an RNN.
         memory: c of an LSTM, h of an RNN.
@@ -58,6 +59,7 @@ class Reading(NamedTuple):
     """
 
     network: str
+    symbols: str
     result: str
     gates: dict[str, Float[Tensor, "steps hidden"]]
     memory: Float[Tensor, "steps hidden"]
@@ -130,8 +132,10 @@ def random_palindrome(length: int, seed: int) -> Int[Tensor, " length"]:
         UsageError: when the length is below 2 or above `LONGEST`.
     """
     _refuse_length(length)
-    batch = FreshPalindromes(length, 1, 1, 1).evaluation_batch("test", seed, 0)
-    return torch.cat([batch.digits[0], batch.target])
+    data = PalindromeDataModule(length, batch_size=1)
+    data.load_state_dict({"seed": seed})
+    (digits, target), *_ = data.val_dataloader()
+    return torch.cat([digits[0], target])
 
 
 def default_length(models: Sequence[PalindromeLSTM | PalindromeRNN]) -> int:
@@ -142,15 +146,18 @@ def default_length(models: Sequence[PalindromeLSTM | PalindromeRNN]) -> int:
 
 @torch.no_grad()
 def read(model: PalindromeLSTM | PalindromeRNN, palindrome: Int[Tensor, " length"]) -> Reading:
-    """Hands the network all digits but the last, with each of the ten first digits.
+    """Hands the network all digits but the last, or the first half and then blanks, with each of the ten first digits.
+
+    Either way the first digit is what it is to answer after the last step.
 
     Raises:
         UsageError: when its memory overflows.
     """
     first = int(palindrome[0])
-    digits = palindrome[:-1].repeat(DIGITS, 1)
+    blanks = len(palindrome) // 2 if model.target == "second_half" else 0
+    digits = palindrome[: -blanks or -1].repeat(DIGITS, 1)
     digits[:, 0] = torch.arange(DIGITS)
-    x = model.one_hot(digits)
+    x = model.one_hot(digits, blanks)
     if isinstance(model.network, LSTM):
         name, all_gates = "LSTM", model.network.gates(x)
         memory, h = all_gates.c, all_gates.h
@@ -160,7 +167,7 @@ def read(model: PalindromeLSTM | PalindromeRNN, palindrome: Int[Tensor, " length
         memory = h = model.network(x)[0]  # (steps, 10, hidden)
 
     if not memory.isfinite().all():
-        raise UsageError(f"the {name}'s memory overflows within {len(digits[0])} digits; write fewer")
+        raise UsageError(f"the {name}'s memory overflows within {len(x)} digits; write fewer")
     kept = memory - memory.mean(dim=1, keepdim=True)
     order = kept[-1, first].argsort(descending=True)
     logits = model.readout(h)  # (steps, 10, 10)
@@ -169,6 +176,7 @@ def read(model: PalindromeLSTM | PalindromeRNN, palindrome: Int[Tensor, " length
     right = int((answers == torch.arange(DIGITS)).sum())
     return Reading(
         network=f"{name}, init {model.init}, hidden size {model.hidden_size}",
+        symbols=_text(palindrome[: len(digits[0])]) + "·" * blanks,
         result=f"answers {answers[first]}, {verdict}; names {right} of the ten first digits right",
         gates={gate: values[:, first, order] for gate, values in gates.items()},
         memory=memory[:, first, order],
@@ -183,7 +191,7 @@ def draw(palindrome: Int[Tensor, " length"], readings: Sequence[Reading]) -> Fig
     gates_shown = any(reading.gates for reading in readings)
     heights = {panel: height for panel, height in HEIGHTS.items() if gates_shown or panel not in GATES}
     figure = Figure(figsize=(7 * len(readings), 1.4 * sum(heights.values()) + 1), layout="constrained")
-    figure.suptitle(f"reads {_abbreviated(_text(palindrome[:-1]))}, should answer {palindrome[0]}", fontsize=16)
+    figure.suptitle(f"palindrome {_abbreviated(_text(palindrome))}, last answer {palindrome[0]}", fontsize=14)
     panels = figure.subplots(len(heights), len(readings), squeeze=False, height_ratios=list(heights.values()))
     spreads = torch.cat([reading.spread for reading in readings])
     for column, reading in zip(panels.T, readings, strict=True):
@@ -194,7 +202,7 @@ def draw(palindrome: Int[Tensor, " length"], readings: Sequence[Reading]) -> Fig
 
 
 def _draw_column(axes: dict[str, Axes], reading: Reading, palindrome: Int[Tensor, " length"]) -> None:
-    first, steps = int(palindrome[0]), len(palindrome) - 1
+    first, steps = int(palindrome[0]), len(reading.symbols)
     name = "cell c" if reading.gates else "hidden state h"
     axes["title"].axis("off")
     axes["title"].text(0.5, 0.75, reading.network, ha="center", fontsize=14, weight="bold")
@@ -221,7 +229,7 @@ def _draw_column(axes: dict[str, Axes], reading: Reading, palindrome: Int[Tensor
     axes["answers"].tick_params(axis="y", labelsize=8)
     axes["answers"].set_ylabel("answer")
     ticks = range(0, steps, 1 if steps <= TICKS else -(-steps // SPARSE_TICKS))
-    axes["answers"].set_xticks(ticks, [f"{palindrome[t]}\n{t + 1}" for t in ticks])
+    axes["answers"].set_xticks(ticks, [f"{reading.symbols[t]}\n{t + 1}" for t in ticks])
     axes["answers"].get_xticklabels()[0].set(color="tab:red", weight="bold")
     axes["answers"].set_xlabel("the digit read, and its step")
 

@@ -135,13 +135,24 @@ def test_a_perfect_memory_is_seen_as_one() -> None:
 def test_titles_say_what_there_is_to_see() -> None:
     palindrome = torch.tensor([4, 0, 4])
     both = draw(palindrome, [read(PalindromeLSTM(3), palindrome), read(PalindromeRNN(3), palindrome)])
-    assert both.get_suptitle() == "reads 40, should answer 4"
+    assert both.get_suptitle() == "palindrome 404, last answer 4"
     assert titles(both).count("what it would answer if it were asked now") == 2
     assert [title for title in titles(both) if title in GATES.values()] == list(GATES.values())
     alone = draw(palindrome, [read(PalindromeRNN(3), palindrome)])
     assert not set(titles(alone)) & set(GATES.values())
     assert "hidden state h: the part due to the first digit, 4 (sorts the units)" in titles(alone)
     assert alone.get_figheight() < both.get_figheight()
+
+
+@pytest.mark.parametrize(("text", "symbols"), [("4004", "40··"), ("40704", "407··"), ("44", "4·")])
+def test_of_the_second_half_the_last_answer_is_the_first_digit(text: str, symbols: str) -> None:
+    model, palindrome = PalindromeLSTM(3, target="second_half"), parse_palindrome(text)
+    reading = read(model, palindrome)
+    assert reading.symbols == symbols
+    blanks = symbols.count("·")
+    expected = model(palindrome[None, : len(text) - blanks], blanks)[0, -1]
+    torch.testing.assert_close(reading.answers[-1], expected.softmax(dim=0))
+    draw(palindrome, [reading]).draw_without_rendering()
 
 
 @pytest.mark.parametrize("length", [2, 3, 20, 26, 1000])

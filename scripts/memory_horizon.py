@@ -1,0 +1,272 @@
+"""How far back each network remembers, and what each remedy contributes: initialisation, gates, growing length.
+
+    python -m scripts.memory_horizon            all of it; writes memory_horizon.csv and .png to benchmarks/results
+    python -m scripts.memory_horizon --short    lengths 5, 20, 50, one rate, one seed; to the current directory
+
+Every network is trained at every fixed length, and with the length growing from 5 to a greater one, with each learning
+rate and seed, on the same budget: 64 units, batches of 64 fresh palindromes, Adam, gradients clipped at norm 1, at most
+1,000 batches. A run ends early when ten batches in a row are perfect at its full length, and a growing one also when
+300 batches go by without growth. The horizon that an initialiser is given is the run's full length. Afterwards each
+network names the last digit of palindromes of many lengths, most of which it never saw.
+
+Runs are independent and finished ones are not repeated, so it may be stopped and started again at any time.
+"""
+
+import csv
+import logging
+import os
+import sys
+import warnings
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from rich.progress import track
+
+from callbacks import LengthCurriculum, StopWhenSolved
+from datamodules import ChunkedPalindromes, PalindromeDataModule
+from lightning_modules import PalindromeLSTM, PalindromeRNN
+from networks.files import replacing
+from runtime.errors import OneLineParser, exit_code
+from runtime.quiet import hush
+from scripts.figures import panels
+
+Network = PalindromeLSTM | PalindromeRNN
+
+NETWORKS: dict[str, Callable[..., Network]] = {
+    "RNN as it comes": partial(PalindromeRNN),
+    "RNN orthogonal": partial(PalindromeRNN, init="orthogonal"),
+    "RNN identity": partial(PalindromeRNN, nonlinearity="relu", init="identity"),
+    "LSTM as it comes": partial(PalindromeLSTM),
+    "LSTM forget bias 1": partial(PalindromeLSTM, init="forget_one"),
+    "LSTM chrono": partial(PalindromeLSTM, init="chrono"),
+    "LSTM forget bias log T": partial(PalindromeLSTM, init="forget_log"),
+}
+HIDDEN = BATCH = 64
+PATIENCE = 300
+TESTED_WITH = 256
+GUESSING = 0.1
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network to be trained, at `length` or with the length growing towards it."""
+
+    network: str
+    growing: bool
+    length: int
+    rate: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is crossed with what; `tested` are the lengths at which each trained network is asked."""
+
+    lengths: Sequence[int]
+    grown_to: int
+    rates: Sequence[float]
+    seeds: Sequence[int]
+    batches: int
+    tested: Sequence[int]
+
+    def runs(self) -> list[Run]:
+        """Seed by seed, so that what has been finished at any time is a study of its own."""
+        trainings = [(False, length) for length in self.lengths] + [(True, self.grown_to)]
+        crossed = product(self.seeds, self.rates, trainings, NETWORKS)
+        return [Run(network, growing, length, rate, seed) for seed, rate, (growing, length), network in crossed]
+
+
+FULL = Study(
+    lengths=(5, 20, 50, 100, 200),
+    grown_to=1000,
+    rates=(1e-3, 3e-3, 1e-2),
+    seeds=(1, 2, 3),
+    batches=1000,
+    tested=(5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000),
+)
+SHORT = Study(
+    lengths=(5, 20, 50), grown_to=50, rates=(3e-3,), seeds=(1,), batches=400, tested=(5, 10, 20, 50, 100, 200, 500)
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures what isn't measured yet, writes table and picture; returns the exit code."""
+    return exit_code("memory_horizon", _run, arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    wanted = _parse(arguments)
+    table = wanted.folder / "memory_horizon.csv"
+    measure(SHORT if wanted.short else FULL, table)
+    picture = table.with_suffix(".png")
+    draw(read(table), picture)
+    print(f"{table}\n{picture}")
+    return 0
+
+
+def measure(study: Study, table: Path) -> None:
+    """Trains what `table` doesn't hold yet, in as many processes as there are cores, each with one thread."""
+    rows = read(table) if table.exists() else []
+    finished = {Run(**{field.name: row[field.name] for field in fields(Run)}) for row in rows}
+    open_runs = [run for run in study.runs() if run not in finished]
+    # One thread each, because these networks are too small for two to share the work.
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), initializer=_settle) as processes:
+        futures = [processes.submit(trained, run, study) for run in open_runs]
+        try:
+            for future in track(as_completed(futures), "memory horizon", total=len(futures)):
+                rows.append(future.result())
+                _write(rows, table)
+        except BaseException:
+            processes.shutdown(cancel_futures=True)
+            raise
+
+
+def trained(run: Run, study: Study) -> dict[str, Any]:
+    """The run's row: what it was, how it went, and its accuracy at each length tested."""
+    seed_everything(run.seed, verbose=False)
+    module = network(run)
+    curriculum = LengthCurriculum(start=5 if run.growing else run.length, patience=PATIENCE)
+    until_solved = StopWhenSolved()
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=study.batches,
+        max_epochs=-1,
+        gradient_clip_val=1.0,
+        limit_val_batches=0,
+        callbacks=[curriculum, until_solved],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, datamodule=PalindromeDataModule(run.length, BATCH))
+    went = {"batches": trainer.global_step, "reached": curriculum.length, "solved": until_solved.solved}
+    return asdict(run) | went | {f"T={length}": accuracy(module, length) for length in study.tested}
+
+
+def network(run: Run) -> Network:
+    """The network of a run, before it is trained."""
+    make = NETWORKS[run.network]
+    horizon = {"horizon": run.length} if make.func is PalindromeLSTM else {}  # type: ignore[attr-defined]
+    return make(hidden_size=HIDDEN, optimizer=partial(torch.optim.Adam, lr=run.rate, fused=True), **horizon)
+
+
+@torch.no_grad()
+def accuracy(module: Network, length: int) -> float:
+    """The share of palindromes, the same for every network, whose last digit it names."""
+    state, right = None, 0
+    for chunk in ChunkedPalindromes(length, TESTED_WITH, TESTED_WITH, seed=0):
+        output, state = module.network(module.one_hot(chunk.digits), state)
+        if chunk.ends:
+            right += int((module.readout(output[-1]).argmax(dim=1) == chunk.target).sum())
+    return right / TESTED_WITH
+
+
+def read(table: Path) -> list[dict[str, Any]]:
+    """The rows of the table, with numbers as numbers."""
+    kinds: dict[str, Callable[[str], Any]] = {
+        "network": str,
+        "growing": "True".__eq__,
+        "length": int,
+        "seed": int,
+        "solved": "True".__eq__,
+    }
+    with table.open(newline="") as file:
+        return [{name: kinds.get(name, float)(text) for name, text in row.items()} for row in csv.DictReader(file)]
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Accuracy against length: the mean over seeds at each network's best rate, and a band."""
+    figure, (fixed, unseen, grown) = panels(3)
+    lengths = sorted({row["length"] for row in rows if not row["growing"]})
+    tested = [int(name.removeprefix("T=")) for name in rows[0] if name.startswith("T=")]
+    middle = lengths[1]
+    for number, name in enumerate(NETWORKS):
+        style: dict[str, Any] = {"color": f"C{number}", "linestyle": "--" if name.startswith("RNN") else "-"}
+        ours = [row for row in rows if row["network"] == name]
+        at_fixed = {T: [row for row in ours if not row["growing"] and row["length"] == T] for T in lengths}
+        _line(fixed, {T: _at_best_rate(at_fixed[T], f"T={T}") for T in lengths}, name, style)
+        trained_at_middle = _best_rate(at_fixed[middle], f"T={middle}")
+        _line(unseen, {T: [row[f"T={T}"] for row in trained_at_middle] for T in tested}, name, style)
+        grown_rows = [row for row in ours if row["growing"]]
+        best = _best_rate(grown_rows, f"T={grown_rows[0]['length']}", "reached") if grown_rows else []
+        _line(grown, {T: [row[f"T={T}"] for row in best] for T in tested}, name, style)
+    fixed.set(title="trained at this length", ylabel="last digits named")
+    unseen.set(title=f"trained at {middle} digits")
+    goal = next(row["length"] for row in rows if row["growing"])
+    grown.set(title=f"length grown from 5 towards {goal:,} digits")
+    for axis, seen in ((fixed, None), (unseen, middle), (grown, goal)):
+        axis.set(xscale="log", xlabel="length of the palindromes", ylim=(0, 1.03))
+        axis.axhline(GUESSING, color="grey", linewidth=0.8, linestyle=":")
+        if seen:
+            axis.axvline(seen, color="grey", linewidth=0.8, linestyle=":")
+    figure.legend(*fixed.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    figure.set_size_inches(13.5, 4.2)
+    with replacing(path) as draft:
+        figure.savefig(draft, format="png", dpi=130)
+    plt.close(figure)
+
+
+def _best_rate(rows: Iterable[dict[str, Any]], *by: str) -> list[dict[str, Any]]:
+    """The rows of the learning rate that is best on average by the first of these columns, at a tie by the next."""
+    by_rate: dict[float, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_rate.setdefault(row["rate"], []).append(row)
+    return max(by_rate.values(), key=lambda same: [mean(row[name] for row in same) for name in by], default=[])
+
+
+def _at_best_rate(rows: Iterable[dict[str, Any]], column: str) -> list[float]:
+    return [row[column] for row in _best_rate(rows, column)]
+
+
+def _line(axis: Axes, accuracies: dict[int, list[float]], name: str, style: dict[str, Any]) -> None:
+    points = {length: values for length, values in accuracies.items() if values}
+    axis.plot(list(points), [mean(values) for values in points.values()], label=name, marker=".", **style)
+    lowest, highest = ([f(values) for values in points.values()] for f in (min, max))
+    axis.fill_between(list(points), lowest, highest, color=style["color"], alpha=0.12, linewidth=0)
+
+
+def _write(rows: list[dict[str, Any]], table: Path) -> None:
+    with replacing(table) as draft, draft.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _settle() -> None:
+    """In a process that trains: one thread, no talk, and gradients too small for a normal float32 are 0.
+
+    With such denormal numbers a CPU calculates several times slower; Adam's ε of 1e-8 makes nothing of them anyway.
+    """
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    hush()
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+
+def _parse(arguments: list[str]) -> Namespace:
+    parser: ArgumentParser = OneLineParser(
+        prog="python -m scripts.memory_horizon", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--short", action="store_true", help="lengths 5, 20, 50, one rate, one seed")
+    parser.add_argument("--folder", type=Path, help="where table and picture go")
+    wanted = parser.parse_args(arguments)
+    wanted.folder = wanted.folder or (Path() if wanted.short else Path("benchmarks/results"))
+    return wanted
+
+
+if __name__ == "__main__":
+    sys.exit(main())
