@@ -238,6 +238,10 @@ class TestSecondHalf:
         assert len(chunks) == len(loader) == (2 if "test_size" in kind else 1)
         assert all(chunk.starts and chunk.ends and chunk.length == 8 for chunk in chunks)
 
+    def test_the_last_batch_of_a_test_holds_what_is_left(self) -> None:
+        loader: Any = seeded(0, 8, target="second_half", batch_size=4, test_size=10).test_dataloader()
+        assert [(len(chunk.digits), len(chunk.target)) for chunk in loader] == [(4, 4), (4, 4), (2, 2)]
+
     def test_training_length_can_grow(self) -> None:
         datamodule = seeded(0, 20, target="second_half", batch_size=3)
         train = iter(datamodule.train_dataloader())
