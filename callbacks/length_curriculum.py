@@ -51,6 +51,12 @@ class LengthCurriculum(Callback):
         self.perfect_in_a_row = 0
         self.batches_since_growth = 0
 
+    @property
+    def given_up(self) -> bool:
+        if self.patience is None or self.length == self.data.length:
+            return False
+        return self.batches_since_growth >= self.patience
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
             return
@@ -63,6 +69,7 @@ class LengthCurriculum(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.data.train_length = self.length
+        trainer.should_stop |= self.given_up  # a run that was killed between its last batch and its end
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -76,7 +83,7 @@ class LengthCurriculum(Callback):
             self.length = min(self.data.length, max(self.length + self.least_growth, int(self.length * self.factor)))
             self.perfect_in_a_row = self.batches_since_growth = 0
             self.data.train_length = self.length
-        elif self.batches_since_growth == self.patience:
+        elif self.given_up:
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class StopWhenSolved(Callback):
             raise ValueError(f"perfect_batches is {perfect_batches}; write 1 or more")
         self.perfect_batches = perfect_batches
         self.perfect_in_a_row = 0
+        self._at_full_length = True
 
     @property
     def solved(self) -> bool:
@@ -32,17 +33,18 @@ class StopWhenSolved(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         trainer.should_stop |= self.solved  # a run that was killed between its last batch and its end
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        # Before the batch: after it, a curriculum may have set the length of the next one.
+        data: Any = getattr(trainer, "datamodule", None)
+        self._at_full_length = getattr(data, "train_length", None) == getattr(data, "length", None)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        counts = outputs["accuracy"] == 1 and not self._still_growing(trainer)
+        counts = outputs["accuracy"] == 1 and self._at_full_length
         self.perfect_in_a_row = self.perfect_in_a_row + 1 if counts else 0
         if self.solved:
             trainer.should_stop = True
-
-    def _still_growing(self, trainer: Trainer) -> bool:
-        data: Any = getattr(trainer, "datamodule", None)
-        return getattr(data, "train_length", None) != getattr(data, "length", None)
 
     def state_dict(self) -> dict[str, Any]:
         return {"perfect_in_a_row": self.perfect_in_a_row}

@@ -185,6 +185,7 @@ class FreshPalindromes:
         self.length = length
         self.batch_size = batch_size
         self.answer = answer
+        self.test_size = test_size
         self._train_length = length
         self._batches: dict[Split, int] = {
             "train": batches_per_epoch,
@@ -205,14 +206,15 @@ class FreshPalindromes:
         return self._batches[split]
 
     def train_batch(self, seed: int, k: int) -> PalindromeBatch:
-        return self._draw("train", seed, k, self.train_length)
+        return self._draw("train", seed, k, self.batch_size, self.train_length)
 
     def evaluation_batch(self, split: Split, seed: int, k: int) -> PalindromeBatch:
-        return self._draw(split, seed, k, self.length)
+        left = self.test_size - k * self.batch_size if split == "test" else self.batch_size
+        return self._draw(split, seed, k, min(self.batch_size, left), self.length)
 
-    def _draw(self, split: Split, seed: int, k: int, length: int) -> PalindromeBatch:
+    def _draw(self, split: Split, seed: int, k: int, rows: int, length: int) -> PalindromeBatch:
         random = philox(seed, "fresh palindromes", split, k, length)
-        return self.answer(random.integers(0, 10, (self.batch_size, _half(length))), length)
+        return self.answer(random.integers(0, 10, (rows, _half(length))), length)
 
 
 class FixedPalindromes:

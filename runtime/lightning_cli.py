@@ -4,7 +4,7 @@ import csv
 import inspect
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
@@ -263,9 +263,10 @@ class TwofoldCLI(LightningCLI):
         except RuntimeError as error:
             if "loading state_dict" not in str(error):
                 raise
+            saved = read_tensors(self.settings.ckpt_path).get("hyper_parameters", {})
             raise UsageError(
-                f"the weights in {self.settings.ckpt_path} don't fit the model of this config; "
-                "write -c with the config.yaml of the checkpoint's own run"
+                f"the weights in {self.settings.ckpt_path} don't fit the model of this config"
+                f"{_differences(saved, self.model.hparams)}; write -c with the config.yaml of the checkpoint's own run"
             ) from error
 
     def after_validate(self) -> None:
@@ -317,6 +318,16 @@ def _known_settings(parser: LightningArgumentParser) -> Iterator[str]:
     for group, package in (("data", datamodules), ("model", lightning_modules), ("trainer.callbacks", callbacks)):
         for name in package.__all__:
             yield from (f"{group}.{argument}" for argument in inspect.signature(getattr(package, name)).parameters)
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """The numbers and names in which two models of one kind differ, such as ": hidden_size is 64 there and 32 here"."""
+    told = [
+        f"{name} is {there[name]} there and {here[name]} here"
+        for name in here
+        if name in there and there[name] != here[name] and isinstance(here[name], int | float | str)
+    ]
+    return f": {', '.join(told)}" if told else ""
 
 
 def _newest_whole_checkpoint(folder: RunFolder) -> Path | None:

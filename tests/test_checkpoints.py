@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks import Checkpoints
 from datamodules import PalindromeDataModule
@@ -43,7 +43,7 @@ def fit(
 ) -> None:
     """Trains with a validation every two batches."""
     data = PalindromeDataModule(length=5, batch_size=4, batches_per_epoch=2, validation_batches=1)
-    trainer = make(max_steps=max_steps, callbacks=[checkpoints], enable_checkpointing=True, **more)
+    trainer = make(**{"max_steps": max_steps, "callbacks": [checkpoints], "enable_checkpointing": True, **more})
     trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
 
 
@@ -80,6 +80,25 @@ def test_last_is_also_written_when_something_else_ends_training(
 def test_an_epoch_that_max_steps_broke_off_is_not_saved_as_complete(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
     fit(plain_trainer, scripted(0, 0), 3, Checkpoints(every_n_batches=100))
     assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 1
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4])
+@pytest.mark.parametrize("stopper_first", [True, False])
+def test_a_run_that_is_stopped_early_has_the_last_state(
+    plain_trainer: MakeTrainer, tmp_path: Path, stop: int, stopper_first: bool
+) -> None:
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+            trainer.should_stop |= trainer.global_step == stop
+
+    checkpoints = Checkpoints(every_n_batches=100)
+    module = scripted(*range(4))
+    callbacks = [Stop(), checkpoints] if stopper_first else [checkpoints, Stop()]
+    fit(plain_trainer, module, 9, checkpoints, callbacks=callbacks)
+    assert names(tmp_path) == ["last.ckpt", f"step={stop:06d}.ckpt"]
+    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == stop
+    assert all(torch.equal(last["state_dict"][name], value) for name, value in module.state_dict().items())
 
 
 def test_a_second_training_with_the_same_callback_is_saved_too(plain_trainer: MakeTrainer, tmp_path: Path) -> None:

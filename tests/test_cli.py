@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-LSTM, GAN, RNN, CLASSIFIER = (
-    str(CONFIGS / f"{name}.yaml") for name in ("palindrome_lstm", "gan", "palindrome_rnn", "digit_classifier")
+LSTM, GAN, RNN, CLASSIFIER, RECALL = (
+    str(CONFIGS / f"{name}.yaml")
+    for name in ("palindrome_lstm", "gan", "palindrome_rnn", "digit_classifier", "palindrome_recall")
 )
 Twofold = Callable[..., tuple[int, str, str]]
 
@@ -75,6 +77,39 @@ MISTAKES = [
         f"fit -c {LSTM} --trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.start 50",
         "the curriculum starts at length 50, above its target 20",
     ),
+    (
+        f"fit -c {LSTM} --trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.start 30",
+        "the curriculum starts at length 30, above its target 20",
+    ),
+    (
+        f"fit -c {LSTM} --trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.factor 1",
+        "the curriculum's factor is 1.0; write a number above 1",
+    ),
+    (
+        f"fit -c {LSTM} --trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.patience 0",
+        "the curriculum's patience is 0; write 1 or more",
+    ),
+    (
+        f"fit -c {LSTM} --trainer.callbacks+=callbacks.StopWhenSolved --trainer.callbacks.perfect_batches 0",
+        "perfect_batches is 0; write 1 or more",
+    ),
+    (f"fit -c {LSTM} --data.batch_size 0", "batch_size is 0; write a positive number"),
+    (f"fit -c {LSTM} --model.hidden_size 0", "hidden_size is 0; write numbers of at least 1"),
+    (f"fit -c {RNN} --model.hidden_size 0", "hidden_size is 0; write numbers of at least 1"),
+    (
+        f"fit -c {LSTM} --model.init orthogonal",
+        "init 'orthogonal' is for the RNN; for the LSTM write one of torch, for",
+    ),
+    (f"fit -c {RNN} --model.init chrono", "init 'chrono' is for the LSTM; for the RNN write one of torch, orthogonal"),
+    (
+        f"fit -c {RNN} --model.init nothing",
+        "init 'nothing' isn't known; for the RNN write one of torch, orthogonal, ide",
+    ),
+    (f"fit -c {LSTM} --data.target all", "--data.target can't be all; write last or second_half"),
+    (f"fit -c {LSTM} --data.test_size 0", "test_size is 0; write a positive number"),
+    (f"fit -c {LSTM} --data.test_lengths [5,1]", "a length in test_lengths is 1; write 2 or more"),
+    (f"fit -c {LSTM} --data.test_lengths []", "test_lengths is empty; write at least one length"),
+    (f"fit -c {RECALL} --data.test_lengths [5]", "test_lengths are for the last digit of fresh palindromes"),
     (f"fit -c {GAN} --model.ema_decay 3", "ema_decay is 3.0; write a number between 0 and 1"),
     (f"fit -c {GAN} --data.source torchvision --data.root /dev/null/x", "choose another root"),
     (f"fit -c {LSTM} --ckpt_path last", "--ckpt_path last goes with a run's own config"),
@@ -209,6 +244,58 @@ def test_weights_of_another_experiment_are_refused(twofold: Twofold) -> None:
     assert "don't fit the model of this config" in complained
 
 
+@pytest.mark.parametrize("command", ["test", "validate", "predict"])
+def test_weights_of_another_size_are_refused_with_both_sizes(twofold: Twofold, command: str) -> None:
+    checkpoint = fitted(twofold, "--model.hidden_size", 16) / "checkpoints" / "last.ckpt"
+    code, _, complained = twofold(command, "-c", LSTM, "--ckpt_path", checkpoint)
+    assert code == 2
+    assert complained.count("\n") == 1
+    assert len(complained) < 400
+    assert "don't fit the model of this config: hidden_size is 16 there and 64 here; write -c" in complained
+
+
+def test_weights_for_another_target_are_refused_with_both(twofold: Twofold) -> None:
+    checkpoint = fitted(twofold) / "checkpoints" / "last.ckpt"
+    code, _, complained = twofold("test", "-c", LSTM, "--data.target", "second_half", "--ckpt_path", checkpoint)
+    assert code == 2
+    assert "don't fit the model of this config: target is last there and second_half here; write -c" in complained
+
+
+def test_what_is_to_be_answered_reaches_the_model(twofold: Twofold) -> None:
+    folder = fitted(twofold, "--data.target", "second_half", "--data.batches_per_epoch", 2)
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["hyper_parameters"]["target"] == "second_half"
+    assert checkpoint["state_dict"]["network.weight_ih_l0"].shape == (4 * 64, 11)
+    assert twofold("test", "-c", folder / "config.yaml", "--ckpt_path", "last")[0] == 0
+    tested = row_of(folder / "test.csv")
+    assert {f"test/accuracy/position={position}" for position in range(11, 21)} < tested.keys()
+
+
+def test_a_test_at_several_lengths_writes_a_column_for_each(twofold: Twofold) -> None:
+    folder = fitted(twofold)
+    lengths = ("--data.test_lengths", "[5,50,5000]", "--data.test_size", 20)
+    code, _, complained = twofold("test", "-c", folder / "config.yaml", "--ckpt_path", "last", *lengths)
+    assert (code, complained) == (0, "")
+    tested = row_of(folder / "test.csv")
+    columns = [name for name in tested if name.startswith("test/")]
+    assert columns == ["test/accuracy/T=5", "test/accuracy/T=50", "test/accuracy/T=5000"]
+    for name in columns:
+        assert float(tested[name]) * 20 == pytest.approx(round(float(tested[name]) * 20), abs=1e-4)
+    assert (tested["step"], tested["length"]) == ("4", "20")
+
+
+def test_a_run_that_is_solved_is_finished_before_max_steps(twofold: Twofold) -> None:
+    stop = ("--trainer.callbacks+=callbacks.StopWhenSolved", "--trainer.callbacks.perfect_batches", 2)
+    easy = ("--data.length", 2, "--data.batches_per_epoch", 7, "--trainer.log_every_n_steps", 1)
+    folder = fitted(twofold, *easy, *stop, "--trainer.max_steps", 400)
+    assert accuracies(folder)[-2:] == [1, 1]
+    steps = len(accuracies(folder))
+    assert steps < 400
+    assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == steps
+    code, said, _ = twofold("fit", "-c", folder / "config.yaml", "--ckpt_path", "last")
+    assert (code, said.startswith(f"this run is finished: {steps} batches")) == (0, True)
+
+
 def test_evaluating_the_best(twofold: Twofold) -> None:
     folder = fitted(twofold)
     code, _, complained = twofold("test", "-c", folder / "config.yaml", "--ckpt_path", "best")
@@ -241,6 +328,12 @@ def test_print_config_shows_the_whole_config(twofold: Twofold, capsys: pytest.Ca
     assert "length: 7" in printed
     assert "forget_log" in printed
     assert "seed_everything: 1" in printed, "base.yaml counts"
+
+
+def row_of(path: Path) -> dict[str, str]:
+    with path.open(newline="") as file:
+        [row] = csv.DictReader(file)
+    return row
 
 
 def column(folder: Path, name: str) -> list[float]:

@@ -78,7 +78,7 @@ def test_the_checkpoint_remembers_length_and_perfect_run(plain_trainer: MakeTrai
     assert lengths.seen == [5, 5, 5, 10, 10]
     trainer.save_checkpoint(tmp_path / "five.ckpt")
     state = torch.load(tmp_path / "five.ckpt", weights_only=True)["callbacks"]["LengthCurriculum"]
-    assert state == {"length": 10, "perfect_in_a_row": 2}
+    assert state == {"length": 10, "perfect_in_a_row": 2, "batches_since_growth": 2}
     lengths, module = Lengths(), Scripted(hidden_size=4)
     module.accuracies = [1.0]
     curriculum = LengthCurriculum(start=5, factor=2.0, perfect_batches=3)
@@ -86,6 +86,70 @@ def test_the_checkpoint_remembers_length_and_perfect_run(plain_trainer: MakeTrai
     data = PalindromeDataModule(length=20, batch_size=4, batches_per_epoch=3)
     trainer.fit(module, datamodule=data, ckpt_path=tmp_path / "five.ckpt", weights_only=True)
     assert lengths.seen == [10, 20, 20]
+
+
+@pytest.mark.parametrize(
+    ("factor", "least_growth", "expected"),
+    [
+        (1.1, 2, [5, 7, 9, 11, 13, 15, 17]),
+        (1.3, 3, [5, 8, 11, 14, 18, 20, 20]),  # 14 · 1.3 = 18.2, more than 3 digits
+        (1.1, 100, [5, 20, 20, 20, 20, 20, 20]),
+    ],
+)
+def test_it_grows_by_a_least_number_of_digits(
+    plain_trainer: MakeTrainer, factor: float, least_growth: int, expected: list[int]
+) -> None:
+    curriculum = LengthCurriculum(start=5, factor=factor, least_growth=least_growth, perfect_batches=1)
+    lengths, _ = fit(plain_trainer, curriculum, [1.0] * 7)
+    assert lengths.seen == expected
+
+
+def test_training_is_given_up_after_so_many_batches_without_growth(plain_trainer: MakeTrainer) -> None:
+    lengths, trainer = fit(plain_trainer, LengthCurriculum(start=5, patience=4), [0.0] * 12)
+    assert lengths.seen == [5] * 4
+    assert trainer.should_stop
+
+
+def test_patience_starts_anew_with_each_growth(plain_trainer: MakeTrainer) -> None:
+    curriculum = LengthCurriculum(start=5, factor=2.0, perfect_batches=1, patience=4)
+    lengths, _ = fit(plain_trainer, curriculum, [0.0, 0.0, 0.0, 1.0, *[0.0] * 12])
+    assert lengths.seen == [5] * 4 + [10] * 4
+
+
+def test_perfect_batches_that_are_too_few_do_not_extend_patience(plain_trainer: MakeTrainer) -> None:
+    curriculum = LengthCurriculum(start=5, perfect_batches=3, patience=5)
+    lengths, _ = fit(plain_trainer, curriculum, [1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0])
+    assert lengths.seen == [5] * 5
+
+
+def test_at_the_full_length_patience_has_no_end(plain_trainer: MakeTrainer) -> None:
+    curriculum = LengthCurriculum(start=5, factor=4.0, perfect_batches=1, patience=2)
+    lengths, _ = fit(plain_trainer, curriculum, [1.0, *[0.0] * 9])
+    assert lengths.seen == [5] + [20] * 9
+
+
+def test_patience_goes_on_where_a_resumed_run_left_it(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
+    _, trainer = fit(plain_trainer, LengthCurriculum(start=5, patience=5), [0.0] * 4)
+    trainer.save_checkpoint(tmp_path / "four.ckpt")
+    lengths, module = Lengths(), Scripted(hidden_size=4)
+    module.accuracies = [0.0]
+    callbacks = [LengthCurriculum(start=5, patience=5), lengths]
+    trainer = plain_trainer(max_steps=20, limit_val_batches=0, callbacks=callbacks)
+    data = PalindromeDataModule(length=20, batch_size=4, batches_per_epoch=3)
+    trainer.fit(module, datamodule=data, ckpt_path=tmp_path / "four.ckpt", weights_only=True)
+    assert (lengths.seen, trainer.global_step) == ([5], 5)
+
+
+def test_a_run_that_was_given_up_trains_no_further_batch(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
+    _, trainer = fit(plain_trainer, LengthCurriculum(start=5, patience=4), [0.0] * 12)
+    trainer.save_checkpoint(tmp_path / "four.ckpt")
+    lengths, module = Lengths(), Scripted(hidden_size=4)
+    module.accuracies = [0.0]
+    callbacks = [LengthCurriculum(start=5, patience=4), lengths]
+    trainer = plain_trainer(max_steps=20, limit_val_batches=0, callbacks=callbacks)
+    data = PalindromeDataModule(length=20, batch_size=4, batches_per_epoch=3)
+    trainer.fit(module, datamodule=data, ckpt_path=tmp_path / "four.ckpt", weights_only=True)
+    assert lengths.seen == []
 
 
 def test_validation_keeps_the_full_length(plain_trainer: MakeTrainer) -> None:
@@ -113,6 +177,8 @@ def test_validation_keeps_the_full_length(plain_trainer: MakeTrainer) -> None:
         ({"factor": float("nan")}, "factor is nan; write a number above 1"),
         ({"factor": float("inf")}, "factor is inf; write a number above 1"),
         ({"perfect_batches": 0}, "perfect_batches is 0; write 1 or more"),
+        ({"least_growth": 0}, "least_growth is 0; write 1 or more"),
+        ({"patience": 0}, "patience is 0; write 1 or more"),
     ],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, Any], words: str) -> None:

@@ -15,6 +15,7 @@ from runtime.resuming import check_resumable, trains_longer
 LSTM = Path(__file__).parents[1] / "configs" / "palindrome_lstm.yaml"
 SHORT = "--data.batches_per_epoch 3 --data.batch_size 16 --trainer.log_every_n_steps 1 --checkpoint.every_n_batches 4"
 CURRICULUM = "--trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.start 3"
+SOLVED = "--trainer.callbacks+=callbacks.StopWhenSolved --trainer.callbacks.perfect_batches 9"
 Twofold = Callable[..., tuple[int, str, str]]
 
 
@@ -71,6 +72,8 @@ REFUSED = [
     ("--trainer.gradient_clip_val 2", "--trainer.gradient_clip_val was 1.0 in this run and can't become 2"),
     ("--trainer.precision bf16-mixed", "--trainer.precision was null in this run and can't become bf16-mixed"),
     (CURRICULUM, "LengthCurriculum.start was null in this run and can't become 3"),
+    ("--data.target second_half", "--data.target was last in this run and can't become second_half"),
+    (SOLVED, "StopWhenSolved.perfect_batches was null in this run and can't become 9"),
     ("--experiment other", "--experiment was palindrome_lstm in this run and can't become other"),
 ]
 
@@ -85,6 +88,25 @@ def test_what_would_make_it_another_run_is_refused(twofold: Twofold) -> None:
         assert told in complained
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert len(list(folder.parent.iterdir())) == 1
+
+
+def test_what_ends_training_may_not_change(twofold: Twofold) -> None:
+    folder = start(twofold, 4, SOLVED)
+    before = contents(folder)
+    code, _, complained = twofold(
+        f"fit -c {folder}/config.yaml --ckpt_path last --trainer.max_steps 6 --trainer.callbacks=null"
+    )
+    assert code == 2
+    assert "StopWhenSolved.perfect_batches was 9 in this run and can't become null" in complained
+    assert contents(folder) == before
+
+
+def test_what_is_tested_may_change(twofold: Twofold) -> None:
+    folder = start(twofold, 4)
+    testing = "--data.test_lengths [5,50] --data.test_size 7"
+    code, _, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last --trainer.max_steps 6 {testing}")
+    assert (code, complained) == (0, "")
+    assert "test_size: 7" in (folder / "config.yaml").read_text()
 
 
 def test_what_only_watches_may_change(twofold: Twofold) -> None:
@@ -200,10 +222,22 @@ def changed(key: str, value: Any) -> dict[str, Any]:
     return config
 
 
+def test_how_many_perfect_batches_end_training_can_t_become_another_number() -> None:
+    before, now = (
+        changed("trainer.callbacks", [{"class_path": "callbacks.StopWhenSolved", "init_args": {"perfect_batches": n}}])
+        for n in (10, 3)
+    )
+    assert check_resumable(before, before) == []
+    with pytest.raises(UsageError, match=r"StopWhenSolved\.perfect_batches was 10 in this run and can't become 3"):
+        check_resumable(before, now)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
         ("data.init_args.root", "x"),
+        ("data.init_args.test_lengths", [5, 50]),
+        ("data.init_args.test_size", 7),
         ("data.init_args.predict_size", 1),
         ("checkpoint.keep", 9),
         ("trainer.max_steps", 900),

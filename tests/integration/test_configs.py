@@ -37,6 +37,18 @@ class Left:
     def is_gan(self) -> bool:
         return "GAN" in self.config.read_text()
 
+    @property
+    def length(self) -> int | None:
+        """Of palindromes."""
+        return yaml.safe_load(self.config.read_text())["data"]["init_args"].get("length")
+
+    @property
+    def logged(self) -> set[str]:
+        """What training logs of a batch."""
+        text = self.config.read_text()
+        losses = {"train/d_loss", "train/g_loss"} if self.is_gan else {"train/loss", "train/accuracy"}
+        return losses | ({"train/length"} if "LengthCurriculum" in text else set())
+
     def rows(self, name: str) -> list[dict[str, str]]:
         with (self.folder / name).open(newline="") as file:
             return list(csv.DictReader(file))
@@ -74,14 +86,15 @@ def test_keeps_the_config_and_what_the_run_is(left: Left) -> None:
 
 
 def test_keeps_the_numbers(left: Left) -> None:
-    losses = ["train/d_loss", "train/g_loss"] if left.is_gan else ["train/loss", "train/accuracy"]
+    loss = "train/d_loss" if left.is_gan else "train/loss"
     rows = left.rows("metrics.csv")
     assert [row["step"] for row in rows] == ["1", "3"]
-    assert rows[0].keys() == {"step", "epoch", *losses}
-    assert all(0 < float(row[losses[0]]) < 10 for row in rows)
+    assert rows[0].keys() == {"step", "epoch", *left.logged}
+    assert all(0 < float(row[loss]) < 10 for row in rows)
     times = left.rows("timing.csv")
     assert [row["step"] for row in times] == ["1", "3"]
     assert all(float(row["time/ms_per_batch"]) > 0 for row in times)
+    assert 0 < float(times[0]["time/seconds"]) < float(times[1]["time/seconds"])
 
 
 def test_keeps_the_newest_checkpoints(left: Left) -> None:
@@ -116,10 +129,10 @@ def test_wandb_has_it_all_offline_under_the_run_s_id(left: Left) -> None:
     assert recorded.config["trainer"]["max_steps"] == STEPS
     assert recorded.config["seed_everything"] == 1
     assert {"model", "data", "checkpoint", "experiment", "data_source"} <= recorded.config.keys()
-    losses = {"train/d_loss", "train/g_loss"} if left.is_gan else {"train/loss", "train/accuracy"}
+    losses = left.logged
     pictures = {"images", "interpolation"} if left.is_gan else set()
     keys = {key.split(".")[0] for row in recorded.history for key in row if not key.startswith("_")}
-    assert keys == {"epoch", "trainer/global_step", "time/ms_per_batch", *losses, *pictures}
+    assert keys == {"epoch", "trainer/global_step", "time/ms_per_batch", "time/seconds", *losses, *pictures}
     in_csv = [float(row[min(losses)]) for row in left.rows("metrics.csv")]
     assert [row[min(losses)] for row in recorded.history if min(losses) in row] == pytest.approx(in_csv)
     assert [row["trainer/global_step"] for row in recorded.history if min(losses) in row] == [1, 3]
@@ -147,7 +160,14 @@ def test_evaluating_leaves_the_training_s_numbers_alone(
         assert (row.pop("checkpoint"), row.pop("step")) == ("step=000005.ckpt", "5")
         assert row.pop("data_source", None) == "packaged" or int(row.pop("length")) >= 2
         assert all(key.startswith(f"{split}/") and float(value) >= 0 for key, value in row.items())
-        assert f"{split}/g_loss" in row if left.is_gan else f"{split}/accuracy" in row
+        if left.is_gan:
+            assert f"{split}/g_loss" in row
+        elif split == "val" or left.length is None:
+            assert f"{split}/accuracy" in row
+        else:
+            written = range(11, 21) if "second_half" in left.config.read_text() else ()
+            positions = {f"test/accuracy/position={position}" for position in written}
+            assert row.keys() == {f"test/accuracy/T={left.length}", *positions}
 
 
 def test_two_same_commands_make_two_runs_and_steps_are_batches(tmp_path: Path, twofold: Twofold) -> None:

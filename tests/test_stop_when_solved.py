@@ -1,0 +1,164 @@
+"""When nothing is left to learn, training ends, and it stays ended."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from callbacks import Checkpoints, LengthCurriculum, StopWhenSolved
+from datamodules import PalindromeDataModule
+from lightning_modules import PalindromeLSTM
+
+MakeTrainer = Callable[..., Trainer]
+ADAM = partial(torch.optim.Adam, lr=0.01, fused=True)
+
+
+class Scripted(PalindromeLSTM):
+    """Claims the given accuracies, one for each batch, and the last one from then on."""
+
+    accuracies: list[float]
+    validations = 0
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        accuracy = self.accuracies.pop(0) if len(self.accuracies) > 1 else self.accuracies[0]
+        return {**super().training_step(batch, batch_idx), "accuracy": torch.tensor(accuracy)}
+
+    def on_validation_epoch_end(self) -> None:
+        self.validations += 1
+
+
+def scripted(*accuracies: float) -> Scripted:
+    module = Scripted(hidden_size=4)
+    module.accuracies = list(accuracies)
+    return module
+
+
+def data(length: int = 20) -> PalindromeDataModule:
+    return PalindromeDataModule(length, batch_size=4, batches_per_epoch=3, validation_batches=1)
+
+
+def steps(
+    make: MakeTrainer, callbacks: list[Callback], *accuracies: float, limit: int = 20, resume: Any = None, **more: Any
+) -> int:
+    """How many batches were trained in all."""
+    trainer = make(max_steps=limit, callbacks=callbacks, **more)
+    weights_only = None if resume is None else True
+    trainer.fit(scripted(*accuracies), datamodule=data(), ckpt_path=resume, weights_only=weights_only)
+    return trainer.global_step
+
+
+@pytest.mark.parametrize("perfect_batches", [1, 2, 3, 4, 7])
+def test_training_ends_after_so_many_perfect_batches(plain_trainer: MakeTrainer, perfect_batches: int) -> None:
+    assert steps(plain_trainer, [StopWhenSolved(perfect_batches)], 1) == perfect_batches
+
+
+def test_ten_batches_unless_told_otherwise(plain_trainer: MakeTrainer) -> None:
+    assert steps(plain_trainer, [StopWhenSolved()], 0.5, 1) == 11
+
+
+def test_perfect_batches_count_in_a_row(plain_trainer: MakeTrainer) -> None:
+    assert steps(plain_trainer, [StopWhenSolved(3)], 1, 1, 0.99, 1, 0, 1) == 8
+
+
+def test_without_enough_of_them_max_steps_ends_training(plain_trainer: MakeTrainer) -> None:
+    assert steps(plain_trainer, [StopWhenSolved(3)], 1, 1, 0.75, 1, 1, 0.75, 1, limit=8) == 8
+
+
+@pytest.mark.parametrize("curriculum_first", [True, False])
+@pytest.mark.parametrize(("perfect_batches", "expected"), [(1, 7), (2, 8), (3, 9)])
+def test_while_palindromes_still_grow_nothing_is_solved(
+    plain_trainer: MakeTrainer, curriculum_first: bool, perfect_batches: int, expected: int
+) -> None:
+    # Batches 1 to 3 have length 5, 4 to 6 have 10, only those after have 20.
+    callbacks: list[Callback] = [LengthCurriculum(5, factor=2.0, perfect_batches=3), StopWhenSolved(perfect_batches)]
+    assert steps(plain_trainer, callbacks if curriculum_first else callbacks[::-1], 1) == expected
+
+
+def test_a_curriculum_that_starts_at_its_target_does_not_delay(plain_trainer: MakeTrainer) -> None:
+    assert steps(plain_trainer, [LengthCurriculum(20), StopWhenSolved(2)], 1) == 2
+
+
+def test_it_needs_no_datamodule(plain_trainer: MakeTrainer) -> None:
+    trainer = plain_trainer(max_steps=20, callbacks=[StopWhenSolved(2)], limit_val_batches=0)
+    trainer.fit(scripted(0, 1), data().train_dataloader())
+    assert trainer.global_step == 3
+
+
+@pytest.mark.parametrize("perfect_batches", [2, 3, 4])
+def test_validation_runs_at_the_end(plain_trainer: MakeTrainer, perfect_batches: int) -> None:
+    module = scripted(1)
+    trainer = plain_trainer(max_steps=20, callbacks=[StopWhenSolved(perfect_batches)])
+    trainer.fit(module, datamodule=data())
+    assert trainer.global_step == perfect_batches
+    assert module.validations == (1 if perfect_batches <= 3 else 2)  # an epoch has 3 batches
+    assert "val/accuracy" in trainer.callback_metrics
+
+
+def saved(folder: Path, name: str = "last") -> dict[str, Any]:
+    checkpoint = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    return checkpoint["callbacks"]["StopWhenSolved"]
+
+
+KEEPING: dict[str, Any] = {"enable_checkpointing": True, "limit_val_batches": 1}
+
+
+@pytest.mark.parametrize("reached", [2, 3])
+def test_a_resumed_run_counts_on(plain_trainer: MakeTrainer, tmp_path: Path, reached: int) -> None:
+    callbacks: list[Callback] = [StopWhenSolved(5), Checkpoints(every_n_batches=100)]
+    assert steps(plain_trainer, callbacks, 1, limit=reached, **KEEPING) == reached
+    assert saved(tmp_path) == {"perfect_in_a_row": reached}
+    resume = tmp_path / "checkpoints" / "last.ckpt"
+    assert steps(plain_trainer, [StopWhenSolved(5)], 1, resume=resume) == 5
+
+
+@pytest.mark.parametrize("checkpoint", ["last", "step"])
+@pytest.mark.parametrize("perfect_batches", [2, 3, 4])
+def test_a_run_that_was_solved_trains_no_further_batch(
+    plain_trainer: MakeTrainer, tmp_path: Path, perfect_batches: int, checkpoint: str
+) -> None:
+    callbacks: list[Callback] = [StopWhenSolved(perfect_batches), Checkpoints(every_n_batches=1)]
+    assert steps(plain_trainer, callbacks, 1, **KEEPING) == perfect_batches
+    name = "last" if checkpoint == "last" else f"step={perfect_batches:06d}"
+    assert saved(tmp_path, name) == {"perfect_in_a_row": perfect_batches}
+    before = torch.load(tmp_path / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+    module = scripted(1)
+    seen: list[Any] = []
+
+    class Seen(Callback):
+        def on_train_batch_start(self, *_: Any) -> None:
+            seen.append(None)
+
+    trainer = plain_trainer(max_steps=20, callbacks=[StopWhenSolved(perfect_batches), Seen()])
+    trainer.fit(module, datamodule=data(), ckpt_path=tmp_path / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    assert seen == []
+    assert trainer.global_step == perfect_batches
+    assert all(torch.equal(weights, before[name]) for name, weights in module.state_dict().items())
+
+
+def test_a_checkpoint_of_before_the_last_batch_leads_to_the_same_end(
+    plain_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    callbacks: list[Callback] = [StopWhenSolved(4), Checkpoints(every_n_batches=1)]
+    assert steps(plain_trainer, callbacks, 1, **KEEPING) == 4
+    resume = tmp_path / "checkpoints" / "step=000003.ckpt"
+    assert steps(plain_trainer, [StopWhenSolved(4)], 1, resume=resume) == 4
+
+
+def test_no_perfect_batch_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="perfect_batches is 0; write 1 or more"):
+        StopWhenSolved(0)
+
+
+@pytest.mark.parametrize(
+    ("length", "kernel"), [(20, "gates"), (20, "fused"), (5, "auto")], ids=["20-gates", "20-fused", "5-auto"]
+)
+def test_palindromes_are_solved_in_well_under_300_batches(plain_trainer: MakeTrainer, length: int, kernel: str) -> None:
+    module = PalindromeLSTM(64, "forget_log", length, kernel, optimizer=ADAM)
+    trainer = plain_trainer(max_steps=300, callbacks=[StopWhenSolved()], gradient_clip_val=1.0)
+    trainer.fit(module, datamodule=PalindromeDataModule(length, batch_size=128))
+    assert trainer.global_step < 300
+    assert trainer.callback_metrics["val/accuracy"] > 0.98
