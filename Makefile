@@ -38,6 +38,10 @@ report: ## the whole report (not built yet)
 explore: ## a page to play with trained networks (not built yet)
 	@echo "make explore isn't built yet; make demo shows what the networks do" >&2; exit 2
 
-bench: setup ## the benchmarks; what a batch of palindromes and a step of the LSTM cost is built yet
+bench: setup ## the benchmarks of the memory lesson; what benchmarks/results holds is not always measured anew
 	$(BIN)/python -m benchmarks.palindrome_batches
 	$(BIN)/python -m benchmarks.lstm_kernels
+	$(BIN)/python -m benchmarks.lightning_price
+	$(BIN)/python -m benchmarks.palindromes_solved
+	$(BIN)/python -m scripts.memory_horizon
+	$(BIN)/python -m benchmarks.recall_capacity

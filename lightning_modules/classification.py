@@ -1,5 +1,7 @@
 """Training a network that names one of ten digits."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -16,7 +18,8 @@ DIGITS = 10
 class Classification(ReproducibleModule):
     """Cross-entropy on batches of `(input, target)`; a subclass says in `forward` how input becomes ten logits.
 
-    Logs `train/loss` and `train/accuracy` of each batch, and the same of the whole set for `val/` and `test/`.
+    Logs `train/loss` and `train/accuracy` of each batch that somebody reads, and the same of the whole set for `val/`
+    and `test/`.
     """
 
     optimizer: OptimizerCallable
@@ -31,8 +34,11 @@ class Classification(ReproducibleModule):
         logits, target = self.answers(batch)
         loss = F.cross_entropy(logits, target)
         accuracy = multiclass_accuracy(logits, target, DIGITS, average="micro", validate_args=False)
-        self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True)
         return {"loss": loss, "accuracy": accuracy}
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.is_read():
+            self.log_dict({f"train/{name}": outputs[name] for name in ("loss", "accuracy")}, prog_bar=True)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._evaluate(batch, "val", self.val_accuracy)

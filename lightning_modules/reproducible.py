@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from networks import table
 from networks.files import read_tensors
-from networks.seeding import derive, run_seed
+from networks.seeding import derive, reseed, run_seed
 
 table.register("MonitoredReduceLROnPlateau", ReduceLROnPlateau)
 
@@ -39,7 +39,19 @@ class ReproducibleModule(LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # Whatever draws from torch's global generator in this step (dropout, say) draws the same after a resume.
-        torch.manual_seed(self.seed_for("step", self.trainer.global_step))
+        reseed(self.seed_for("step", self.trainer.global_step), self.device)
+
+    def is_read(self) -> bool:
+        """Whether anybody looks at what is logged of the batch just trained; to log is dear next to a small batch.
+
+        Loggers take every `log_every_n_steps`-th; the last one of an epoch, or of the run, stays for all to see in
+        `trainer.callback_metrics`.
+        """
+        trainer = self.trainer
+        interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        due = interval > 0 and trainer.global_step % interval == 0
+        ends = trainer.should_stop or trainer.global_step == trainer.max_steps
+        return due or ends or trainer.is_last_batch
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["seed"] = self.seed

@@ -28,6 +28,17 @@ def generator(seed: int, *key: int | str, device: torch.device | str = "cpu") ->
     return torch.Generator(device=device).manual_seed(derive(seed, *key))
 
 
+def reseed(seed: int, device: torch.device) -> None:
+    """Starts the global random streams of the CPU and of `device` from `seed`.
+
+    `torch.manual_seed` also notes down, with a stack trace for each, what to do for every other kind of device, which
+    takes as long as a small batch and is never forgotten.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        getattr(torch, device.type).manual_seed(seed)
+
+
 def latent_noise(network: nn.Module, n: int, stream: torch.Generator) -> Float[Tensor, "n latent"]:
     """`n` standard normal vectors as long as `network.latent_dim` says, on the stream's device."""
     latent_dim: int = network.latent_dim  # type: ignore[assignment]

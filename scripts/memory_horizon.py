@@ -163,13 +163,8 @@ def accuracy(module: Network, length: int) -> float:
 
 def read(table: Path) -> list[dict[str, Any]]:
     """The rows of the table, with numbers as numbers."""
-    kinds: dict[str, Callable[[str], Any]] = {
-        "network": str,
-        "growing": "True".__eq__,
-        "length": int,
-        "seed": int,
-        "solved": "True".__eq__,
-    }
+    kinds: dict[str, Callable[[str], Any]] = dict.fromkeys(("length", "seed", "batches", "reached"), int)
+    kinds |= {"network": str, "growing": "True".__eq__, "solved": "True".__eq__}
     with table.open(newline="") as file:
         return [{name: kinds.get(name, float)(text) for name, text in row.items()} for row in csv.DictReader(file)]
 

@@ -264,8 +264,8 @@ class TestSecondHalf:
         module, losses = PalindromeLSTM(16, target="second_half", optimizer=partial(torch.optim.Adam, lr=0.02)), []
 
         class Losses(Callback):
-            def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-                losses.append(float(trainer.callback_metrics["train/loss"]))
+            def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
+                losses.append(float(outputs["loss"]))
 
         data = palindromes(length=4, target="second_half", batch_size=64)
         plain_trainer(max_steps=150, callbacks=[Losses()], limit_val_batches=0).fit(module, datamodule=data)
