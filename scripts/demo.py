@@ -23,6 +23,7 @@ from networks.files import load_generator
 from networks.seeding import generator, latent_noise
 from runtime.cli import main as twofold
 from runtime.run_folder import RunFolder
+from scripts import memory_horizon
 from scripts.figures import learning_curves, picture
 
 FOLDER = Path("runs/demo")
@@ -98,6 +99,9 @@ def main() -> int:
     """Trains what isn't trained yet and writes the page; returns the exit code."""
     os.environ["TWOFOLD_RUNS"] = str(FOLDER)
     memory = {length: [(run, run.folder()) for run in runs] for length, runs in MEMORY.items()}
+    horizon = FOLDER / "memory_horizon.csv"
+    memory_horizon.measure(memory_horizon.SHORT, horizon)
+    memory_horizon.draw(memory_horizon.read(horizon), horizon.with_suffix(".png"))
     game, judge = GAME.folder(), JUDGE.folder()
     page = FOLDER / "index.html"
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -109,6 +113,8 @@ def main() -> int:
                 for length, runs in memory.items()
                 for run, folder in runs
             ],
+            horizon=picture(horizon.with_suffix(".png")),
+            study=memory_horizon.SHORT,
             grids=[
                 {"picture": picture(path), "step": int(path.stem.removeprefix("step_"))}
                 for path in spread(sorted((game.path / "images").glob("*.png")), GRIDS_SHOWN)

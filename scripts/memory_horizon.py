@@ -70,7 +70,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Study:
-    """What is crossed with what; `tested` are the lengths at which each trained network is asked."""
+    """What is crossed with what; `tested` are the lengths at which a trained network is asked, its own among them."""
 
     lengths: Sequence[int]
     grown_to: int
