@@ -70,7 +70,7 @@ class PalindromeDataModule(ReproducibleDataModule):
         batch_size: int = 128,
         target: Target = "last",
         kind: Literal["fresh", "fixed"] = "fresh",
-        batches_per_epoch: int = 50,
+        batches_per_epoch: int = 100,
         validation_batches: int = 4,
         test_lengths: list[int] | None = None,
         test_size: int = 1000,

@@ -81,16 +81,18 @@ class RunProgress(ProgressBar):
             TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[readings]}", table_column=Column(overflow="ellipsis", no_wrap=True)),
         )
-        self._progress = Progress(*columns)
+        self._progress = Progress(*columns, auto_refresh=False)
+        self._completed = completed
         known = None if math.isinf(total) else int(total)
         self._task = self._progress.add_task(description, total=known, completed=completed, readings="")
         self._progress.start()
+        self._progress.refresh()
 
     def _advance(self, trainer: Trainer) -> None:
         if self._progress is None:
             return
-        self._progress.advance(self._task)
-        # Reading a metric waits for the device, so the bar reads a few times a second, not with every batch.
+        self._completed += 1
+        # Drawing takes as long as some batches, and reading a metric waits for the device.
         if time.monotonic() - self._read_at > SECONDS_BETWEEN_READINGS:
             self._read(trainer)
 
@@ -98,7 +100,7 @@ class RunProgress(ProgressBar):
         assert self._progress is not None
         metrics = trainer.progress_bar_metrics.items()
         readings = "  ".join(f"{key.removeprefix('train/')} {float(value):.3g}" for key, value in metrics)
-        self._progress.update(self._task, readings=readings)
+        self._progress.update(self._task, completed=self._completed, readings=readings, refresh=True)
         self._read_at = time.monotonic()
 
     def _stop(self, trainer: Trainer) -> None:
