@@ -63,6 +63,23 @@ def test_a_batch_logs_its_loss_and_accuracy_and_moves_every_weight(plain_trainer
     assert not any(torch.equal(weight, before[name]) for name, weight in module.named_parameters())
 
 
+def test_a_batch_is_logged_when_a_logger_takes_it_and_at_the_end_of_an_epoch(plain_trainer: MakeTrainer) -> None:
+    read: list[int] = []
+
+    module = PalindromeLSTM(4)
+    logged = module.log_dict
+
+    def note(metrics: Any, **more: Any) -> None:
+        if "train/loss" in metrics:
+            read.append(module.trainer.global_step)
+        logged(metrics, **more)
+
+    module.log_dict = note  # type: ignore[method-assign, assignment]
+    trainer = plain_trainer(max_steps=13, log_every_n_steps=4, limit_val_batches=0)
+    trainer.fit(module, datamodule=palindromes(batches_per_epoch=5))
+    assert read == [4, 5, 8, 10, 12, 13]
+
+
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_evaluation_logs_what_is_true_of_the_whole_split(plain_trainer: MakeTrainer, split: str) -> None:
     module = PalindromeLSTM(6)

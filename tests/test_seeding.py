@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from lightning import seed_everything
 
-from networks.seeding import HIGHEST_SEED, derive, generator, run_seed
+from networks.seeding import HIGHEST_SEED, derive, generator, reseed, run_seed
 
 seeds = st.integers(0, HIGHEST_SEED)
 keys = st.lists(st.integers(-(10**9), 10**9) | st.text(max_size=5), max_size=4).map(tuple)
@@ -61,3 +61,20 @@ def test_run_seed_is_drawn_when_there_is_none_and_not_from_a_seeded_stream(monke
         drawn.add(run_seed())
     assert len(drawn) > 1
     assert all(0 <= seed <= HIGHEST_SEED for seed in drawn)
+
+
+def test_reseeding_starts_the_stream_that_manual_seed_starts() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    reseed(5, torch.device("cpu"))
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_reseeding_a_gpu_starts_its_stream_and_that_of_the_cpu() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3), torch.rand(3, device="cuda")
+    reseed(5, torch.device("cuda", torch.cuda.current_device()))
+    assert torch.equal(torch.rand(3), expected[0])
+    assert torch.equal(torch.rand(3, device="cuda"), expected[1])
