@@ -43,5 +43,6 @@ bench: setup ## the benchmarks of the memory lesson; what benchmarks/results hol
 	$(BIN)/python -m benchmarks.lstm_kernels
 	$(BIN)/python -m benchmarks.lightning_price
 	$(BIN)/python -m benchmarks.palindromes_solved
+	$(BIN)/python -m benchmarks.untrained_lengths
 	$(BIN)/python -m scripts.memory_horizon
 	$(BIN)/python -m benchmarks.recall_capacity

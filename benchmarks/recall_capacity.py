@@ -7,7 +7,8 @@ least, without end. With 64, 128 and 256 cells each, training lasts ten minutes 
 Writes into benchmarks/results, as soon as a network is trained; what is there already is not repeated:
 
 - recall_growth.csv: how long training had taken when a length was mastered.
-- recall_accuracy.csv: at the end, the share of digits written right at each length, and at each position.
+- recall_accuracy.csv: of the weights that mastered the last length, the share of digits written right at each length,
+  and at each position.
 - recall_capacity.png: both, drawn.
 """
 
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from copy import deepcopy
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -38,12 +40,15 @@ MINUTES = 10.0
 BATCH = 128
 ENDLESS = 1000
 """Digits; no network comes near."""
-ASKED = range(6, 122, 4)
+ASKED = range(6, 122, 2)
 """Lengths at which a trained network is asked."""
 
 
 class Mastered(Callback):
-    """Notes each length when it is mastered, and ends training after some minutes of this process's time."""
+    """Notes each length when it is mastered, and ends training after some minutes of this process's time.
+
+    The weights that mastered the last one are kept, for training may go through bad weights when its time is up.
+    """
 
     def __init__(self, curriculum: LengthCurriculum, minutes: float) -> None:
         self.curriculum = curriculum
@@ -52,11 +57,13 @@ class Mastered(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start, self._length = time.process_time(), self.curriculum.length
+        self.weights = pl_module.state_dict()
 
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         minutes = (time.process_time() - self._start) / 60
         if self.curriculum.length != self._length:
             self.lengths[self._length], self._length = minutes, self.curriculum.length
+            self.weights = deepcopy(pl_module.state_dict())
         if minutes > self.minutes:
             trainer.should_stop = True
 
@@ -80,6 +87,7 @@ def trained(hidden: int, minutes: float, asked: Sequence[int]) -> Outcome:
     bare_trainer([curriculum, mastered]).fit(
         module, datamodule=PalindromeDataModule(ENDLESS, BATCH, target="second_half")
     )
+    module.load_state_dict(mastered.weights)
     return Outcome(mastered.lengths, {length: accuracy(module, length) for length in asked})
 
 
@@ -127,8 +135,11 @@ def draw(growth: list[dict[str, str]], answers: list[dict[str, str]], path: Path
             if int(row["hidden"]) == hidden:
                 shares.setdefault(int(row["length"]), []).append(float(row["accuracy"]))
         by_length.plot(list(shares), [sum(share) / len(share) for share in shares.values()], **style)
-        # Where capacity ends: the first length asked at which a tenth of the digits is wrong.
-        ends = next((T for T, share in shares.items() if sum(share) / len(share) < 0.9), None)
+        # Where capacity ends: the first length above those mastered at which a tenth of the digits is wrong.
+        above = max((int(row["length"]) for row in ours), default=0)
+        ends = next(
+            (length for length, share in shares.items() if length > above and sum(share) / len(share) < 0.9), None
+        )
         if ends:
             first = ends - len(shares[ends]) + 1
             style["label"] += f", T={ends}"

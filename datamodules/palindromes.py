@@ -94,6 +94,8 @@ class PalindromeDataModule(ReproducibleDataModule):
                 raise ValueError("test_lengths are for the last digit of fresh palindromes; leave them out")
             if not test_lengths:
                 raise ValueError("test_lengths is empty; write at least one length, or null for that of the training")
+            if len(set(test_lengths)) < len(test_lengths):
+                raise ValueError(f"test_lengths {test_lengths} names a length twice; write each once")
             for each in test_lengths:
                 _refuse_length_below_two("a length in test_lengths", each)
         self.length = length

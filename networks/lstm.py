@@ -3,7 +3,8 @@
 An LSTM reads a sequence x⁽¹⁾ … x⁽ᵀ⁾ one step at a time. What it remembers lives in a cell state c, which a step
 changes only through gates with values between 0 and 1: the forget gate f says how much of the cell to keep, the input
 gate i how much of the candidate g to write, the output gate o how much to show as the hidden state h. With f at 1 and
-i at 0 the cell stays as it is, and so does the gradient on its way back: that is why it remembers.
+i at 0 the cell stays as it is, and so does the gradient on its way back: that is why it can learn to remember. How a
+trained network then does it, `scripts/show_gates.py` draws.
 
     i⁽ᵗ⁾ = σ(W_ii x⁽ᵗ⁾ + W_hi h⁽ᵗ⁻¹⁾ + b_i)
     f⁽ᵗ⁾ = σ(W_if x⁽ᵗ⁾ + W_hf h⁽ᵗ⁻¹⁾ + b_f)
@@ -73,8 +74,9 @@ class LSTM(nn.Module):
         horizon: int | None = None,
     ) -> None:
         super().__init__()
-        if input_size < 1 or hidden_size < 1:
-            raise ValueError(f"input_size is {input_size}, hidden_size is {hidden_size}; write numbers of at least 1")
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+            if size < 1:
+                raise ValueError(f"{name} is {size}; write 1 or more")
         if kernel not in KERNELS:
             raise ValueError(f"kernel '{kernel}' isn't known; for the LSTM write one of {', '.join(KERNELS)}")
         initialise = named(init, LSTM_INITIALISERS)
@@ -131,10 +133,10 @@ class LSTM(nn.Module):
 def gates_kernel(
     x: Float[Tensor, "steps batch input"], state: State, weights: Weights
 ) -> tuple[Float[Tensor, "steps batch hidden"], State]:
-    """The equations and their derivatives, written out."""
+    """The equations and their derivatives, written out. It has no second derivatives."""
     (h,), (c,) = state
     output, c = _Gates.apply(x, h, c, *weights)
-    return output, (output[-1:], c[None])
+    return output, (output[-1:].clone(), c[None])
 
 
 class _Gates(torch.autograd.Function):
@@ -209,7 +211,7 @@ class _Gates(torch.autograd.Function):
             if dX is not None:
                 torch.mm(da, W_ih, out=dX[t])
         dW_hh, dW_ih, db = dW[:, :hidden], dW[:, hidden : hidden + inputs], dW[:, hidden + inputs]
-        return dX, da @ W_hh, dc, dW_ih, dW_hh, db, db
+        return dX, da @ W_hh, dc, dW_ih, dW_hh, db, db.clone()
 
 
 def _gates(stacked: Float[Tensor, "steps batch four_hidden"]) -> Iterator[tuple[Tensor, ...]]:

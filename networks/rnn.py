@@ -50,8 +50,9 @@ class RNN(nn.Module):
         init: str = "torch",
     ) -> None:
         super().__init__()
-        if input_size < 1 or hidden_size < 1:
-            raise ValueError(f"input_size is {input_size}, hidden_size is {hidden_size}; write numbers of at least 1")
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+            if size < 1:
+                raise ValueError(f"{name} is {size}; write 1 or more")
         if kernel not in KERNELS:
             raise ValueError(f"kernel '{kernel}' isn't known; for the RNN write one of {', '.join(KERNELS)}")
         if nonlinearity not in NONLINEARITIES:

@@ -152,6 +152,11 @@ class TwofoldCLI(LightningCLI):
         before, now = yaml.safe_load(folder.config.read_text()), yaml.safe_load(self._text)
         for warning in check_resumable(before, now):
             print(f"twofold: {warning}", file=sys.stderr)
+        if folder.facts.get("ended_by_itself"):
+            raise NothingToDo(
+                f"this run ended by itself after {folder.step:,} batches, in {folder.path}, and would again at once; "
+                "to train with other settings, start a new one without --ckpt_path"
+            )
         if folder.facts.get("state") == "finished" and not trains_longer(before, now):
             raise NothingToDo(
                 f"this run is finished: {folder.step:,} batches, in {folder.path}; "
@@ -245,7 +250,10 @@ class TwofoldCLI(LightningCLI):
 
     def after_fit(self) -> None:
         if self.folder is not None and not self.trainer.interrupted:
-            self.folder.note(state="finished", step=self.trainer.global_step)
+            by_itself = self.trainer.should_stop or None
+            self.folder.note(state="finished", step=self.trainer.global_step, ended_by_itself=by_itself)
+            if by_itself:
+                print(f"training ended by itself after {self.trainer.global_step:,} batches")
             print(f"results in {self.folder.path}")
 
     def validate(self, **kwargs: Any) -> None:

@@ -18,7 +18,7 @@ def list_runs(arguments: list[str]) -> int:
         return 0
     rows = [("run", "step", "state", "go on with")]
     for folder in folders:
-        resume = "" if folder.state == "running" else resume_command(folder)
+        resume = "" if folder.state == "running" or folder.facts.get("ended_by_itself") else resume_command(folder)
         rows.append((str(folder.path), f"{folder.step:,}", folder.state, resume))
     path, step, state, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
     for row in rows:

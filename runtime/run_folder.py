@@ -33,7 +33,7 @@ class RunFolder:
     """The folder of one run.
 
     `run.json` holds `id`, which survives moving and renaming the folder, and once training has ended, `state`
-    ("finished" or "failed") and `step`, the batches trained.
+    ("finished" or "failed"), `step`, the batches trained, and `ended_by_itself` if it stopped before it had to.
     """
 
     path: Path

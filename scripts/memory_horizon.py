@@ -36,7 +36,7 @@ from callbacks import LengthCurriculum, StopWhenSolved
 from datamodules import ChunkedPalindromes, PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.files import replacing
-from runtime.errors import OneLineParser, exit_code
+from runtime.errors import OneLineParser, UsageError, exit_code
 from scripts.bare_training import bare_trainer, settle
 from scripts.figures import panels
 
@@ -66,6 +66,8 @@ class Run:
     length: int
     rate: float
     seed: int
+    at_most: int
+    """Batches."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,10 @@ class Study:
         """Seed by seed, so that what has been finished at any time is a study of its own."""
         trainings = [(False, length) for length in self.lengths] + [(True, self.grown_to)]
         crossed = product(self.seeds, self.rates, trainings, NETWORKS)
-        return [Run(network, growing, length, rate, seed) for seed, rate, (growing, length), network in crossed]
+        return [
+            Run(network, growing, length, rate, seed, self.batches)
+            for seed, rate, (growing, length), network in crossed
+        ]
 
 
 FULL = Study(
@@ -115,13 +120,19 @@ def _run(arguments: list[str]) -> int:
 
 
 def measure(study: Study, table: Path) -> None:
-    """Trains what `table` doesn't hold yet, in as many processes as there are cores, each with one thread."""
+    """Trains what `table` doesn't hold yet, in as many processes as there are cores, each with one thread.
+
+    Raises:
+        UsageError: when the table is of a study that asked at other lengths.
+    """
     rows = read(table) if table.exists() else []
+    if rows and [name for name in rows[0] if name.startswith("T=")] != [f"T={length}" for length in study.tested]:
+        raise UsageError(f"{table} holds a study that asked at other lengths; move it away, or write another --folder")
     finished = {Run(**{field.name: row[field.name] for field in fields(Run)}) for row in rows}
     open_runs = [run for run in study.runs() if run not in finished]
     # One thread each, because these networks are too small for two to share the work.
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), initializer=settle) as processes:
-        futures = [processes.submit(trained, run, study) for run in open_runs]
+        futures = [processes.submit(trained, run, study.tested) for run in open_runs]
         try:
             for future in track(as_completed(futures), "memory horizon", total=len(futures)):
                 rows.append(future.result())
@@ -131,16 +142,16 @@ def measure(study: Study, table: Path) -> None:
             raise
 
 
-def trained(run: Run, study: Study) -> dict[str, Any]:
+def trained(run: Run, tested: Sequence[int]) -> dict[str, Any]:
     """The run's row: what it was, how it went, and its accuracy at each length tested."""
     seed_everything(run.seed, verbose=False)
     module = network(run)
     curriculum = LengthCurriculum(start=5 if run.growing else run.length, patience=PATIENCE)
     until_solved = StopWhenSolved()
-    trainer = bare_trainer([curriculum, until_solved], study.batches)
+    trainer = bare_trainer([curriculum, until_solved], run.at_most)
     trainer.fit(module, datamodule=PalindromeDataModule(run.length, BATCH))
     went = {"batches": trainer.global_step, "reached": curriculum.length, "solved": until_solved.solved}
-    return asdict(run) | went | {f"T={length}": accuracy(module, length) for length in study.tested}
+    return asdict(run) | went | {f"T={length}": accuracy(module, length) for length in tested}
 
 
 def network(run: Run) -> Network:
@@ -163,7 +174,7 @@ def accuracy(module: Network, length: int) -> float:
 
 def read(table: Path) -> list[dict[str, Any]]:
     """The rows of the table, with numbers as numbers."""
-    kinds: dict[str, Callable[[str], Any]] = dict.fromkeys(("length", "seed", "batches", "reached"), int)
+    kinds: dict[str, Callable[[str], Any]] = dict.fromkeys(("length", "seed", "at_most", "batches", "reached"), int)
     kinds |= {"network": str, "growing": "True".__eq__, "solved": "True".__eq__}
     with table.open(newline="") as file:
         return [{name: kinds.get(name, float)(text) for name, text in row.items()} for row in csv.DictReader(file)]
@@ -185,7 +196,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         grown_rows = [row for row in ours if row["growing"]]
         best = _best_rate(grown_rows, f"T={grown_rows[0]['length']}", "reached") if grown_rows else []
         _line(grown, {T: [row[f"T={T}"] for row in best] for T in tested}, name, style)
-    fixed.set(title="trained at this length", ylabel="last digits named")
+    fixed.set(title="trained at this length", ylabel="share named right")
     unseen.set(title=f"trained at {middle} digits")
     goal = next(row["length"] for row in rows if row["growing"])
     grown.set(title=f"length grown from 5 towards {goal:,} digits")

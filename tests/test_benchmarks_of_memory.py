@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import lightning_price, palindromes_solved, recall_capacity
+from benchmarks import lightning_price, palindromes_solved, recall_capacity, untrained_lengths
 from benchmarks.palindromes_solved import Case
 
 
@@ -35,6 +35,27 @@ def test_a_run_that_is_not_solved_says_so_and_is_not_repeated(tmp_path: Path, mo
     before = table.stat().st_mtime_ns
     palindromes_solved.main(table, [hopeless])
     assert table.stat().st_mtime_ns == before
+
+
+def test_a_run_that_is_solved_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    palindromes_solved.main(tmp_path / "solved.csv", [Case("palindrome_long", 10, 1, 100)])
+    (row,) = rows(tmp_path / "solved.csv")
+    assert row["solved"] == "True"
+    assert float(row["accuracy"]) > 0.9
+    assert float(row["seconds"]) > 0
+
+
+def test_other_lengths_are_asked_in_processes_whose_memory_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    few = ["--trainer.max_steps", "2", "--data.length", "6"]
+    untrained_lengths.main(tmp_path / "untrained.csv", lengths=[7, 5000], fit=few)
+    measured = rows(tmp_path / "untrained.csv")
+    assert [row["length"] for row in measured] == ["7", "5000"]
+    assert all(0 <= float(row["accuracy"]) <= 1 for row in measured)
+    assert all(50 < int(row["peak_mb"]) < 5000 for row in measured)
 
 
 def test_recall_is_measured_at_each_position(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-LSTM, GAN, RNN, CLASSIFIER, RECALL = (
+LSTM, GAN, RNN, CLASSIFIER, RECALL, LONG = (
     str(CONFIGS / f"{name}.yaml")
-    for name in ("palindrome_lstm", "gan", "palindrome_rnn", "digit_classifier", "palindrome_recall")
+    for name in ("palindrome_lstm", "gan", "palindrome_rnn", "digit_classifier", "palindrome_recall", "palindrome_long")
 )
 Twofold = Callable[..., tuple[int, str, str]]
 
@@ -94,8 +94,8 @@ MISTAKES = [
         "perfect_batches is 0; write 1 or more",
     ),
     (f"fit -c {LSTM} --data.batch_size 0", "batch_size is 0; write a positive number"),
-    (f"fit -c {LSTM} --model.hidden_size 0", "hidden_size is 0; write numbers of at least 1"),
-    (f"fit -c {RNN} --model.hidden_size 0", "hidden_size is 0; write numbers of at least 1"),
+    (f"fit -c {LSTM} --model.hidden_size 0", "hidden_size is 0; write 1 or more"),
+    (f"fit -c {RNN} --model.hidden_size 0", "hidden_size is 0; write 1 or more"),
     (
         f"fit -c {LSTM} --model.init orthogonal",
         "init 'orthogonal' is for the RNN; for the LSTM write one of torch, for",
@@ -343,3 +343,17 @@ def column(folder: Path, name: str) -> list[float]:
 
 def accuracies(folder: Path) -> list[float]:
     return column(folder, "train/accuracy")
+
+
+def test_a_solved_run_ends_by_itself_says_so_and_is_not_gone_on_with(twofold: Twofold) -> None:
+    code, said, complained = twofold("fit -c", LONG, "--data.length", 10)
+    assert (code, complained) == (0, "")
+    ended, results = said.splitlines()[-2:]
+    batches = int(ended.removeprefix("training ended by itself after ").removesuffix(" batches"))
+    assert 10 < batches < 2000
+    config = Path(results.removeprefix("results in ")) / "config.yaml"
+    code, said, complained = twofold("fit -c", config, "--ckpt_path", "last", "--trainer.max_steps", 3000)
+    assert (code, complained) == (0, "")
+    assert f"this run ended by itself after {batches:,} batches" in said
+    _, said, _ = twofold("runs")
+    assert said.splitlines()[-1].endswith("finished")

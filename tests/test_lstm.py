@@ -154,6 +154,19 @@ def test_gradients_also_in_eval_mode_and_none_without_grad(kernel: str) -> None:
         torch.testing.assert_close(lstm(x), LSTM.forward(lstm.train(), x))
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_results_and_gradients_share_no_memory(kernel: str) -> None:
+    lstm, x = LSTM(3, 4, kernel=kernel), torch.randn(5, 2, 3)
+    with torch.no_grad():
+        output, (h, c) = lstm(x)
+        before = output.clone()
+        h.zero_(), c.zero_()
+    assert torch.equal(output, before)
+    by_bias = torch.autograd.grad(lstm(x)[0].sum(), [lstm.bias_ih_l0, lstm.bias_hh_l0])
+    by_bias[0].zero_()
+    assert by_bias[1].abs().sum() > 0
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -167,7 +180,7 @@ def test_on_a_gpu_too(kernel: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"hidden_size": 0}, "hidden_size is 0; write numbers of at least 1"),
+        ({"hidden_size": 0}, "hidden_size is 0; write 1 or more"),
         ({"input_size": -1}, "input_size is -1"),
         ({"kernel": "cudnn"}, "kernel 'cudnn' isn't known; for the LSTM write one of auto, gates, fused"),
         (

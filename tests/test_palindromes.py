@@ -291,6 +291,7 @@ def test_the_command_line_can_build_it() -> None:
         ({"length": 5, "kind": "fixed", "size": 4}, "leaves none to validation; write a greater size or fraction"),
         ({"length": 5, "test_size": 0}, "test_size is 0; write a positive number"),
         ({"length": 5, "target": "all"}, "target is 'all'; write last or second_half"),
+        ({"length": 5, "test_lengths": [5, 9, 5]}, "names a length twice"),
         ({"length": 5, "test_lengths": []}, "test_lengths is empty; write at least one length"),
         ({"length": 5, "test_lengths": [5, 1]}, "a length in test_lengths is 1; write 2 or more"),
         ({"length": 5, "test_lengths": [9], "target": "second_half"}, "test_lengths are for the last digit of fresh"),

@@ -84,7 +84,7 @@ def test_on_a_gpu_too(kernel: str, nonlinearity: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"hidden_size": 0}, "hidden_size is 0; write numbers of at least 1"),
+        ({"hidden_size": 0}, "hidden_size is 0; write 1 or more"),
         ({"input_size": 0}, "input_size is 0"),
         ({"kernel": "gates"}, "kernel 'gates' isn't known; for the RNN write one of auto, equation, fused"),
         ({"nonlinearity": "gelu"}, "nonlinearity 'gelu' isn't known; write one of tanh, relu"),
