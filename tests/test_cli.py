@@ -293,7 +293,7 @@ def test_a_run_that_is_solved_is_finished_before_max_steps(twofold: Twofold) -> 
     assert steps < 400
     assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == steps
     code, said, _ = twofold("fit", "-c", folder / "config.yaml", "--ckpt_path", "last")
-    assert (code, said.startswith(f"this run is finished: {steps} batches")) == (0, True)
+    assert (code, said.startswith(f"this run ended by itself after {steps} batches")) == (0, True)
 
 
 def test_evaluating_the_best(twofold: Twofold) -> None:
@@ -345,7 +345,7 @@ def accuracies(folder: Path) -> list[float]:
     return column(folder, "train/accuracy")
 
 
-def test_a_solved_run_ends_by_itself_says_so_and_is_not_gone_on_with(twofold: Twofold) -> None:
+def test_the_shipped_long_config_ends_by_itself_says_so_and_is_not_gone_on_with(twofold: Twofold) -> None:
     code, said, complained = twofold("fit -c", LONG, "--data.length", 10)
     assert (code, complained) == (0, "")
     ended, results = said.splitlines()[-2:]
