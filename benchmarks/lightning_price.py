@@ -24,6 +24,7 @@ from benchmarks.timing import milliseconds, quartiles
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
 from runtime.cli import main as twofold
+from runtime.tables import read_rows
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "lightning_price.csv"
@@ -41,8 +42,7 @@ def fit(length: int, batches: int) -> float:
         if twofold(arguments) != 0:
             sys.exit(1)
         (timing,) = Path(runs).glob("*/*/timing.csv")
-        with timing.open(newline="") as file:
-            last = list(csv.DictReader(file))[-1]
+        last = read_rows(timing)[-1]
     return 1000 * float(last["time/seconds"]) / (int(last["step"]) + 1)
 
 

@@ -7,10 +7,6 @@ Writes benchmarks/results/palindromes_solved.csv, a row as soon as it is measure
 Delete the file to measure anew.
 """
 
-import csv
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,9 +15,9 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
-from networks.files import replacing
+from benchmarks.command import ROOT, twofold
+from runtime.tables import read_rows, write_rows
 
-ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "palindromes_solved.csv"
 
 
@@ -49,12 +45,12 @@ def solve(case: Case, seed: int) -> dict[str, Any]:
     """Trains and tests; returns the row."""
     with TemporaryDirectory() as runs:
         config = ROOT / "configs" / f"{case.config}.yaml"
-        _twofold(runs, "fit", "-c", config, "--data.length", case.length, "--seed_everything", seed, *case.more)
+        twofold(runs, "fit", "-c", config, "--data.length", case.length, "--seed_everything", seed, *case.more)
         (run,) = (path.parent for path in Path(runs).glob("*/*/run.json"))
         size = ("--data.test_size", case.tested)
-        _twofold(runs, "test", "-c", run / "config.yaml", "--ckpt_path", "last", *size)
+        twofold(runs, "test", "-c", run / "config.yaml", "--ckpt_path", "last", *size)
         limit = yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_steps"]
-        timing, (test,) = _rows(run / "timing.csv")[-1], _rows(run / "test.csv")
+        timing, (test,) = read_rows(run / "timing.csv")[-1], read_rows(run / "test.csv")
         return {
             "config": case.config,
             "length": case.length,
@@ -70,31 +66,15 @@ def solve(case: Case, seed: int) -> dict[str, Any]:
 
 def main(results: Path = RESULTS, cases: Sequence[Case] = CASES) -> None:
     """Measures what isn't measured yet, prints and writes the table."""
-    rows: list[dict[str, Any]] = list(_rows(results)) if results.exists() else []
+    rows: list[dict[str, Any]] = list(read_rows(results))
     there = {(row["config"], int(row["length"]), int(row["seed"])) for row in rows}
     for case in cases:
         for seed in range(1, case.seeds + 1):
             if (case.config, case.length, seed) in there:
                 continue
             rows.append(solve(case, seed))
-            with replacing(results) as draft, draft.open("w", newline="") as file:
-                writer = csv.DictWriter(file, list(rows[0]))
-                writer.writeheader()
-                writer.writerows(rows)
+            write_rows(results, list(rows[0]), rows)
             print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
-
-
-def _twofold(runs: str, *arguments: object) -> None:
-    command = [str(Path(sys.executable).with_name("twofold")), *map(str, arguments)]
-    environment = {**os.environ, "TWOFOLD_RUNS": runs}
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
-    if result.returncode != 0:
-        sys.exit(result.stderr)
-
-
-def _rows(table: Path) -> list[dict[str, str]]:
-    with table.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ Writes into benchmarks/results, as soon as a network is trained; what is there a
 - recall_capacity.png: both, drawn.
 """
 
-import csv
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +30,7 @@ from callbacks import LengthCurriculum
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
 from networks.files import replacing
+from runtime.tables import read_rows, write_rows
 from scripts.bare_training import bare_trainer, settle
 from scripts.figures import panels
 
@@ -103,7 +103,7 @@ def accuracy(module: PalindromeLSTM, length: int) -> list[float]:
 def main(folder: Path = RESULTS, minutes: float = MINUTES, asked: Sequence[int] = ASKED) -> int:
     """Trains what isn't trained yet, writes tables and picture; returns the exit code."""
     growth, answers = folder / "recall_growth.csv", folder / "recall_accuracy.csv"
-    there = {int(row["hidden"]) for row in rows_of(answers)}
+    there = {int(row["hidden"]) for row in read_rows(answers)}
     with ProcessPoolExecutor(2, get_context("spawn"), initializer=settle) as processes:
         wanted = [hidden for hidden in HIDDEN_SIZES if hidden not in there]
         futures = {processes.submit(trained, hidden, minutes, asked): hidden for hidden in wanted}
@@ -117,7 +117,7 @@ def main(folder: Path = RESULTS, minutes: float = MINUTES, asked: Sequence[int] 
             ]
             replace(answers, hidden, at_positions)
             print(f"{hidden} cells: mastered {max(mastered, default=0)} digits in {minutes} minutes", flush=True)
-    draw(rows_of(growth), rows_of(answers), folder / "recall_capacity.png")
+    draw(read_rows(growth), read_rows(answers), folder / "recall_capacity.png")
     return 0
 
 
@@ -154,23 +154,12 @@ def draw(growth: list[dict[str, str]], answers: list[dict[str, str]], path: Path
     plt.close(figure)
 
 
-def rows_of(table: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file, none if it isn't there."""
-    if not table.exists():
-        return []
-    with table.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def replace(table: Path, hidden: int, rows: Iterable[Mapping[str, Any]]) -> None:
     """Makes these the rows of a CSV file that are about so many cells."""
-    others = [row for row in rows_of(table) if int(row["hidden"]) != hidden]
+    others = [row for row in read_rows(table) if int(row["hidden"]) != hidden]
     all_rows = [*others, *({"hidden": hidden, **row} for row in rows)]
     if all_rows:
-        with replacing(table) as draft, draft.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(all_rows[0]))
-            writer.writeheader()
-            writer.writerows(all_rows)
+        write_rows(table, list(all_rows[0]), all_rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """`twofold fit|validate|test|predict`: a LightningCLI that knows what a run is."""
 
-import csv
 import inspect
 import shutil
 import sys
@@ -19,7 +18,7 @@ import callbacks
 import datamodules
 import lightning_modules
 from callbacks import Checkpoints, PredictionFiles, Stopwatch
-from networks.files import read_tensors, replacing
+from networks.files import read_tensors
 from networks.seeding import HIGHEST_SEED
 from runtime.checkpoint_io import AtomicCheckpointIO
 from runtime.errors import UsageError, one_line
@@ -30,6 +29,7 @@ from runtime.record import RunRecord, keep_config
 from runtime.refusals import condense
 from runtime.resuming import check_resumable, trains_longer
 from runtime.run_folder import RunFolder
+from runtime.tables import write_rows
 
 BASE_CONFIG = Path(__file__).parents[1] / "configs" / "base.yaml"
 DATA_FACTS = ("length", "data_source")
@@ -296,10 +296,7 @@ class TwofoldCLI(LightningCLI):
         row = {"checkpoint": checkpoint.name, "step": read_tensors(checkpoint)["global_step"]}
         row |= {fact: getattr(self.datamodule, fact) for fact in DATA_FACTS if hasattr(self.datamodule, fact)}
         row |= {key: float(value) for key, value in sorted(self.trainer.callback_metrics.items())}
-        with replacing(path) as draft, draft.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            writer.writeheader()
-            writer.writerow(row)
+        write_rows(path, list(row), [row])
         print(f"metrics in {path}")
 
     def _set_seed(self) -> None:

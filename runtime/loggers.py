@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from networks.files import replacing
+from runtime.tables import read_rows, write_rows
 
 MEASURED_TIME = "time/"
 
@@ -90,17 +90,11 @@ class _Table:
             self.path.unlink(missing_ok=True)
 
     def _rows(self) -> list[dict[str, Any]]:
-        if not self.path.exists():
-            return []
-        with self.path.open(newline="") as file:
-            return list(csv.DictReader(file))
+        return read_rows(self.path)
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         assert self._columns is not None
-        with replacing(self.path) as draft, draft.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self._columns)
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(self.path, self._columns, rows)
 
 
 class WandbRun(WandbLogger):

@@ -5,7 +5,6 @@
 Finished runs are not repeated and an interrupted one goes on; delete runs/demo to start afresh.
 """
 
-import csv
 import os
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from networks.files import load_generator
 from networks.seeding import generator, latent_noise
 from runtime.cli import main as twofold
 from runtime.run_folder import RunFolder
+from runtime.tables import read_rows
 from scripts import memory_horizon
 from scripts.figures import learning_curves, picture
 
@@ -148,8 +148,7 @@ def titled(
 
 
 def last_validation(folder: RunFolder) -> dict[str, float]:
-    with (folder.path / "metrics.csv").open(newline="") as file:
-        last = [row for row in csv.DictReader(file) if row["val/accuracy"]][-1]
+    last = [row for row in read_rows(folder.path / "metrics.csv") if row["val/accuracy"]][-1]
     return {"loss": float(last["val/loss"]), "accuracy": float(last["val/accuracy"])}
 
 
@@ -164,8 +163,8 @@ def verdict(game: RunFolder, judge: RunFolder) -> dict[str, Any]:
     assert checkpoint is not None, "the judge's config keeps its best checkpoint"
     if twofold(["test", "-c", str(judge.config), "--ckpt_path", str(checkpoint)]) != 0:
         sys.exit(1)
-    with (judge.path / "test.csv").open(newline="") as file:
-        accuracy = float(next(csv.DictReader(file))["test/accuracy"])
+    (test,) = read_rows(judge.path / "test.csv")
+    accuracy = float(test["test/accuracy"])
     network = load_generator(game.path / "mnist_generator.pth")
     classifier = DigitClassifier.load_from_checkpoint(checkpoint)
     with torch.no_grad():

@@ -1,7 +1,6 @@
 """Figures for pages: drawn from what runs left on disk, returned as `data:` addresses so that a page is one file."""
 
 import base64
-import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,8 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from runtime.tables import read_rows
 
 METRICS = {"train/loss": "cross-entropy", "train/accuracy": "accuracy"}
 
@@ -29,8 +30,7 @@ def learning_curves(metrics_files: Mapping[str, Path]) -> str:
     """Loss and accuracy of each batch against batches, side by side, a line for each named `metrics.csv`."""
     figure, axes = panels(2)
     for title, path in metrics_files.items():
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_rows(path)
         for axis, metric in zip(axes, METRICS, strict=True):
             points = [(int(row["step"]) + 1, float(row[metric])) for row in rows if row[metric]]
             axis.plot(*zip(*points, strict=True), label=title, linewidth=1.6)

@@ -12,7 +12,6 @@ network names the last digit of palindromes of many lengths, most of which it ne
 Runs are independent and finished ones are not repeated, so it may be stopped and started again at any time.
 """
 
-import csv
 import os
 import sys
 from argparse import ArgumentParser, Namespace
@@ -37,6 +36,7 @@ from datamodules import ChunkedPalindromes, PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.files import replacing
 from runtime.errors import OneLineParser, UsageError, exit_code
+from runtime.tables import read_rows, write_rows
 from scripts.bare_training import bare_trainer, settle
 from scripts.figures import panels
 
@@ -125,7 +125,7 @@ def measure(study: Study, table: Path) -> None:
     Raises:
         UsageError: when the table is of a study that asked at other lengths.
     """
-    rows = read(table) if table.exists() else []
+    rows = read(table)
     if rows and [name for name in rows[0] if name.startswith("T=")] != [f"T={length}" for length in study.tested]:
         raise UsageError(f"{table} holds a study that asked at other lengths; move it away, or write another --folder")
     finished = {Run(**{field.name: row[field.name] for field in fields(Run)}) for row in rows}
@@ -136,7 +136,7 @@ def measure(study: Study, table: Path) -> None:
         try:
             for future in track(as_completed(futures), "memory horizon", total=len(futures)):
                 rows.append(future.result())
-                _write(rows, table)
+                write_rows(table, list(rows[0]), rows)
         except BaseException:
             processes.shutdown(cancel_futures=True)
             raise
@@ -173,11 +173,10 @@ def accuracy(module: Network, length: int) -> float:
 
 
 def read(table: Path) -> list[dict[str, Any]]:
-    """The rows of the table, with numbers as numbers."""
+    """The rows of the table, with numbers as numbers; none where there is no table."""
     kinds: dict[str, Callable[[str], Any]] = dict.fromkeys(("length", "seed", "at_most", "batches", "reached"), int)
     kinds |= {"network": str, "growing": "True".__eq__, "solved": "True".__eq__}
-    with table.open(newline="") as file:
-        return [{name: kinds.get(name, float)(text) for name, text in row.items()} for row in csv.DictReader(file)]
+    return [{name: kinds.get(name, float)(text) for name, text in row.items()} for row in read_rows(table)]
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -231,13 +230,6 @@ def _line(axis: Axes, accuracies: dict[int, list[float]], name: str, style: dict
     axis.plot(list(points), [mean(values) for values in points.values()], label=name, marker=".", **style)
     lowest, highest = ([f(values) for values in points.values()] for f in (min, max))
     axis.fill_between(list(points), lowest, highest, color=style["color"], alpha=0.12, linewidth=0)
-
-
-def _write(rows: list[dict[str, Any]], table: Path) -> None:
-    with replacing(table) as draft, draft.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _parse(arguments: list[str]) -> Namespace:

@@ -1,0 +1,23 @@
+"""`twofold` as a user starts it, for benchmarks that measure whole runs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def twofold(runs: str, *arguments: object) -> float:
+    """Runs the command in a process of its own, with its runs in this folder; returns its peak memory in 10⁶ bytes.
+
+    Raises:
+        SystemExit: with the command's exit code, when it fails; what it complained stands on stderr.
+    """
+    command = [str(Path(sys.executable).with_name("twofold")), *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT, env={**os.environ, "TWOFOLD_RUNS": runs})
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        sys.exit(os.waitstatus_to_exitcode(status))
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    return usage.ru_maxrss * unit / 1e6
