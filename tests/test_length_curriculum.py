@@ -40,11 +40,18 @@ class Lengths(Callback):
         self.logged.append(float(trainer.callback_metrics["train/length"]))
 
 
-def fit(make: MakeTrainer, curriculum: LengthCurriculum, accuracies: list[float], **more: Any) -> tuple[Lengths, Any]:
+def fit(
+    make: MakeTrainer,
+    curriculum: LengthCurriculum,
+    accuracies: list[float],
+    ckpt_path: Path | None = None,
+    **more: Any,
+) -> tuple[Lengths, Any]:
     lengths, module = Lengths(), Scripted(hidden_size=4)
     module.accuracies = accuracies
     trainer = make(**{"max_steps": len(accuracies), "limit_val_batches": 0, "callbacks": [curriculum, lengths], **more})
-    trainer.fit(module, datamodule=PalindromeDataModule(length=20, batch_size=4, batches_per_epoch=3))
+    data = PalindromeDataModule(length=20, batch_size=4, batches_per_epoch=3)
+    trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
     return lengths, trainer
 
 
@@ -79,12 +86,8 @@ def test_the_checkpoint_remembers_length_and_perfect_run(plain_trainer: MakeTrai
     trainer.save_checkpoint(tmp_path / "five.ckpt")
     state = torch.load(tmp_path / "five.ckpt", weights_only=True)["callbacks"]["LengthCurriculum"]
     assert state == {"length": 10, "perfect_in_a_row": 2, "batches_since_growth": 2}
-    lengths, module = Lengths(), Scripted(hidden_size=4)
-    module.accuracies = [1.0]
     curriculum = LengthCurriculum(start=5, factor=2.0, perfect_batches=3)
-    trainer = plain_trainer(max_steps=8, limit_val_batches=0, callbacks=[curriculum, lengths])
-    data = PalindromeDataModule(length=20, batch_size=4, batches_per_epoch=3)
-    trainer.fit(module, datamodule=data, ckpt_path=tmp_path / "five.ckpt", weights_only=True)
+    lengths, trainer = fit(plain_trainer, curriculum, [1.0], tmp_path / "five.ckpt", max_steps=8)
     assert lengths.seen == [10, 20, 20]
 
 
@@ -131,24 +134,16 @@ def test_at_the_full_length_patience_has_no_end(plain_trainer: MakeTrainer) -> N
 def test_patience_goes_on_where_a_resumed_run_left_it(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
     _, trainer = fit(plain_trainer, LengthCurriculum(start=5, patience=5), [0.0] * 4)
     trainer.save_checkpoint(tmp_path / "four.ckpt")
-    lengths, module = Lengths(), Scripted(hidden_size=4)
-    module.accuracies = [0.0]
-    callbacks = [LengthCurriculum(start=5, patience=5), lengths]
-    trainer = plain_trainer(max_steps=20, limit_val_batches=0, callbacks=callbacks)
-    data = PalindromeDataModule(length=20, batch_size=4, batches_per_epoch=3)
-    trainer.fit(module, datamodule=data, ckpt_path=tmp_path / "four.ckpt", weights_only=True)
+    curriculum = LengthCurriculum(start=5, patience=5)
+    lengths, trainer = fit(plain_trainer, curriculum, [0.0], tmp_path / "four.ckpt", max_steps=20)
     assert (lengths.seen, trainer.global_step) == ([5], 5)
 
 
 def test_a_run_that_was_given_up_trains_no_further_batch(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
     _, trainer = fit(plain_trainer, LengthCurriculum(start=5, patience=4), [0.0] * 12)
     trainer.save_checkpoint(tmp_path / "four.ckpt")
-    lengths, module = Lengths(), Scripted(hidden_size=4)
-    module.accuracies = [0.0]
-    callbacks = [LengthCurriculum(start=5, patience=4), lengths]
-    trainer = plain_trainer(max_steps=20, limit_val_batches=0, callbacks=callbacks)
-    data = PalindromeDataModule(length=20, batch_size=4, batches_per_epoch=3)
-    trainer.fit(module, datamodule=data, ckpt_path=tmp_path / "four.ckpt", weights_only=True)
+    curriculum = LengthCurriculum(start=5, patience=4)
+    lengths, trainer = fit(plain_trainer, curriculum, [0.0], tmp_path / "four.ckpt", max_steps=20)
     assert lengths.seen == []
 
 
