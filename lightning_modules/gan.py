@@ -1,5 +1,7 @@
 """A game: a generator turns noise into digits, a discriminator tells them from real ones, and both learn."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -8,32 +10,53 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from lightning_modules.gan_refusals import refuse_bad_game, refuse_other_size
 from lightning_modules.reproducible import ReproducibleModule, scheduler_config
 from lightning_modules.step_counting import dont_count
-from networks.objectives import discriminator_loss, nonsaturating_loss
+from networks.augmentation import random_shifts, translate
+from networks.objectives import (
+    OBJECTIVES,
+    accuracies,
+    between,
+    input_gradient,
+    one_centred_penalty,
+    zero_centred_penalty,
+)
 from networks.seeding import generator, latent_noise
 
 
 class GAN(ReproducibleModule):
-    """Goodfellow's game (https://arxiv.org/abs/1406.2661) with the non-saturating loss for the generator.
+    """Goodfellow's game (https://arxiv.org/abs/1406.2661), with the losses and penalties that came after it.
 
     Each batch is one step: the discriminator moves first, then the generator, judged by the discriminator as it is now.
-    One pass of the generator serves both. Logs `train/d_loss` and `train/g_loss` of each batch.
+    One pass of the generator serves both. Logs of each batch that somebody reads both losses (the discriminator's with
+    its penalties), the shares of real and fake images that the discriminator takes for what they are, and the norms of
+    both players' gradients: `train/d_loss`, `g_loss`, `d_accuracy_real`, `d_accuracy_fake`, `d_gradient_norm`,
+    `g_gradient_norm`.
 
     Args:
         generator: noise `(batch, latent_dim)` → images `(batch, 1, 28, 28)` in [−1, 1]; has a number `latent_dim`.
-        discriminator: images → logits `(batch,)`, above 0 for "real".
+        discriminator: images → logits `(batch,)`, higher for "real".
         generator_optimizer: class or partial that takes the generator's parameters.
         discriminator_optimizer: class or partial that takes the discriminator's parameters.
         generator_lr_scheduler: class or partial that takes the generator's optimizer; steps with every batch.
         discriminator_lr_scheduler: the same for the discriminator's.
+        loss: a name of `networks.objectives`: minimax, nonsaturating, hinge, least_squares, wasserstein, relativistic.
+        r1: weight γ of the zero-centred gradient penalty on real images; 0 for none.
+        r2: the same on generated images.
+        gradient_penalty: weight λ of WGAN-GP's penalty between real and generated images; 0 for none.
+        penalty_interval: penalise only every so many batches, with as many times the weight (lazy regularisation,
+            Karras et al. 2020, arXiv 1912.04958, appendix B).
+        d_steps_per_g_step: the generator moves on every so-many-th batch, the discriminator on each.
+        translation: move all that the discriminator sees at random by up to so many pixels.
         ema_decay: keep an exponential moving average of the generator with this decay, in (0, 1), and draw all
             pictures from it. The average covers BatchNorm's running statistics too, so that they belong to the
             averaged weights. None: no average.
 
     Raises:
-        ValueError: when the generator has no `latent_dim`, `ema_decay` lies outside (0, 1), or a scheduler is
-            ReduceLROnPlateau, which waits for a metric.
+        ValueError: when the generator has no `latent_dim`, an argument is out of range, the arguments contradict each
+            other, the discriminator can't judge what the generator makes, or a scheduler is ReduceLROnPlateau, which
+            waits for a metric.
     """
 
     def __init__(
@@ -44,13 +67,16 @@ class GAN(ReproducibleModule):
         discriminator_optimizer: OptimizerCallable = torch.optim.Adam,
         generator_lr_scheduler: LRSchedulerCallable | None = None,
         discriminator_lr_scheduler: LRSchedulerCallable | None = None,
+        loss: str = "nonsaturating",
+        r1: float = 0.0,
+        r2: float = 0.0,
+        gradient_penalty: float = 0.0,
+        penalty_interval: int = 1,
+        d_steps_per_g_step: int = 1,
+        translation: int = 0,
         ema_decay: float | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(getattr(generator, "latent_dim", None), int):
-            raise ValueError(f"{type(generator).__name__} needs a whole number `latent_dim`, the length of its noise")
-        if ema_decay is not None and not 0 < ema_decay < 1:
-            raise ValueError(f"ema_decay is {ema_decay}; write a number between 0 and 1, such as 0.999, or null")
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator
@@ -58,16 +84,21 @@ class GAN(ReproducibleModule):
         self.discriminator_optimizer = discriminator_optimizer
         self.generator_lr_scheduler = generator_lr_scheduler
         self.discriminator_lr_scheduler = discriminator_lr_scheduler
+        self.loss = loss
+        self.r1 = r1
+        self.r2 = r2
+        self.gradient_penalty = gradient_penalty
+        self.penalty_interval = penalty_interval
+        self.d_steps_per_g_step = d_steps_per_g_step
+        self.translation = translation
         self.ema_decay = ema_decay
+        self.keep_arguments()
+        refuse_bad_game(self.hparams, generator, discriminator)
+        self.objective = OBJECTIVES[loss]
         self.ema: AveragedModel | None = None
         if ema_decay is not None:
             self.ema = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
             self.ema.requires_grad_(False)
-        self.keep_arguments()
-        for name in ("generator_lr_scheduler", "discriminator_lr_scheduler"):
-            scheduler = self.hparams[name]
-            if scheduler is not None and scheduler["name"].endswith("ReduceLROnPlateau"):
-                raise ValueError(f"{name} steps with every batch, so it can't be ReduceLROnPlateau; try StepLR")
 
     @property
     def sampling_generator(self) -> nn.Module:
@@ -79,31 +110,90 @@ class GAN(ReproducibleModule):
 
     def noise(self, batch_size: int, *key: int | str) -> Float[Tensor, "batch latent"]:
         """Standard normal noise that depends on the run's seed and `key` alone."""
-        return latent_noise(self.generator, batch_size, generator(self.seed_for("noise"), *key, device=self.device))
+        return latent_noise(self.generator, batch_size, self._stream("noise", *key))
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         generator_optimizer, discriminator_optimizer = self.optimizers()  # type: ignore[attr-defined]
         dont_count(generator_optimizer)
+        step = self.trainer.global_step
+        generator_moves = (step + 1) % self.d_steps_per_g_step == 0
         images, _ = batch
-        fakes = self.generator(self.noise(len(images), "train", self.trainer.global_step))
+        with torch.set_grad_enabled(generator_moves):
+            fakes = self.generator(self.noise(len(images), "train", step))
+        refuse_other_size(fakes, images)
 
-        d_loss = discriminator_loss(self.discriminator(images), self.discriminator(fakes.detach()))
+        d_loss, real, fake = self._discriminate(images, fakes, step)
         discriminator_optimizer.zero_grad()
         self.manual_backward(d_loss)
         discriminator_optimizer.step()
+        outcome = {"d_loss": d_loss.detach(), "real": real.detach(), "fake": fake.detach()}
 
-        # The generator's loss flows through the discriminator, whose own gradients nobody needs now.
-        with self.toggled_optimizer(generator_optimizer):
-            g_loss = nonsaturating_loss(self.discriminator(fakes))
-            generator_optimizer.zero_grad()
-            self.manual_backward(g_loss)
-            generator_optimizer.step()
-
-        if self.ema is not None:
-            self.ema.update_parameters(self.generator)
+        if generator_moves:
+            # The generator's loss flows through the discriminator, whose own gradients nobody needs now.
+            with self.toggled_optimizer(generator_optimizer):
+                fake = self.discriminator(self._seen(fakes, "fake again", step))
+                if self.objective.paired:
+                    real = self.discriminator(self._seen(images, "real again", step))
+                g_loss = self.objective.generator(real, fake)
+                generator_optimizer.zero_grad()
+                self.manual_backward(g_loss)
+                generator_optimizer.step()
+            outcome["g_loss"] = g_loss.detach()
+            if self.ema is not None:
+                self.ema.update_parameters(self.generator)
         for config in self.trainer.lr_scheduler_configs:
             config.scheduler.step()  # type: ignore[call-arg]
-        self.log_dict({"train/d_loss": d_loss, "train/g_loss": g_loss}, prog_bar=True)
+        return outcome
+
+    def _discriminate(
+        self, images: Float[Tensor, "batch 1 28 28"], fakes: Float[Tensor, "batch 1 28 28"], step: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The discriminator's loss, penalties included, and its logits of real and of fake images."""
+        penalised = step % self.penalty_interval == 0
+        images = images.detach().requires_grad_(penalised and self.r1 > 0)
+        fakes = fakes.detach().requires_grad_(penalised and self.r2 > 0)
+        real = self.discriminator(self._seen(images, "real", step))
+        fake = self.discriminator(self._seen(fakes, "fake", step))
+        loss = self.objective.discriminator(real, fake)
+        if penalised:
+            loss = loss + self.penalty_interval * self._penalty(images, fakes, real, fake, step)
+        return loss, real, fake
+
+    def _penalty(self, images: Tensor, fakes: Tensor, real: Tensor, fake: Tensor, step: int) -> Tensor:
+        penalty = torch.zeros((), device=self.device)
+        for weight, inputs, logits in ((self.r1, images, real), (self.r2, fakes, fake)):
+            if weight > 0:
+                penalty = penalty + weight * zero_centred_penalty(input_gradient(logits, inputs))
+        if self.gradient_penalty > 0:
+            share = torch.rand(len(images), generator=self._stream("between", step), device=self.device)
+            mixed = between(images, fakes, share).requires_grad_()  # no graph leads to it, both being leaves
+            logits = self.discriminator(self._seen(mixed, "mixed", step))
+            penalty = penalty + self.gradient_penalty * one_centred_penalty(input_gradient(logits, mixed))
+        return penalty
+
+    def _seen(self, images: Float[Tensor, "batch 1 28 28"], *key: int | str) -> Float[Tensor, "batch 1 28 28"]:
+        """What the discriminator sees of them."""
+        if self.translation == 0:
+            return images
+        return translate(images, random_shifts(len(images), self.translation, self._stream("shifts", *key)))
+
+    def _stream(self, purpose: str, *key: int | str) -> torch.Generator:
+        return generator(self.seed_for(purpose), *key, device=self.device)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if not self.is_read():
+            return
+        losses = {name: outputs[name] for name in ("d_loss", "g_loss") if name in outputs}
+        self.log_dict({f"train/{name}": loss for name, loss in losses.items()}, prog_bar=True)
+        real, fake = accuracies(outputs["real"], outputs["fake"], self.objective)
+        self.log_dict(
+            {
+                "train/d_accuracy_real": real,
+                "train/d_accuracy_fake": fake,
+                "train/d_gradient_norm": _gradient_norm(self.discriminator),
+                "train/g_gradient_norm": _gradient_norm(self.generator),
+            }
+        )
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._judge(batch, batch_idx, "val")
@@ -116,11 +206,12 @@ class GAN(ReproducibleModule):
         images, _ = batch
         real = self.discriminator(images)
         fake = self.discriminator(self(self.noise(len(images), split, batch_idx)))
+        accuracy_real, accuracy_fake = accuracies(real, fake, self.objective)
         verdict = {
-            "d_loss": discriminator_loss(real, fake),
-            "g_loss": nonsaturating_loss(fake),
-            "d_accuracy_real": (real > 0).float().mean(),
-            "d_accuracy_fake": (fake < 0).float().mean(),
+            "d_loss": self.objective.discriminator(real, fake),
+            "g_loss": self.objective.generator(real, fake),
+            "d_accuracy_real": accuracy_real,
+            "d_accuracy_fake": accuracy_fake,
         }
         self.log_dict({f"{split}/{name}": value for name, value in verdict.items()}, batch_size=len(images))
 
@@ -141,3 +232,9 @@ class GAN(ReproducibleModule):
             if factory is not None
         ]
         return optimizers, schedulers
+
+
+def _gradient_norm(network: nn.Module) -> Float[Tensor, ""]:
+    """Of the last step's gradients, which stay until the next."""
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    return nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())

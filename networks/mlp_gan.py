@@ -7,8 +7,14 @@ The game is Goodfellow et al. 2014, "Generative Adversarial Nets" (arXiv 1406.26
 PyTorch-GAN, except that D returns logits, so that each loss is free to take the sigmoid inside its logarithm.
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from networks.normalisation import linear_norm, refuse_unknown, spectrally
 
 IMAGE_SHAPE = (1, 28, 28)
 PIXELS = 28 * 28
@@ -20,22 +26,39 @@ class MLPGenerator(nn.Module):
 
     In train mode BatchNorm needs a batch of two or more, and torch raises ValueError for one.
 
+    Args:
+        latent_dim: length of the noise.
+        widths: units of the hidden layers.
+        normalisation: after all hidden layers but the first: batch, layer or none.
+
     Raises:
-        ValueError: when `latent_dim` is below 1.
+        ValueError: when a size is below 1, there is no hidden layer, or the normalisation is unknown.
     """
 
-    def __init__(self, latent_dim: int = 100) -> None:
+    def __init__(
+        self,
+        latent_dim: int = 100,
+        widths: Sequence[int] = (128, 256, 512, 1024),
+        normalisation: Literal["batch", "layer", "none"] = "batch",
+    ) -> None:
         super().__init__()
+        refuse_unknown(normalisation, ("batch", "layer", "none"))
+        _refuse_sizes(widths)
         if latent_dim < 1:
             raise ValueError(f"latent_dim is {latent_dim}; write a positive number, such as 100")
         self.latent_dim = latent_dim
+        self.widths = tuple(widths)
+        self.normalisation = normalisation
+        hidden = [
+            layer
+            for fan_in, fan_out in pairwise(self.widths)
+            for layer in (nn.Linear(fan_in, fan_out), *linear_norm(normalisation, fan_out), nn.LeakyReLU(SLOPE))
+        ]
         self.layers = nn.Sequential(
-            nn.Linear(latent_dim, 128),
+            nn.Linear(latent_dim, self.widths[0]),
             nn.LeakyReLU(SLOPE),
-            *_normalised(128, 256),
-            *_normalised(256, 512),
-            *_normalised(512, 1024),
-            nn.Linear(1024, PIXELS),
+            *hidden,
+            nn.Linear(self.widths[-1], PIXELS),
             nn.Tanh(),
         )
 
@@ -44,21 +67,35 @@ class MLPGenerator(nn.Module):
 
 
 class MLPDiscriminator(nn.Module):
-    """Judges images `(batch, 1, 28, 28)` in [−1, 1]: one logit each, `(batch,)`, positive for "real"."""
+    """Judges images `(batch, 1, 28, 28)` in [−1, 1]: one logit each, `(batch,)`, positive for "real".
 
-    def __init__(self) -> None:
+    Args:
+        widths: units of the hidden layers.
+        normalisation: spectral bounds how fast the logit can change with the image; or none.
+
+    Raises:
+        ValueError: when a width is below 1, there is none, or the normalisation is unknown.
+    """
+
+    def __init__(self, widths: Sequence[int] = (512, 256), normalisation: Literal["spectral", "none"] = "none") -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(PIXELS, 512),
-            nn.LeakyReLU(SLOPE),
-            nn.Linear(512, 256),
-            nn.LeakyReLU(SLOPE),
-            nn.Linear(256, 1),
-        )
+        refuse_unknown(normalisation, ("spectral", "none"))
+        _refuse_sizes(widths)
+        self.widths = tuple(widths)
+        self.normalisation = normalisation
+        hidden = [
+            layer
+            for fan_in, fan_out in pairwise((PIXELS, *self.widths))
+            for layer in (nn.Linear(fan_in, fan_out), nn.LeakyReLU(SLOPE))
+        ]
+        self.layers = nn.Sequential(*hidden, nn.Linear(self.widths[-1], 1))
+        if normalisation == "spectral":
+            spectrally(self.layers)
 
     def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, " batch"]:
         return self.layers(images.flatten(1)).squeeze(1)
 
 
-def _normalised(fan_in: int, fan_out: int) -> tuple[nn.Module, ...]:
-    return nn.Linear(fan_in, fan_out), nn.BatchNorm1d(fan_out), nn.LeakyReLU(SLOPE)
+def _refuse_sizes(widths: Sequence[int]) -> None:
+    if not widths or min(widths) < 1:
+        raise ValueError(f"widths is {list(widths)}; write one positive number for each hidden layer, such as [256]")

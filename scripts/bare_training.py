@@ -23,13 +23,13 @@ def settle() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 
-def bare_trainer(callbacks: Sequence[Callback], max_steps: int = -1) -> Trainer:
-    """On the CPU, with gradients clipped at norm 1, without validation, logger, checkpoints and bar."""
+def bare_trainer(callbacks: Sequence[Callback], max_steps: int = -1, gradient_clip_val: float | None = 1.0) -> Trainer:
+    """On the CPU, with gradients clipped at this norm, without validation, logger, checkpoints and bar."""
     return Trainer(
         accelerator="cpu",
         max_steps=max_steps,
         max_epochs=-1,
-        gradient_clip_val=1.0,
+        gradient_clip_val=gradient_clip_val,
         limit_val_batches=0,
         callbacks=list(callbacks),
         logger=False,

@@ -1,8 +1,10 @@
 """The game: who moves when, from which noise, and what is averaged and logged."""
 
 import copy
+import math
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,6 +17,8 @@ from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau, StepLR
 from datamodules import MNISTDataModule
 from lightning_modules import GAN
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+from networks.objectives import OBJECTIVES
+from networks.seeding import generator as seeded
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -236,12 +240,223 @@ def test_the_losses_of_a_batch_are_logged(plain_trainer: MakeTrainer, digits: MN
     with torch.no_grad():
         real, fake = D(watch.images[0]), D(G(watch.noise[0]))
     logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    norms = {name: norm(getattr(gan, player)) for name, player in (("d", "discriminator"), ("g", "generator"))}
     assert logged == {
         "train/d_loss": pytest.approx(
             float(-real.sigmoid().log().mean() - (1 - fake.sigmoid()).log().mean()), abs=1e-5
         ),
         "train/g_loss": pytest.approx(float(-fake.sigmoid().log().mean()), abs=1e-5),
+        "train/d_accuracy_real": float((real > 0).float().mean()),
+        "train/d_accuracy_fake": float((fake < 0).float().mean()),
+        "train/d_gradient_norm": pytest.approx(norms["d"], rel=1e-4),
+        "train/g_gradient_norm": pytest.approx(norms["g"], rel=1e-4),
     }
+    assert min(norms.values()) > 0
+
+
+def norm(network: nn.Module) -> float:
+    return float(torch.cat([parameter.grad.flatten() for parameter in network.parameters()]).norm())  # type: ignore
+
+
+def test_only_batches_that_somebody_reads_are_logged(plain_trainer: MakeTrainer, digits: MNISTDataModule) -> None:
+    gan = make_gan()
+    logged: list[dict[str, Any]] = []
+    gan.log_dict = lambda values, **_: logged.append(values)  # type: ignore[method-assign]
+    plain_trainer(max_steps=7, log_every_n_steps=3).fit(gan, datamodule=digits)
+    assert [set(values) for values in logged] == 3 * [  # of batches 3, 6 and the last
+        {"train/d_loss", "train/g_loss"},
+        {f"train/{name}" for name in ("d_accuracy_real", "d_accuracy_fake", "d_gradient_norm", "g_gradient_norm")},
+    ]
+
+
+PENALTIES = [
+    {"r1": 0.7},
+    {"r2": 0.4},
+    {"r1": 0.7, "r2": 0.4},
+    {"gradient_penalty": 10.0},
+]
+
+
+@pytest.mark.parametrize("loss", ["minimax", "hinge", "least_squares", "relativistic"])
+@pytest.mark.parametrize("penalties", [{}, *PENALTIES], ids=str)
+def test_both_players_gradients_are_those_of_loss_and_penalties(
+    plain_trainer: MakeTrainer, digits: MNISTDataModule, loss: str, penalties: dict[str, float]
+) -> None:
+    gan = make_gan(generator_optimizer=STANDING, discriminator_optimizer=STANDING, loss=loss, **penalties)
+    watch = Watch(gan)
+    G, D = copy.deepcopy(gan.generator), copy.deepcopy(gan.discriminator)
+    plain_trainer(max_steps=1, callbacks=[watch]).fit(gan, datamodule=digits)
+
+    real = watch.images[0].clone().requires_grad_()
+    fake = G(watch.noise[0])
+    seen = fake.detach().requires_grad_()
+    d_loss = OBJECTIVES[loss].discriminator(D(real), D(seen))
+    for name, images in (("r1", real), ("r2", seen)):
+        (gradient,) = torch.autograd.grad(D(images).sum(), images, create_graph=True)
+        d_loss = d_loss + penalties.get(name, 0) / 2 * gradient.flatten(1).square().sum(1).mean()
+    share = torch.rand(8, generator=seeded(gan.seed_for("between"), 0))[:, None, None, None]
+    mixed = (share * real + (1 - share) * seen).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(D(mixed).sum(), mixed, create_graph=True)
+    d_loss = d_loss + penalties.get("gradient_penalty", 0) * ((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()
+    for (name, ours), by_hand in zip(
+        gan.discriminator.named_parameters(), torch.autograd.grad(d_loss, list(D.parameters())), strict=True
+    ):
+        torch.testing.assert_close(ours.grad, by_hand, msg=name)
+    g_loss = OBJECTIVES[loss].generator(D(real), D(fake))
+    for (name, ours), by_hand in zip(
+        gan.generator.named_parameters(), torch.autograd.grad(g_loss, list(G.parameters())), strict=True
+    ):
+        torch.testing.assert_close(ours.grad, by_hand, msg=name)
+
+
+def test_lazy_penalties_come_every_so_many_batches_with_as_many_times_the_weight(
+    plain_trainer: MakeTrainer, digits: MNISTDataModule
+) -> None:
+    losses: dict[int, list[float]] = {}
+    for interval in (1, 3):
+        torch.manual_seed(0)
+        still = {"generator_optimizer": STANDING, "discriminator_optimizer": STANDING}
+        gan = make_gan(**still, r1=5.0, penalty_interval=interval)
+        keep = KeepLosses()
+        plain_trainer(max_steps=4, callbacks=[keep]).fit(gan, datamodule=digits)
+        losses[interval] = keep.losses
+    assert losses[3] != losses[1]
+    torch.manual_seed(0)
+    gan = make_gan(generator_optimizer=STANDING, discriminator_optimizer=STANDING)
+    keep = KeepLosses()
+    plain_trainer(max_steps=4, callbacks=[keep]).fit(gan, datamodule=digits)
+    every = [with_it - without for with_it, without in zip(losses[1], keep.losses, strict=True)]
+    lazy = [with_it - without for with_it, without in zip(losses[3], keep.losses, strict=True)]
+    assert min(every) > 0
+    assert lazy == pytest.approx([3 * every[0], 0, 0, 3 * every[3]], abs=1e-5)
+
+
+class KeepLosses(Callback):
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        self.losses.append(float(outputs["d_loss"]))
+
+
+def test_the_generator_moves_on_every_so_many_th_batch_and_a_batch_stays_one_step(
+    plain_trainer: MakeTrainer, digits: MNISTDataModule
+) -> None:
+    gan = make_gan(d_steps_per_g_step=3, ema_decay=0.9)
+    watch = Watch(gan)
+    trainer = plain_trainer(max_steps=7, callbacks=[watch])
+    before = copy.deepcopy(gan.generator.state_dict())
+    trainer.fit(gan, datamodule=digits)
+    assert trainer.global_step == 7
+    weight = [state["layers.0.weight"] for state in ({**before}, *watch.states)]
+    assert [not torch.equal(a, b) for a, b in pairwise(weight)] == [False, False, True, False, False, True, False]
+    assert len({tuple(noise.flatten().tolist()) for noise in watch.noise}) == 7
+    assert gan.ema is not None
+    assert int(gan.ema.n_averaged) == 2
+
+
+def test_what_the_discriminator_sees_is_moved(plain_trainer: MakeTrainer, digits: MNISTDataModule) -> None:
+    gan = make_gan(translation=2, loss="relativistic", discriminator_optimizer=STANDING)
+    watch = Watch(gan)
+    seen: list[Tensor] = []
+    gan.discriminator.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().clone()))
+    plain_trainer(max_steps=1, callbacks=[watch]).fit(gan, datamodule=digits)
+    real, fake, fake_again, real_again = seen
+    for images, moved_about in ((watch.images[0], real), (watch.images[0], real_again)):
+        shifts = [shift_between(a, b) for a, b in zip(images, moved_about, strict=True)]
+        assert len(set(shifts)) > 1
+    assert not torch.equal(real, real_again)
+    assert not torch.equal(fake, fake_again)
+
+
+def shift_between(image: Tensor, moved: Tensor) -> tuple[int, int]:
+    """How far the ink went, down and right, in whole pixels."""
+    ink = [torch.nonzero(picture[0] > -1).float().mean(0) for picture in (image, moved)]
+    down, right = (ink[1] - ink[0]).tolist()
+    assert abs(down) <= 2.01
+    assert abs(right) <= 2.01
+    return round(down), round(right)
+
+
+def test_a_repeated_run_has_the_same_bits_with_everything_that_draws_numbers(
+    plain_trainer: MakeTrainer, digits: MNISTDataModule
+) -> None:
+    states = []
+    for noise_before in (0, 1):
+        torch.manual_seed(0)
+        gan = make_gan(translation=1, gradient_penalty=1.0, loss="wasserstein")
+        torch.manual_seed(noise_before)
+        plain_trainer(max_steps=3).fit(gan, datamodule=digits)
+        states.append(gan.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+class WithBatchNorm(MLPDiscriminator):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers.insert(1, nn.BatchNorm1d(512))
+
+
+IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
+    ({"loss": "bce"}, "loss is 'bce'; write one of minimax, nonsaturating, hinge, least_squares, wasserstein, relat"),
+    ({"r1": -1.0}, "r1 is -1.0; write a weight of 0 or more"),
+    ({"r2": float("nan")}, "r2 is nan; write a weight of 0 or more"),
+    ({"gradient_penalty": -10.0}, "gradient_penalty is -10.0; write a weight of 0 or more"),
+    ({"penalty_interval": 0}, "penalty_interval is 0; write 1 for every batch, or more"),
+    ({"d_steps_per_g_step": 0}, "d_steps_per_g_step is 0; write 1 for every batch, or more"),
+    ({"translation": -1}, "translation is -1; write a number of pixels"),
+    ({"r2": 1.0, "gradient_penalty": 10.0}, "gradient_penalty pulls the discriminator's slope to 1 and r2 pulls it to"),
+    ({"loss": "wasserstein"}, "the wasserstein loss grows without end unless .* set gradient_penalty to 10"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), IMPOSSIBLE)
+def test_an_impossible_game_is_refused(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make_gan(**arguments)
+
+
+@pytest.mark.parametrize("penalty", ["r1", "r2", "gradient_penalty"])
+def test_penalties_with_a_discriminator_that_mixes_images_are_refused(penalty: str) -> None:
+    with pytest.raises(ValueError, match=f"{penalty} needs each image's own gradient, and .* BatchNorm mixes"):
+        GAN(MLPGenerator(5), WithBatchNorm(), **{penalty: 1.0})  # type: ignore[arg-type]
+    GAN(MLPGenerator(5), WithBatchNorm())
+
+
+def test_wasserstein_is_played_when_the_slope_is_bounded() -> None:
+    GAN(MLPGenerator(5), MLPDiscriminator(normalisation="spectral"), loss="wasserstein")
+    make_gan(loss="wasserstein", gradient_penalty=10.0)
+
+
+class Small(nn.Module):
+    latent_dim = 5
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.layer = nn.Linear(5, math.prod(shape))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layer(z).unflatten(1, self.shape)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_players_that_don_t_fit_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match="MLPDiscriminator and Small don't fit: the generator makes images of 1 × 9 × 9"
+    ):
+        GAN(Small(1, 9, 9), MLPDiscriminator())
+    with pytest.raises(ValueError, match=r"for 2 images the discriminator gives \(2, 1\); give one logit each"):
+        GAN(MLPGenerator(5), nn.Sequential(nn.Flatten(), nn.Linear(784, 1)))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_images_of_another_size_than_the_data_s_are_refused(
+    plain_trainer: MakeTrainer, digits: MNISTDataModule
+) -> None:
+    judge = nn.Sequential(nn.Flatten(), nn.Linear(81, 1), nn.Flatten(0))
+    with pytest.raises(ValueError, match="the generator makes images of 1 × 9 × 9 and the data's are 1 × 28 × 28"):
+        plain_trainer(max_steps=1).fit(GAN(Small(1, 9, 9), judge), datamodule=digits)
 
 
 @pytest.mark.parametrize("split", ["val", "test"])

@@ -1,5 +1,7 @@
 """The textbook pair is the textbook's, layer by layer."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -65,3 +67,47 @@ def test_in_eval_mode_an_image_does_not_depend_on_its_neighbours() -> None:
 def test_latent_dim_is_refused_in_words() -> None:
     with pytest.raises(ValueError, match="latent_dim is 0; write a positive number, such as 100"):
         MLPGenerator(latent_dim=0)
+
+
+def test_widths_and_normalisation_are_what_was_asked_for() -> None:
+    generator = MLPGenerator(64, widths=[32, 48], normalisation="layer")
+    assert sizes(generator) == [64, 32, 48, 784]
+    assert kinds(generator) == [
+        nn.Linear,
+        nn.LeakyReLU,
+        nn.Linear,
+        nn.LayerNorm,
+        nn.LeakyReLU,
+        nn.Linear,
+        nn.Tanh,
+    ]
+    assert kinds(MLPGenerator(widths=[8, 9], normalisation="none")).count(nn.Linear) == 3
+    assert sizes(MLPDiscriminator(widths=[20])) == [784, 20, 1]
+
+
+def test_spectral_normalisation_bounds_how_fast_a_logit_changes() -> None:
+    discriminator = MLPDiscriminator(normalisation="spectral")
+    images = torch.randn(64, 1, 28, 28)
+    for _ in range(50):  # each pass in train mode brings its estimate of the largest singular value nearer
+        discriminator(images)
+    linear = [layer for layer in discriminator.layers if isinstance(layer, nn.Linear)]
+    for layer in linear:
+        assert torch.linalg.matrix_norm(layer.weight, ord=2).item() == pytest.approx(1, rel=0.05)
+    step = torch.randn(64, 1, 28, 28)
+    change = (discriminator(images + step) - discriminator(images)).abs()
+    assert (change <= 1.1 * step.flatten(1).norm(dim=1)).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: MLPGenerator(widths=[]), r"widths is \[\]; write one positive number for each hidden layer"),
+        (lambda: MLPDiscriminator(widths=[4, 0]), r"widths is \[4, 0\]; write one positive number"),
+        (lambda: MLPGenerator(normalisation="group"), "normalisation is 'group'; write batch, layer or none"),  # type: ignore[arg-type]
+        (lambda: MLPDiscriminator(normalisation="batch"), "normalisation is 'batch'; write spectral or none"),  # type: ignore[arg-type]
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_what_can_t_be_built_is_refused(make: Callable[[], nn.Module], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make()

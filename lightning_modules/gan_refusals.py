@@ -1,0 +1,87 @@
+"""Games that can't be played, refused in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrize import is_parametrized
+
+from networks.objectives import OBJECTIVES
+
+WEIGHTS = ("r1", "r2", "gradient_penalty")
+INTERVALS = ("penalty_interval", "d_steps_per_g_step")
+SCHEDULERS = ("generator_lr_scheduler", "discriminator_lr_scheduler")
+
+
+def refuse_bad_game(settings: Mapping[str, Any], generator: nn.Module, discriminator: nn.Module) -> None:
+    """Raises ValueError when a setting of `GAN` is out of range, or two of them, or the players, don't go together."""
+    _refuse_out_of_range(settings)
+    for name in SCHEDULERS:
+        if settings[name] is not None and settings[name]["name"].endswith("ReduceLROnPlateau"):
+            raise ValueError(f"{name} steps with every batch, so it can't be ReduceLROnPlateau; try StepLR")
+    penalised = [name for name in WEIGHTS if settings[name] > 0]
+    if "gradient_penalty" in penalised and len(penalised) > 1:
+        raise ValueError(
+            f"gradient_penalty pulls the discriminator's slope to 1 and {penalised[0]} pulls it to 0; "
+            "set one of them to 0"
+        )
+    if penalised and any(isinstance(layer, _BatchNorm) for layer in discriminator.modules()):
+        raise ValueError(
+            f"{penalised[0]} needs each image's own gradient, and the discriminator's BatchNorm mixes the images of a "
+            f"batch; set {penalised[0]} to 0, or the discriminator's normalisation to none"
+        )
+    bounded = penalised or any(is_parametrized(layer) for layer in discriminator.modules())
+    if settings["loss"] == "wasserstein" and not bounded:
+        raise ValueError(
+            "the wasserstein loss grows without end unless the discriminator's slope is bounded; "
+            "set gradient_penalty to 10, or the discriminator's normalisation to spectral"
+        )
+    _refuse_strangers(generator, discriminator)
+
+
+def refuse_other_size(fakes: Tensor, images: Tensor) -> None:
+    """Raises ValueError when generated and real images differ in size."""
+    if fakes.shape != images.shape:
+        made, given = (" × ".join(map(str, batch.shape[1:])) for batch in (fakes, images))
+        raise ValueError(f"the generator makes images of {made} and the data's are {given}; make them the same")
+
+
+def _refuse_out_of_range(settings: Mapping[str, Any]) -> None:
+    if settings["loss"] not in OBJECTIVES:
+        raise ValueError(f"loss is '{settings['loss']}'; write one of {', '.join(OBJECTIVES)}")
+    for name in WEIGHTS:
+        if not settings[name] >= 0:
+            raise ValueError(f"{name} is {settings[name]}; write a weight of 0 or more, 0 for no penalty")
+    for name in INTERVALS:
+        if settings[name] < 1:
+            raise ValueError(f"{name} is {settings[name]}; write 1 for every batch, or more")
+    if settings["translation"] < 0:
+        raise ValueError(f"translation is {settings['translation']}; write a number of pixels, 0 for none")
+    ema_decay = settings["ema_decay"]
+    if ema_decay is not None and not 0 < ema_decay < 1:
+        raise ValueError(f"ema_decay is {ema_decay}; write a number between 0 and 1, such as 0.999, or null")
+
+
+def _refuse_strangers(generator: nn.Module, discriminator: nn.Module) -> None:
+    """Raises ValueError unless the discriminator can give one logit for each image that the generator makes."""
+    latent_dim = getattr(generator, "latent_dim", None)
+    if not isinstance(latent_dim, int):
+        raise ValueError(f"{type(generator).__name__} needs a whole number `latent_dim`, the length of its noise")
+    names = f"{type(discriminator).__name__} and {type(generator).__name__} don't fit"
+    was_training = [(part, part.training) for player in (generator, discriminator) for part in player.modules()]
+    try:
+        with torch.no_grad():
+            like = next(generator.parameters(), torch.empty(0))
+            images = generator.eval()(torch.zeros(2, latent_dim, dtype=like.dtype, device=like.device))
+            logits = discriminator.eval()(images)
+    except (RuntimeError, ValueError, TypeError) as error:
+        size = " × ".join(map(str, images.shape[1:])) if "images" in locals() else None
+        made = f"the generator makes images of {size}, which the other can't read" if size else "no image comes out"
+        raise ValueError(f"{names}: {made} ({error})") from error
+    finally:
+        for part, training in was_training:
+            part.training = training
+    if logits.shape != (2,):
+        raise ValueError(f"{names}: for 2 images the discriminator gives {tuple(logits.shape)}; give one logit each")

@@ -1,0 +1,102 @@
+"""The convolutional pair, after Radford et al. 2015, "DCGAN" (arXiv 1511.06434), made for images of 28 × 28 pixels.
+
+    G: z 100 → 128×7×7 → 64×14×14 → 1×28×28      transposed convolutions; BatchNorm and ReLU, Tanh at the end
+    D: 1×28×28 → 64×14×14 → 128×7×7 → 1 logit    convolutions with stride 2; LeakyReLU, BatchNorm but at the start
+
+Weights start from N(0, 0.02²), as in the paper.
+"""
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from networks.normalisation import image_norm, refuse_unknown, spectrally
+
+SIDE = 7
+SLOPE = 0.2
+INITIAL_SPREAD = 0.02
+
+
+class DCGANGenerator(nn.Module):
+    """Turns noise into images: z `(batch, latent_dim)`, usually from N(0, 1), to `(batch, 1, 28, 28)` in [−1, 1].
+
+    Args:
+        latent_dim: length of the noise.
+        channels: of the last hidden layer; the one before has twice as many.
+        normalisation: batch or none.
+
+    Raises:
+        ValueError: when a size is below 1 or the normalisation is unknown.
+    """
+
+    def __init__(
+        self, latent_dim: int = 100, channels: int = 64, normalisation: Literal["batch", "none"] = "batch"
+    ) -> None:
+        super().__init__()
+        refuse_unknown(normalisation, ("batch", "none"))
+        if min(latent_dim, channels) < 1:
+            raise ValueError(f"latent_dim is {latent_dim} and channels is {channels}; write positive numbers")
+        self.latent_dim = latent_dim
+        self.channels = channels
+        self.normalisation = normalisation
+        bias = normalisation == "none"
+        self.layers = nn.Sequential(
+            nn.Linear(latent_dim, 2 * channels * SIDE * SIDE, bias=bias),
+            nn.Unflatten(1, (2 * channels, SIDE, SIDE)),  # (batch, 2c, 7, 7)
+            *image_norm(normalisation, 2 * channels),
+            nn.ReLU(),
+            # (batch, c, 14, 14)
+            nn.ConvTranspose2d(2 * channels, channels, kernel_size=4, stride=2, padding=1, bias=bias),
+            *image_norm(normalisation, channels),
+            nn.ReLU(),
+            nn.ConvTranspose2d(channels, 1, kernel_size=4, stride=2, padding=1),  # (batch, 1, 28, 28)
+            nn.Tanh(),
+        )
+        self.layers.apply(_as_in_the_paper)
+
+    def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 1 28 28"]:
+        return self.layers(z)
+
+
+class DCGANDiscriminator(nn.Module):
+    """Judges images `(batch, 1, 28, 28)` in [−1, 1]: one logit each, `(batch,)`, positive for "real".
+
+    Args:
+        channels: of the first layer; the second has twice as many.
+        normalisation: batch (as in the paper), spectral (bounds how fast the logit can change), or none.
+
+    Raises:
+        ValueError: when `channels` is below 1 or the normalisation is unknown.
+    """
+
+    def __init__(self, channels: int = 64, normalisation: Literal["batch", "spectral", "none"] = "batch") -> None:
+        super().__init__()
+        refuse_unknown(normalisation, ("batch", "spectral", "none"))
+        if channels < 1:
+            raise ValueError(f"channels is {channels}; write a positive number, such as 64")
+        self.channels = channels
+        self.normalisation = normalisation
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, channels, kernel_size=4, stride=2, padding=1),  # (batch, c, 14, 14)
+            nn.LeakyReLU(SLOPE),
+            # (batch, 2c, 7, 7)
+            nn.Conv2d(channels, 2 * channels, kernel_size=4, stride=2, padding=1, bias=normalisation != "batch"),
+            *image_norm(normalisation, 2 * channels),
+            nn.LeakyReLU(SLOPE),
+            nn.Flatten(),
+            nn.Linear(2 * channels * SIDE * SIDE, 1),
+        )
+        self.layers.apply(_as_in_the_paper)
+        if normalisation == "spectral":
+            spectrally(self.layers)
+
+    def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, " batch"]:
+        return self.layers(images).squeeze(1)
+
+
+def _as_in_the_paper(layer: nn.Module) -> None:
+    if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(layer.weight, std=INITIAL_SPREAD)
+    elif isinstance(layer, nn.BatchNorm2d):
+        nn.init.normal_(layer.weight, mean=1, std=INITIAL_SPREAD)
