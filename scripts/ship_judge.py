@@ -176,8 +176,9 @@ twofold fit -c configs/{trained.experiment}.yaml --data.source torchvision
 python -m scripts.ship_judge runs/{trained.experiment}/<run id>
 ```
 
-The first command prints the folder that the second one takes. With {_threads(trained.threads)} on the same machine and the same version of torch both
-files come out the same to the byte; elsewhere rounding makes it another judge, about as good.
+The first command prints the folder that the second one takes. With {_threads(trained.threads)} on the same machine and
+the same version of torch both files come out the same to the byte; elsewhere rounding makes it another judge, about as
+good.
 
 ## What it is for, and what not
 
