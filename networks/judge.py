@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from networks.digit_cnn import DigitCNN
@@ -74,4 +74,4 @@ def save_judge(judge: Judge, path: str | Path, **facts: Any) -> None:
     text = {"judge": json.dumps({"network": describe(judge), **facts})}
     weights = {key: tensor.contiguous() for key, tensor in judge.state_dict().items()}
     with replacing(path) as draft:
-        save_file(weights, draft, metadata=text)
+        draft.write_bytes(save(weights, metadata=text))

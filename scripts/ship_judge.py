@@ -1,6 +1,6 @@
 """Makes a finished run's best checkpoint a judge that ships: its weights and its model card.
 
-    twofold fit -c configs/digit_classifier.yaml --data.source torchvision
+    OMP_NUM_THREADS=1 twofold fit -c configs/digit_classifier.yaml --data.source torchvision
     python -m scripts.ship_judge runs/digit_classifier/<run id>
 
 writes assets/judges/digit_cnn.safetensors and digit_cnn.md; the network's own file gives the name. What the card says
@@ -145,9 +145,9 @@ how they spread over the ten classes, and its 128 features are a space in which 
 ```python
 from networks.judge import load_judge
 
-judge = load_judge("{name}")      # eval mode, parameters frozen
-logits = judge(images)              # images (batch, 1, 28, 28) in [−1, 1]; logits (batch, 10)
-features = judge.features(images)   # (batch, 128), none below 0
+judge = load_judge("{name}")  # in eval mode, parameters frozen
+logits = judge(images)  # images (batch, 1, 28, 28) in [−1, 1]; logits (batch, 10)
+features = judge.features(images)  # (batch, 128), none below 0
 ```
 
 ## What it is
@@ -159,7 +159,7 @@ The penultimate layer has 128 ReLU units; pixels are scaled to [0, 1] inside.
 
 MNIST (LeCun, Cortes & Burges). Of the 60,000 training images {train:,} trained it and the other {held_out:,} chose the
 checkpoint; the split is stratified by class and the same in every run. `configs/{trained.experiment}.yaml` trained for
-{trained.steps:,} batches, and after {trained.step:,} it read the {held_out:,} best. The test images chose nothing.
+{trained.steps:,} batches, and after {trained.step:,} it read the {held_out:,} best. The test images had no say in that.
 
 ## How well it reads
 
@@ -172,13 +172,12 @@ checkpoint; the split is stratified by class and the same in every run. `configs
 ## How to make it again
 
 ```
-twofold fit -c configs/{trained.experiment}.yaml --data.source torchvision
+OMP_NUM_THREADS={trained.threads} twofold fit -c configs/{trained.experiment}.yaml --data.source torchvision
 python -m scripts.ship_judge runs/{trained.experiment}/<run id>
 ```
 
-The first command prints the folder that the second one takes. With {_threads(trained.threads)} on the same machine and
-the same version of torch both files come out the same to the byte; elsewhere rounding makes it another judge, about as
-good.
+The first command prints the folder that the second one takes. On the same machine with the same version of torch both
+files come out the same to the byte; elsewhere rounding makes it another judge, about as good.
 
 ## What it is for, and what not
 
@@ -200,10 +199,6 @@ def _rows(counts: Int[Tensor, "10 10"]) -> Iterator[str]:
         wrong[digit] = 0
         often = f"{int(wrong.argmax())} ({int(wrong.max())})" if wrong.any() else ""
         yield f"| {digit} | {int(row.sum()):,} | {int(wrong.sum())} | {often} |"
-
-
-def _threads(threads: int) -> str:
-    return "one thread" if threads == 1 else f"{threads} threads"
 
 
 def _refuse_overrides(config: dict[str, Any]) -> None:
