@@ -28,7 +28,7 @@ class Checkpoints(Checkpoint):
     Args:
         every_n_batches: distance between two checkpoints.
         keep: how many of the newest stay.
-        monitor: metric logged in validation by which `best.ckpt` is chosen; null keeps none.
+        monitor: metric logged in validation by which `best.ckpt` is chosen, of equals the newest; null keeps none.
         mode: whether the best value is the highest (max) or the lowest (min).
 
     Raises:
@@ -84,7 +84,7 @@ class Checkpoints(Checkpoint):
         if score is None:
             logged = ", ".join(sorted(trainer.callback_metrics))
             raise ValueError(f"checkpoint.monitor is '{monitor}', which wasn't logged; logged were {logged}")
-        if self.sign * float(score) > self.sign * self.best_score:
+        if self.sign * float(score) >= self.sign * self.best_score:
             self.best_score = float(score)
             _write(trainer, _folder(trainer) / BEST)
 

@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from networks.digit_cnn import DigitCNN
+from networks.digit_reader import DigitReader
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 
 Description = dict[str, Any]
@@ -119,7 +120,7 @@ def _plain_dict(arguments: dict[str, Any]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
 
 
-for _network in (MLPGenerator, MLPDiscriminator, DCGANGenerator, DCGANDiscriminator, DigitCNN):
+for _network in (MLPGenerator, MLPDiscriminator, DCGANGenerator, DCGANDiscriminator, DigitCNN, DigitReader):
     register(_network.__name__, _network)
 for _kind, _module in ((Optimizer, torch.optim), (LRScheduler, lr_scheduler)):
     for _name, _class in vars(_module).items():

@@ -76,19 +76,20 @@ def _limit(config: Config, name: str) -> float:
 
 
 def _settings(config: Config) -> Iterator[tuple[str, Any]]:
-    yield from _leaves("", {key: value for key, value in config.items() if key != "trainer"})
-    yield from _leaves("trainer.", {key: value for key, value in config["trainer"].items() if key != "callbacks"})
+    yield from leaves("", {key: value for key, value in config.items() if key != "trainer"})
+    yield from leaves("trainer.", {key: value for key, value in config["trainer"].items() if key != "callbacks"})
     callbacks = config["trainer"]["callbacks"] or []
     for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
         name = callback["class_path"].rpartition(".")[2]
         if name in STEER_TRAINING:
-            yield from _leaves(f"{name}.", callback["init_args"])
+            yield from leaves(f"{name}.", callback["init_args"])
 
 
-def _leaves(prefix: str, config: Config) -> Iterator[tuple[str, Any]]:
+def leaves(prefix: str, config: Config) -> Iterator[tuple[str, Any]]:
+    """The settings by their whole names, such as `data.init_args.batch_size`, each behind the prefix."""
     for key, value in config.items():
         if isinstance(value, dict):
-            yield from _leaves(f"{prefix}{key}.", value)
+            yield from leaves(f"{prefix}{key}.", value)
         else:
             yield f"{prefix}{key}", value
 

@@ -112,7 +112,7 @@ def test_a_second_training_with_the_same_callback_is_saved_too(plain_trainer: Ma
     ("mode", "scores", "best"),
     [
         ("max", [0.1, 0.5, 0.3], 4),
-        ("max", [0.5, 0.5, 0.1], 2),
+        ("max", [0.5, 0.5, 0.1], 4),
         ("max", [-3.0, -2.0, -1.0], 6),
         ("min", [0.5, 0.1, 0.3], 4),
         ("min", [3.0, 2.0, 1.0], 6),

@@ -1,0 +1,77 @@
+"""The judges of digits that ship with the code, `assets/judges/<name>.safetensors`, trained on MNIST.
+
+    judge = load_judge()
+    judge(images).softmax(dim=1)    # how sure it is of each digit
+    judge.features(images)          # 128 numbers an image, the space in which FID compares
+
+Two of different architectures, so that what one says can be checked with the other. What each is, what it was trained
+on and how often it errs stands in the model card beside its weights. `python -m scripts.ship_judge` makes both files.
+
+A safetensors file holds tensors and text and can't hold code. Its text says by the table of names which network to
+build.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from networks.digit_cnn import DigitCNN
+from networks.digit_reader import DigitReader
+from networks.files import replacing
+from networks.table import build, describe
+
+Judge = DigitCNN | DigitReader
+"""`judge(images)` gives logits `(batch, 10)`, `judge.features(images)` their 128 features, for images in [−1, 1]."""
+
+JUDGES = ("digit_cnn", "digit_reader")
+FOLDER = Path(__file__).parents[1] / "assets" / "judges"
+
+
+def load_judge(name: str = "digit_cnn") -> Judge:
+    """A trained judge on the CPU, in eval mode, its parameters frozen. Draws no random numbers.
+
+    Raises:
+        ValueError: when the name isn't known, or its file is missing, damaged, or describes no judge.
+    """
+    if name not in JUDGES:
+        raise ValueError(f"judge '{name}' isn't known; write one of {', '.join(JUDGES)}")
+    path = FOLDER / f"{name}.safetensors"
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; get it back by git checkout, or make it by python -m scripts.ship_judge")
+    try:
+        with safe_open(path, framework="pt") as file:
+            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no dict
+            facts = json.loads(file.metadata()["judge"])
+        network = facts["network"]
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged or isn't a judge's file; get it back by git checkout") from error
+    # On the meta device a network costs neither memory, whatever size the file claims, nor random numbers.
+    with torch.device("meta"):
+        judge = build(network, nn.Module)
+    if not isinstance(judge, Judge):
+        raise ValueError(f"{path} names a {type(judge).__name__}, which is no judge")
+    try:
+        judge.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        raise ValueError(f"the weights in {path} don't fit a {type(judge).__name__}") from error
+    return judge.requires_grad_(False).eval()
+
+
+def save_judge(judge: Judge, path: str | Path, **facts: Any) -> None:
+    """Writes the weights and, as the file's text, what network they belong to and whatever else is to be known.
+
+    The same weights and facts make the same bytes.
+
+    Args:
+        facts: plain values, such as `test_accuracy=0.994`.
+    """
+    # One entry, for safetensors writes several in any order.
+    text = {"judge": json.dumps({"network": describe(judge), **facts})}
+    weights = {key: tensor.contiguous() for key, tensor in judge.state_dict().items()}
+    with replacing(path) as draft:
+        draft.write_bytes(save(weights, metadata=text))
