@@ -80,7 +80,7 @@ DCGAN_PROBE = {
     "generator_channels": 16,
     "dcgan_generator_norm": "batch",
     "discriminator_channels": 16,
-    "ema_decay": 0.995,
+    "ema_decay": 0.99,
 }
 STARTS = (
     MLP_PROBE,
@@ -103,7 +103,7 @@ def suggest(trial: Trial) -> dict[str, Any]:
         "penalty_interval": trial.suggest_categorical("penalty_interval", [1, 4, 16]),
         "d_steps_per_g_step": trial.suggest_categorical("d_steps_per_g_step", [1, 2]),
         "translation": trial.suggest_categorical("translation", [0, 1, 2]),
-        "ema_decay": trial.suggest_categorical("ema_decay", [0.99, 0.995, 0.999]),
+        "ema_decay": trial.suggest_categorical("ema_decay", [0.99, 0.999]),
         "generator_lr": trial.suggest_float("generator_lr", 1e-4, 5e-3, log=True),
         "discriminator_lr": trial.suggest_float("discriminator_lr", 1e-4, 5e-3, log=True),
         "beta1": trial.suggest_categorical("beta1", [0.0, 0.5]),
