@@ -64,9 +64,9 @@ def impression(judge: Judge, images: Float[Tensor, "n 1 28 28"]) -> Impression:
         return Impression(features.double().cpu(), judge.head(features).cpu())
 
 
-def real_images(digits: SplitDigits, rows: Int[Tensor, " n"]) -> Float[Tensor, "n 1 28 28"]:
-    """Some of the digits, as a judge wants them, in [−1, 1]."""
-    return digits.images[rows][:, None].float() / 127.5 - 1
+def scaled(images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor, "n 1 28 28"]:
+    """Real images from 0 to 255 as a judge wants them, in [−1, 1]."""
+    return images[:, None].float() / 127.5 - 1
 
 
 def draw(generator: nn.Module, noise: Float[Tensor, "n latent"]) -> Float[Tensor, "n 1 28 28"]:
@@ -139,8 +139,8 @@ class RealDigits:
     def __init__(self, judge: Judge, digits: SplitDigits, samples: int = SAMPLES) -> None:
         self.judge = judge
         self.samples = min(samples, len(digits.test), len(digits.train))
-        test = real_images(digits, digits.test)
-        held_out = real_images(digits, digits.train[: self.samples])
+        test = scaled(digits.images[digits.test])
+        held_out = scaled(digits.images[digits.train[: self.samples]])
         self.features = impression(judge, test).features
         self.frechet_distance = FrechetDistance(statistics(self.features), impression(judge, held_out).features)
         self.manifold = manifold(self.features[: self.samples])
