@@ -84,8 +84,8 @@ class GameAlarms:
             return []
         return self._once(
             "perfect",
-            f"discriminator perfect: from batch {self.perfect_since:,} to {step:,} it took no image for the wrong kind, so "
-            "the generator has little to learn from. Try an R1 penalty, or a lower learning rate for the "
+            f"discriminator perfect: from batch {self.perfect_since:,} to {step:,} it mistook no image, so the "
+            "generator has little to learn from. Try an R1 penalty, or a lower learning rate for the "
             "discriminator.",
         )
 

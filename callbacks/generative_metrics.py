@@ -119,8 +119,8 @@ class GenerativeMetrics(Callback):
         features, logits = impression(judge, images)
         fid, shares = self._frechet_distance(features), digit_shares(logits)
         numbers = {f"quality/{name}": value for name, value in {**fid.numbers(), **share_numbers(shares)}.items()}
-        # Not by `pl_module.log`, which Lightning hands on only every `log_every_n_steps` batches. Lightning names a batch
-        # by how many came before it, hence the step at which its losses stand, too.
+        # Not by `pl_module.log`, which Lightning hands on only every `log_every_n_steps` batches. The step is that of
+        # the batch's losses, for Lightning names a batch by how many came before it.
         _log(trainer, numbers, step - 1)
         pl_module.log("quality/fid", fid.value, logger=False)  # for callbacks that monitor it
         if fid.value < self.best_fid:
