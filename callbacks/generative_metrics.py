@@ -202,6 +202,6 @@ def _warn(warnings: list[str]) -> None:
         rank_zero_warn(words)
 
 
-def _for_json(value: float) -> float | None:
+def _for_json(value: float | int) -> float | int | None:
     """JSON knows no NaN."""
     return value if math.isfinite(value) else None
