@@ -1,6 +1,7 @@
 """What watches a run. Everything here works in anybody's plain Trainer, with any logger or none."""
 
 from callbacks.checkpoints import Checkpoints
+from callbacks.generative_metrics import GenerativeMetrics
 from callbacks.image_grid import ImageGrid
 from callbacks.interpolation_strip import InterpolationStrip
 from callbacks.length_curriculum import LengthCurriculum
@@ -10,6 +11,7 @@ from callbacks.stopwatch import Stopwatch
 
 __all__ = [
     "Checkpoints",
+    "GenerativeMetrics",
     "ImageGrid",
     "InterpolationStrip",
     "LengthCurriculum",

@@ -1,0 +1,207 @@
+"""How good a generator's images are while it learns and when it has learned, and warnings when the game goes wrong."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import nn
+
+from callbacks.game_alarms import GameAlarms
+from callbacks.pictures import data_source, may_write, origin, sampling_generator, unnoticed
+from networks.files import replacing, save_generator
+from networks.judge import JUDGES, load_judge
+from networks.kept_statistics import kept_statistics
+from networks.quality import NEIGHBOURS, FrechetDistance, digit_shares, share_numbers
+from networks.quality_report import RealDigits, Report, SplitDigits, draw, impression, scaled
+from networks.seeding import generator as random_numbers
+from networks.seeding import latent_noise, run_seed
+
+BEST_GENERATOR_FILE = "best_generator.pth"
+REPORT_FILE = "quality.json"
+JUDGE_SAW_THEM = (
+    "The judge has seen nearly all of these digits in its own training; don't compare with numbers on MNIST."
+)
+
+
+class GenerativeMetrics(Callback):
+    """Shows the generator's images to a judge of digits (`networks.judge`) every `every_n_batches` and at the end.
+
+    In training, for the generator that samples are drawn from (the averaged one if there is one):
+    `quality/fid`, the distance to the training images; `quality/fid_floor`, that of as many validation images,
+    `quality/fid_ratio`, how many times the floor, and `quality/fid_samples`, how many; `quality/share_0` to `_9`,
+    which share of the images shows each digit, and `quality/digits_alive`. The best generator so far by this FID
+    stands in `best_generator.pth` with its `.json` (see `networks.files`).
+
+    At the end, for the generator and its average: everything of `networks.quality_report`, with the test images as
+    reference. FID depends on reference and number of samples, so these numbers have names of their own, `final/raw/…`
+    and `final/ema/…`. They are logged, written to `quality.json`, and a line for each is printed.
+
+    Of what a module logs as `train/…`, and of lost digits, `callbacks.game_alarms` makes warnings.
+
+    Works with any module that has a `generator` with a `latent_dim`, and a datamodule that has `digits`, such as
+    `datamodules.MNISTDataModule`. Where its splits hold fewer images than there should be samples, as many samples are
+    taken as there are images. Files are written under `trainer.default_root_dir`. Training goes on as if nothing had
+    happened. What the judge sees in MNIST's training images, which takes some seconds, is kept in the folder `judges`
+    under the datamodule's `root`, if there is such a root.
+
+    Args:
+        every_n_batches: distance between two evaluations.
+        judge: a name of `networks.judge`.
+        samples: images of an evaluation in training.
+        final_samples: images at the end; 0 leaves out the end, which takes as long as some thousand batches.
+
+    Raises:
+        ValueError: when a number is too small or the judge isn't known; when training starts, if the datamodule has no
+            digits or the module no generator.
+    """
+
+    def __init__(
+        self,
+        every_n_batches: int = 1000,
+        judge: str = "digit_cnn",
+        samples: int = 2000,
+        final_samples: int = 10_000,
+    ) -> None:
+        if every_n_batches < 1:
+            raise ValueError(f"every_n_batches is {every_n_batches}; write 1 or more")
+        if judge not in JUDGES:
+            raise ValueError(f"judge is '{judge}'; write one of {', '.join(JUDGES)}")
+        if samples < 2:
+            raise ValueError(f"samples is {samples}; write 2 or more, such as 2000")
+        if final_samples and final_samples <= NEIGHBOURS:
+            raise ValueError(
+                f"final_samples is {final_samples}; write {NEIGHBOURS + 1} or more, or 0 for no final report"
+            )
+        self.every_n_batches = every_n_batches
+        self.judge = judge
+        self.samples = samples
+        self.final_samples = final_samples
+        self.alarms = GameAlarms()
+        self.best_fid = math.inf
+        self.seed: int | None = None
+        self._frechet_distance: FrechetDistance | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        _digits(trainer)
+        sampling_generator(pl_module)
+        if self.seed is None:
+            seed = getattr(pl_module, "seed", None)
+            self.seed = run_seed() if seed is None else seed
+        self._frechet_distance = None  # of other digits, perhaps
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not may_write(trainer):
+            return
+        interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if interval and trainer.global_step % interval == 0:
+            _warn(self.alarms.hear(trainer.global_step, trainer.callback_metrics))
+        if trainer.global_step % self.every_n_batches == 0:
+            self._evaluate(trainer, pl_module)
+
+    def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        step = trainer.global_step
+        generator = sampling_generator(pl_module)
+        judge = load_judge(self.judge).to(pl_module.device)
+        if self._frechet_distance is None:
+            digits = _digits(trainer)
+            reference = kept_statistics(judge, digits.images[digits.train], _folder_for_statistics(trainer))
+            held_out = scaled(digits.images[digits.validation[: self.samples]])
+            self._frechet_distance = FrechetDistance(reference, impression(judge, held_out).features)
+        assert self.seed is not None, "the seed is known when training starts"
+        n = self._frechet_distance.samples
+        with unnoticed(generator):
+            images = draw(generator, latent_noise(generator, n, random_numbers(self.seed, "quality", step)))
+        features, logits = impression(judge, images)
+        fid, shares = self._frechet_distance(features), digit_shares(logits)
+        numbers = {f"quality/{name}": value for name, value in {**fid.numbers(), **share_numbers(shares)}.items()}
+        # Not by `pl_module.log`, which Lightning hands on only every `log_every_n_steps` batches. The step is that of
+        # the batch's losses, for Lightning names a batch by how many came before it.
+        _log(trainer, numbers, step - 1)
+        pl_module.log("quality/fid", fid.value, logger=False)  # for callbacks that monitor it
+        if fid.value < self.best_fid:
+            self.best_fid = fid.value
+            save_generator(
+                generator,
+                Path(trainer.default_root_dir) / BEST_GENERATOR_FILE,
+                weights=[*_generators(pl_module)][-1],
+                step=step,
+                data_source=data_source(trainer),
+            )
+        _warn(self.alarms.see(step, shares))
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not may_write(trainer) or self.final_samples == 0:
+            return
+        assert self.seed is not None, "the seed is known when training starts"
+        real = RealDigits(load_judge(self.judge).to(pl_module.device), _digits(trainer), self.final_samples)
+        reports = {}
+        for weights, generator in _generators(pl_module).items():
+            with unnoticed(generator):
+                reports[weights] = real.report(generator, self.seed)
+        # At a step after the last batch's: a run that is extended takes back what stands there.
+        numbers = {weights: report.numbers() for weights, report in reports.items()}
+        flat = {f"final/{weights}/{name}": value for weights in numbers for name, value in numbers[weights].items()}
+        _log(trainer, flat, trainer.global_step)
+        self._publish(trainer, reports)
+
+    def _publish(self, trainer: Trainer, reports: dict[str, Report]) -> None:
+        source = data_source(trainer)
+        remark = JUDGE_SAW_THEM if source == "packaged" else ""
+        facts: dict[str, Any] = {"judge": self.judge, "data_source": source, "step": trainer.global_step}
+        if remark:
+            facts["remark"] = remark
+        for weights, report in reports.items():
+            facts[weights] = {name: _for_json(value) for name, value in report.numbers().items()}
+            print(" ".join(filter(None, [f"{weights} generator, {origin(trainer)}: {report}.", remark])))
+        with replacing(Path(trainer.default_root_dir) / REPORT_FILE) as draft:
+            draft.write_text(json.dumps(facts, indent=2) + "\n")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seed": self.seed, "best_fid": self.best_fid, "alarms": self.alarms.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.seed = state_dict["seed"]
+        self.best_fid = state_dict["best_fid"]
+        self.alarms.load_state_dict(state_dict["alarms"])
+
+
+def _digits(trainer: Trainer) -> SplitDigits:
+    digits = getattr(getattr(trainer, "datamodule", None), "digits", None)
+    if not isinstance(digits, SplitDigits):
+        raise ValueError(
+            "GenerativeMetrics compares generated digits with real ones, and this run's data has no `digits`; "
+            "train with datamodule=MNISTDataModule(), or leave GenerativeMetrics out"
+        )
+    return digits
+
+
+def _folder_for_statistics(trainer: Trainer) -> Path | None:
+    root = getattr(getattr(trainer, "datamodule", None), "root", None)
+    return Path(root) / "judges" if root and Path(root).is_dir() else None
+
+
+def _generators(module: LightningModule) -> dict[str, nn.Module]:
+    """The generator as it is, and its average if there is one."""
+    sampled = sampling_generator(module)
+    raw = getattr(module, "generator", sampled)
+    return {"raw": raw} if sampled is raw else {"raw": raw, "ema": sampled}
+
+
+def _log(trainer: Trainer, numbers: dict[str, float], step: int) -> None:
+    for logger in trainer.loggers:
+        logger.log_metrics(numbers, step=step)
+
+
+def _warn(warnings: list[str]) -> None:
+    for words in warnings:
+        rank_zero_warn(words)
+
+
+def _for_json(value: float | int) -> float | int | None:
+    """JSON knows no NaN."""
+    return value if math.isfinite(value) else None

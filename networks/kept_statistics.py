@@ -1,0 +1,52 @@
+"""The statistics of real images as a judge sees them, kept on disk, for 55,000 images take it some seconds."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from networks.files import read_tensors, replacing
+from networks.judge import Judge
+from networks.quality import Statistics, statistics
+from networks.quality_report import impression, scaled
+
+IMAGES_AT_ONCE = 5000
+
+
+def kept_statistics(judge: Judge, images: UInt8[Tensor, "n 28 28"], folder: Path | None) -> Statistics:
+    """Those of images from 0 to 255, read from `folder` if they were taken before.
+
+    Without a folder, or where it can't be written, they are taken anew each time. What is found for other weights of
+    the judge or other images is another file, and likewise for another number of threads, with which the last bits may
+    differ.
+    """
+    path = None if folder is None else folder / f"{_fingerprint(judge, images)}.pt"
+    if path is not None and path.is_file():
+        try:
+            return Statistics(**read_tensors(path))
+        except (ValueError, TypeError):  # damaged, so it is written again
+            pass
+    batches = images.split(IMAGES_AT_ONCE)
+    found = statistics(torch.cat([impression(judge, scaled(batch)).features for batch in batches]))
+    if path is not None:
+        try:
+            with replacing(path) as draft:
+                torch.save(found._asdict(), draft)
+        except OSError:  # somebody else's folder, or a full disk
+            pass
+    return found
+
+
+def _fingerprint(judge: Judge, images: UInt8[Tensor, "n 28 28"]) -> str:
+    circumstances = (
+        type(judge).__name__,
+        next(judge.parameters()).device.type,
+        torch.get_num_threads(),
+        torch.__version__,
+    )
+    digest = hashlib.blake2b(repr(circumstances).encode(), digest_size=16)
+    for tensor in (*judge.state_dict().values(), images):
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,116 @@
+"""What is said when a game goes wrong, and when nothing is."""
+
+from typing import Any
+
+import pytest
+
+from callbacks.game_alarms import GameAlarms
+
+EVEN = [0.1] * 10
+PERFECT = {"train/d_accuracy_real": 1.0, "train/d_accuracy_fake": 1.0}
+
+
+def without(*digits: int) -> list[float]:
+    return [0.0 if digit in digits else 1 / (10 - len(digits)) for digit in range(10)]
+
+
+def test_a_healthy_game_is_silent() -> None:
+    alarms = GameAlarms()
+    healthy = {"train/d_loss": 0.6, "train/g_loss": 2.0, "train/d_gradient_norm": 0.0, "train/g_gradient_norm": 40.0}
+    for step in range(10, 20_000, 10):
+        assert alarms.hear(step, {**healthy, "train/d_accuracy_real": 1.0, "train/d_accuracy_fake": 0.98}) == []
+    for step in range(1000, 20_000, 1000):
+        assert alarms.see(step, EVEN) == []
+
+
+def test_a_module_that_logs_nothing_is_not_missed() -> None:
+    alarms = GameAlarms(perfect_for=1)
+    assert [words for step in range(50) for words in alarms.hear(step, {"train/loss": float("nan")})] == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", ["d_loss", "g_loss", "d_gradient_norm", "g_gradient_norm"])
+def test_a_number_that_is_not_finite_is_named_once(name: str, value: float) -> None:
+    alarms = GameAlarms()
+    (words,) = alarms.hear(1230, {"train/d_loss": 0.5, "train/g_loss": 0.5, f"train/{name}": value})
+    assert words.startswith(f"not finite: train/{name} is {value} at batch 1,230, ")
+    assert "try a lower learning rate" in words
+    assert alarms.hear(1240, {"train/g_loss": value, "train/d_loss": value}) == []
+
+
+def test_a_perfect_discriminator_is_reported_after_so_many_batches_and_once() -> None:
+    alarms = GameAlarms(perfect_for=500)
+    steps = range(10, 3000, 10)
+    said = {step: words for step in steps for words in alarms.hear(step, PERFECT)}
+    assert list(said) == [510]
+    assert said[510].startswith("discriminator perfect: from batch 10 to 510 it mistook no image")
+    assert "Try an R1 penalty" in said[510]
+
+
+@pytest.mark.parametrize("name", PERFECT)
+def test_one_error_of_the_discriminator_starts_the_count_anew(name: str) -> None:
+    alarms = GameAlarms(perfect_for=100)
+    readings = dict.fromkeys(range(10, 200, 10), PERFECT) | {90: {**PERFECT, name: 0.99}}
+    said = [step for step, numbers in readings.items() for _ in alarms.hear(step, numbers)]
+    assert said == []
+    assert [step for step in (200, 210) for _ in alarms.hear(step, PERFECT)] == [200]  # 100 batches after 100
+
+
+def test_a_reading_without_accuracies_says_nothing_of_them() -> None:
+    alarms = GameAlarms(perfect_for=100)
+    alarms.hear(10, PERFECT)
+    alarms.hear(60, {"train/d_loss": 0.1})
+    assert len(alarms.hear(110, PERFECT)) == 1
+
+
+def test_a_digit_that_has_yet_to_come_is_reported_once_there_was_time() -> None:
+    alarms = GameAlarms(evaluations=3)
+    said = {step: alarms.see(step, without(4, 9)) for step in (1000, 2000, 3000, 4000, 5000)}
+    assert [step for step, words in said.items() if words] == [4000]
+    (words,) = said[4000]
+    assert words.startswith("digits lost: after batch 4,000 the generator makes hardly any 4 and 9 (fewer than 2.0% of")
+    assert "try an R1 penalty" in words
+
+
+def test_a_digit_that_is_gone_is_reported_at_once() -> None:
+    alarms = GameAlarms(evaluations=3)
+    assert alarms.see(1000, without(4)) == []
+    (words,) = alarms.see(2000, without(1, 4, 7))  # 4 hasn't been there yet
+    assert "hardly any 1 and 7 (fewer than 0.5% of" in words
+    assert alarms.see(3000, without(2)) == []
+
+
+def test_a_digit_may_waver_while_the_game_begins() -> None:
+    alarms = GameAlarms(evaluations=3)
+    wavering = [0.019, 0.109, *[0.109] * 8]
+    assert alarms.see(1000, EVEN) == []
+    assert alarms.see(2000, wavering) == []
+    assert alarms.see(3000, wavering) == []
+    assert len(alarms.see(4000, wavering)) == 1
+
+
+def test_each_kind_is_said_for_itself() -> None:
+    alarms = GameAlarms(perfect_for=1, evaluations=1)
+    alarms.see(1, without(3))
+    alarms.hear(1, PERFECT)
+    said = [*alarms.see(2, without(3)), *alarms.hear(2, {**PERFECT, "train/d_loss": float("nan")})]
+    assert [words.partition(":")[0] for words in said] == ["digits lost", "not finite", "discriminator perfect"]
+
+
+def test_alarms_go_on_where_they_were() -> None:
+    def listen(alarms: GameAlarms, steps: range) -> list[str]:
+        return [words for n in steps for words in (*alarms.hear(10 * n, PERFECT), *alarms.see(10 * n, without(n % 7)))]
+
+    whole = listen(GameAlarms(perfect_for=40, evaluations=5), range(1, 12))
+    assert len(whole) == 2
+    for stop in range(2, 12):
+        first, second = GameAlarms(perfect_for=40, evaluations=5), GameAlarms(perfect_for=40, evaluations=5)
+        said = listen(first, range(1, stop))
+        second.load_state_dict(first.state_dict())
+        assert said + listen(second, range(stop, 12)) == whole
+
+
+@pytest.mark.parametrize("arguments", [{"perfect_for": 0}, {"evaluations": 0}])
+def test_bad_arguments_are_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))} is 0; write 1 or more"):
+        GameAlarms(**arguments)
