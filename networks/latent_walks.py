@@ -9,6 +9,7 @@ White 2016, "Sampling generative networks" (arXiv 1609.04468), recommends it for
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 
 from networks.sampling import images_from
 
+CANDIDATES = 4096
+"""How many latents to look for digits in; a generator that makes all digits makes about 400 of each."""
 SURE = 0.9
 """How sure the judge has to be of a digit that a walk leads through."""
 NEARLY_OPPOSITE = 1e-4
@@ -66,7 +69,7 @@ def walk(
     refuse_impossible_walk(len(waypoints), steps, path)
     t = torch.linspace(0, 1, steps, dtype=torch.float64, device=waypoints.device)
     exact = waypoints.double()
-    legs = [PATHS[path](start, end, t)[1:] for start, end in zip(exact, exact[1:], strict=False)]
+    legs = [PATHS[path](start, end, t)[1:] for start, end in pairwise(exact)]
     return torch.cat([exact[:1], *legs]).to(waypoints.dtype)
 
 
@@ -109,9 +112,9 @@ def surest_latents(
         good = int((surest.exp() >= SURE).sum())
         if good < needed:
             raise ValueError(
-                f"of {len(candidates):,} images {good or 'none'} can be read as a {digit} with {SURE:.0%} confidence or "
-                f"more (the best: {surest[0].exp():.0%}), and the walk needs {needed}; write other digits, or another "
-                "seed, or train for longer"
+                f"of {len(candidates):,} images {good or 'none'} can be read as a {digit} with {SURE:.0%} confidence "
+                f"or more (the best: {surest[0].exp():.0%}), and the walk needs {needed}; "
+                "write other digits, or another seed, or train for longer"
             )
         latents[digit] = iter(candidates[places[:needed]])
     return torch.stack([next(latents[digit]) for digit in digits])

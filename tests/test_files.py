@@ -13,6 +13,7 @@ from torch import nn
 
 from networks.files import load_generator, read_facts, read_tensors, replacing, save_generator
 from networks.mlp_gan import MLPGenerator
+from networks.table import describe
 
 
 class RunsACommand:
@@ -55,9 +56,9 @@ def test_the_pth_is_exactly_the_state_dict(generator: MLPGenerator, saved: Path)
     generator.load_state_dict(weights, strict=True)
 
 
-def test_the_json_says_what_it_is(saved: Path) -> None:
+def test_the_json_says_what_it_is(saved: Path, generator: MLPGenerator) -> None:
     assert read_facts(saved) == {
-        "network": {"name": "MLPGenerator", "arguments": {"latent_dim": 5}},
+        "network": describe(generator),
         "weights": "ema",
         "step": 500,
         "data_source": "packaged",
