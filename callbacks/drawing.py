@@ -31,14 +31,14 @@ def trained_on(step: int, data_source: str) -> str:
     return f"after {step:,} batches of {IN_WORDS.get(data_source, data_source)}"
 
 
-def along(path: str, digits: Sequence[int] = ()) -> str:
+def along(path: str, ends: Sequence[str] = ()) -> str:
     """What a strip shows, in words, such as "3 to 8 to 1 in a straight line"."""
     way = {"linear": "a straight line", "spherical": "an arc"}[path]
-    return f"{' to '.join(map(str, digits))} in {way}" if digits else way
+    return f"{' to '.join(ends)} in {way}" if ends else way
 
 
 def readings(judge: nn.Module, images: Float[Tensor, "n 1 28 28"]) -> list[str]:
-    """What the judge takes each image for and how sure it is, such as "3 97%"."""
+    """What the judge takes each image for and how sure it is, such as "3: 97%"."""
     with torch.no_grad():
         confidences, digits = judge(images).softmax(dim=1).max(dim=1)
     return [

@@ -83,7 +83,7 @@ class InterpolationStrip(Callback):
         candidates = fixed_noise(pl_module, CANDIDATES, "digits to walk between")
         waypoints = surest_latents(generator, judge, self.digits, candidates)
         images = torch.cat(list(images_from(generator, walk(waypoints, self.steps, self.path))))
-        return strip(images, readings(judge, images)), along(self.path, self.digits)
+        return strip(images, readings(judge, images)), along(self.path, [str(digit) for digit in self.digits])
 
     def _between_two(self, generator: nn.Module, pl_module: LightningModule, path: str) -> tuple[Image.Image, str]:
         candidates = fixed_noise(pl_module, ENDS_TO_CHOOSE_FROM, "interpolation")
