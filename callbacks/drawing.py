@@ -42,7 +42,7 @@ def readings(judge: nn.Module, images: Float[Tensor, "n 1 28 28"]) -> list[str]:
     with torch.no_grad():
         confidences, digits = judge(images).softmax(dim=1).max(dim=1)
     return [
-        f"{digit} {confidence:.0%}" for digit, confidence in zip(digits.tolist(), confidences.tolist(), strict=True)
+        f"{digit}: {confidence:.0%}" for digit, confidence in zip(digits.tolist(), confidences.tolist(), strict=True)
     ]
 
 
