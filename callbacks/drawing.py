@@ -28,7 +28,7 @@ IN_WORDS = {"torchvision": "MNIST", "packaged": "the packaged digits", "unnamed"
 
 def trained_on(step: int, data_source: str) -> str:
     """How much of what the images are learned from, in words that stand under every picture."""
-    return f"after {step:,} batches of {IN_WORDS.get(data_source, data_source)}"
+    return f"after {step:,} batch{'es' * (step != 1)} of {IN_WORDS.get(data_source, data_source)}"
 
 
 def along(path: str, ends: Sequence[str] = ()) -> str:

@@ -69,7 +69,7 @@ class InterpolationStrip(Callback):
             try:
                 picture, what = self._asked_for(generator, pl_module)
             except ValueError as error:
-                rank_zero_warn(f"the strip is a straight line between any two images: {error}")
+                rank_zero_warn(f"the strip is a straight line between two images that differ: {error}")
                 picture, what = self._between_two(generator, pl_module, "linear")
             caption = f"{what}, {origin(trainer)}"
             write_png(page([picture], caption), folder / STRIP_FILE)
