@@ -102,7 +102,7 @@ def digit_painter() -> MLPGenerator:
     data = MNISTDataModule(source="packaged", batch_size=500)
     data.prepare_data()
     data.setup("validate")
-    images, _ = next(iter(data.val_dataloader()))
+    ((images, _), *_) = data.val_dataloader()
     clearest = load_judge()(images).log_softmax(dim=1).argmax(dim=0)  # one image of each digit
     painted = images[clearest].flatten(1)  # (10, 784)
     angles = torch.arange(10) * torch.pi / 5

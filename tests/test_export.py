@@ -129,9 +129,9 @@ def test_the_tolerance_is_a_ten_thousandth(
     exact = export.to_onnx
 
     def damaged(trained: export.Trained) -> bytes:
-        nn.init.constant_(trained.network.layers[-2].bias, damage)  # type: ignore[union-attr,index,arg-type,operator]
+        nn.init.constant_(trained.network.layers[-2].bias, damage)  # type: ignore[union-attr,index]
         content = exact(trained)
-        nn.init.zeros_(trained.network.layers[-2].bias)  # type: ignore[union-attr,index,arg-type,operator]
+        nn.init.zeros_(trained.network.layers[-2].bias)  # type: ignore[union-attr,index]
         return content
 
     monkeypatch.setattr(export, "to_onnx", damaged)
