@@ -8,12 +8,13 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from lightning_modules.gan_refusals import refuse_bad_game, refuse_other_size
 from lightning_modules.reproducible import ReproducibleModule, scheduler_config
 from lightning_modules.step_counting import dont_count
 from networks.augmentation import random_shifts, translate
+from networks.averaging import moving_average
 from networks.objectives import (
     OBJECTIVES,
     accuracies,
@@ -50,8 +51,7 @@ class GAN(ReproducibleModule):
         d_steps_per_g_step: the generator moves on every so-many-th batch, the discriminator on each.
         translation: move all that the discriminator sees at random by up to so many pixels.
         ema_decay: keep an exponential moving average of the generator with this decay, in (0, 1), and draw all
-            pictures from it. The average covers BatchNorm's running statistics too, so that they belong to the
-            averaged weights. None: no average.
+            pictures from it; see `networks.averaging`. None: no average.
 
     Raises:
         ValueError: when the generator has no `latent_dim`, an argument is out of range, the arguments contradict each
@@ -97,8 +97,7 @@ class GAN(ReproducibleModule):
         self.objective = OBJECTIVES[loss]
         self.ema: AveragedModel | None = None
         if ema_decay is not None:
-            self.ema = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
-            self.ema.requires_grad_(False)
+            self.ema = moving_average(generator, ema_decay)
 
     @property
     def sampling_generator(self) -> nn.Module:

@@ -1,6 +1,7 @@
 """`twofold fit|validate|test|predict`: a LightningCLI that knows what a run is."""
 
 import inspect
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -46,6 +47,8 @@ class NothingToDo(Exception):
 def run(arguments: list[str]) -> int:
     """Runs one of Lightning's subcommands and returns the exit code."""
     hush()
+    # Set by Lightning; torch then asks the driver for GPUs before every optimizer step, a quarter of a millisecond.
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     try:
         with ExitStack() as stack:
             TwofoldCLI(arguments, stack)

@@ -91,7 +91,8 @@ JUDGE = Run(
     "A judge of digits",
     "digit_classifier",
     "configs/digit_classifier.yaml",
-    ("--data.source", "packaged", "--trainer.max_steps", "500"),
+    # The learning rate has to come down again within so few batches.
+    ("--data.source", "packaged", "--trainer.max_steps", "500", "--model.lr_scheduler.total_steps", "500"),
 )
 
 

@@ -88,8 +88,9 @@ def read_run(path: Path) -> Trained:
     facts = folder.facts
     if not facts:
         raise UsageError(f"{path} is not a run's folder; write runs/digit_classifier/… (`twofold runs` lists them)")
-    if facts.get("data_source") == "packaged":
-        raise UsageError(f"{path} was trained on the packaged digits; a judge that ships learns from MNIST itself")
+    if facts.get("data_source") != "torchvision":
+        what = "on the packaged digits" if facts.get("data_source") == "packaged" else "on no images"
+        raise UsageError(f"{path} was trained {what}; a judge that ships learns from MNIST itself")
     if folder.state != "finished":
         raise UsageError(f"the run in {path} is {folder.state}; let it finish first")
     checkpoint = folder.checkpoint("best")

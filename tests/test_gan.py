@@ -166,8 +166,9 @@ def test_the_average_follows_its_formula(plain_trainer: MakeTrainer, digits: MNI
     trainer = plain_trainer(max_steps=4, callbacks=[watch])
     trainer.fit(gan, datamodule=digits)
     average = watch.states[0]
-    for state in watch.states[1:]:
-        average = {name: 0.9 * average[name] + 0.1 * state[name] for name in state}
+    for n, state in enumerate(watch.states[1:], 1):
+        decay = min(0.9, (n + 1) / (n + 10))
+        average = {name: decay * average[name] + (1 - decay) * state[name] for name in state}
     ours = gan.sampling_generator.state_dict()
     floats = {name: value for name, value in average.items() if not name.endswith("num_batches_tracked")}
     assert any(name.endswith("running_var") for name in floats)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from runtime.errors import UsageError
 from runtime.resuming import check_resumable, trains_longer
@@ -259,6 +260,17 @@ def test_a_schedule_made_for_max_steps_can_t_be_extended() -> None:
     assert check_resumable(before, now) == []
     now["trainer"]["max_steps"] = 600
     with pytest.raises(UsageError, match=r"--model\.lr_scheduler\.T_max is 500 because max_steps was"):
+        check_resumable(before, now)
+
+
+@pytest.mark.parametrize("config", ["digit_classifier", "digit_reader"])
+def test_the_schedules_of_the_judges_end_with_the_run(config: str) -> None:
+    """OneCycleLR can't go on after its last step, so to extend such a run is refused before it starts."""
+    before = yaml.safe_load((LSTM.parent / f"{config}.yaml").read_text())
+    before["trainer"] |= {"max_epochs": -1, "callbacks": None}
+    now = copy.deepcopy(before)
+    now["trainer"]["max_steps"] += 1
+    with pytest.raises(UsageError, match=r"--model\.lr_scheduler\.total_steps is 4300 because max_steps was"):
         check_resumable(before, now)
 
 

@@ -1,0 +1,293 @@
+"""The search for the recipe of configs/gan.yaml: python -m benchmarks.gan_search [--trials 90]
+
+Each trial trains one game on MNIST for the same time, 80 seconds of one thread, with both rates falling linearly to 0.
+At a quarter and at half of it a trial whose FID is worse than that of half the trials before ends (pruned). Optuna's
+TPE proposes recipes, after a start at random; the seed of all trainings is 1. Two workers search side by side.
+
+FID is that of the averaged generator on features of the first judge, against the 55,000 training images: of 2,000
+samples on the way, of 10,000 at the end. The test images take no part, so that they can tell what was found.
+
+Writes into benchmarks/results: gan_search.journal, Optuna's storage, from which a search that was killed goes on, and
+gan_search.csv, every trial in words.
+"""
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Mapping
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from datamodules import MNISTDataModule
+from lightning_modules import GAN
+from networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from networks.judge import load_judge
+from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+from networks.seeding import generator, latent_noise
+from runtime.tables import write_rows
+from scripts.bare_training import bare_trainer, settle
+
+RESULTS = Path(__file__).parent / "results"
+JOURNAL = RESULTS / "gan_search.journal"
+TABLE = RESULTS / "gan_search.csv"
+STUDY = "gan"
+SECONDS = 80.0
+"""Of one thread's time, for the training of one trial."""
+TRIED_OUT = 30
+"""Batches by which a recipe's speed is measured."""
+PRUNED_AT = (0.25, 0.5)
+WORKERS = 2
+SEED = 1
+
+Recipe = Mapping[str, Any]
+
+MLP_PROBE = {
+    "generator": "mlp",
+    "discriminator": "mlp",
+    "latent_dim": 64,
+    "loss": "relativistic",
+    "r1": 1.0,
+    "r2": "as r1",
+    "penalty_interval": 4,
+    "d_steps_per_g_step": 1,
+    "translation": 0,
+    "ema_decay": 0.999,
+    "generator_lr": 5e-4,
+    "discriminator_lr": 5e-4,
+    "beta1": 0.0,
+    "beta2": 0.99,
+    "batch_size": 64,
+    "generator_width": 512,
+    "mlp_generator_norm": "batch",
+    "discriminator_width": 512,
+    "discriminator_norm": "none",
+}
+DCGAN_PROBE = {
+    **{name: value for name, value in MLP_PROBE.items() if "width" not in name and "mlp" not in name},
+    "generator": "dcgan",
+    "discriminator": "dcgan",
+    "generator_channels": 16,
+    "dcgan_generator_norm": "batch",
+    "discriminator_channels": 16,
+    "ema_decay": 0.99,
+}
+STARTS = (
+    MLP_PROBE,
+    DCGAN_PROBE,
+    {**DCGAN_PROBE, "loss": "nonsaturating", "r2": "none", "r1": 0.1, "beta1": 0.5},
+    {**MLP_PROBE, "discriminator": "dcgan", "discriminator_channels": 16},
+)
+"""Tried first: the best recipe that was known before, and the same with convolutions."""
+
+
+def suggest(trial: Trial) -> dict[str, Any]:
+    """One recipe of the search space."""
+    recipe = {
+        "generator": trial.suggest_categorical("generator", ["mlp", "dcgan"]),
+        "discriminator": trial.suggest_categorical("discriminator", ["mlp", "dcgan"]),
+        "latent_dim": trial.suggest_categorical("latent_dim", [16, 32, 64, 128]),
+        "loss": trial.suggest_categorical("loss", ["nonsaturating", "hinge", "relativistic"]),
+        "r1": trial.suggest_float("r1", 0.01, 10, log=True),
+        "r2": trial.suggest_categorical("r2", ["none", "as r1"]),
+        "penalty_interval": trial.suggest_categorical("penalty_interval", [1, 4, 16]),
+        "d_steps_per_g_step": trial.suggest_categorical("d_steps_per_g_step", [1, 2]),
+        "translation": trial.suggest_categorical("translation", [0, 1, 2]),
+        "ema_decay": trial.suggest_categorical("ema_decay", [0.99, 0.999]),
+        "generator_lr": trial.suggest_float("generator_lr", 1e-4, 5e-3, log=True),
+        "discriminator_lr": trial.suggest_float("discriminator_lr", 1e-4, 5e-3, log=True),
+        "beta1": trial.suggest_categorical("beta1", [0.0, 0.5]),
+        "beta2": trial.suggest_categorical("beta2", [0.9, 0.99, 0.999]),
+        "batch_size": trial.suggest_categorical("batch_size", [32, 64, 128]),
+    }
+    if recipe["generator"] == "mlp":
+        recipe["generator_width"] = trial.suggest_categorical("generator_width", [256, 512])
+        recipe["generator_norm"] = trial.suggest_categorical("mlp_generator_norm", ["batch", "layer"])
+    else:
+        recipe["generator_width"] = trial.suggest_categorical("generator_channels", [8, 16, 24, 32])
+        recipe["generator_norm"] = trial.suggest_categorical("dcgan_generator_norm", ["batch", "none"])
+    if recipe["discriminator"] == "mlp":
+        recipe["discriminator_width"] = trial.suggest_categorical("discriminator_width", [256, 512])
+    else:
+        recipe["discriminator_width"] = trial.suggest_categorical("discriminator_channels", [8, 16, 24, 32])
+    recipe["discriminator_norm"] = trial.suggest_categorical("discriminator_norm", ["none", "spectral"])
+    return recipe
+
+
+def game(recipe: Recipe, steps: int) -> GAN:
+    """The module that a recipe describes, for a training of `steps` batches."""
+    width, norm = recipe["generator_width"], recipe["generator_norm"]
+    if recipe["generator"] == "mlp":
+        maker: torch.nn.Module = MLPGenerator(recipe["latent_dim"], (width // 2, width, width), norm)
+    else:
+        maker = DCGANGenerator(recipe["latent_dim"], width, norm)
+    width, norm = recipe["discriminator_width"], recipe["discriminator_norm"]
+    if recipe["discriminator"] == "mlp":
+        critic: torch.nn.Module = MLPDiscriminator((width, width // 2), norm)
+    else:
+        critic = DCGANDiscriminator(width, norm)
+    adam = partial(torch.optim.Adam, betas=(recipe["beta1"], recipe["beta2"]), fused=True)
+    to_zero = partial(torch.optim.lr_scheduler.LinearLR, start_factor=1.0, end_factor=0.0, total_iters=steps)
+    return GAN(
+        maker,
+        critic,
+        partial(adam, lr=recipe["generator_lr"]),
+        partial(adam, lr=recipe["discriminator_lr"]),
+        to_zero,
+        to_zero,
+        loss=recipe["loss"],
+        r1=recipe["r1"],
+        r2=recipe["r1"] if recipe["r2"] == "as r1" else 0.0,
+        penalty_interval=recipe["penalty_interval"],
+        d_steps_per_g_step=recipe["d_steps_per_g_step"],
+        translation=recipe["translation"],
+        ema_decay=recipe["ema_decay"],
+    )
+
+
+class Features(torch.nn.Module):
+    num_features = 128
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.judge = load_judge()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.judge.features(images).double()
+
+
+class FID:
+    def __init__(self, data: MNISTDataModule) -> None:
+        self.metric = FrechetInceptionDistance(Features(), reset_real_features=False, input_img_size=(1, 28, 28))
+        images = data.digits.images[data.digits.train]
+        for part in images.split(500):
+            self.metric.update(part[:, None].float() / 127.5 - 1, real=True)
+
+    def __call__(self, images: torch.Tensor) -> float:
+        self.metric.reset()
+        for part in images.split(500):
+            self.metric.update(part, real=False)
+        return float(self.metric.compute())
+
+
+class Prune(Callback):
+    """Tells Optuna how good the generator is on the way, and ends training when that isn't good enough."""
+
+    def __init__(self, trial: Trial, fid: FID, steps: int) -> None:
+        self.trial, self.fid = trial, fid
+        self.at = {round(share * steps): share for share in PRUNED_AT}
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        share = self.at.get(trainer.global_step)
+        if share is None:
+            return
+        assert isinstance(pl_module, GAN)
+        value = quality(pl_module, self.fid, 2000)
+        self.trial.report(value, round(100 * share))
+        self.trial.set_user_attr(f"fid_at_{share:g}", value)
+        if self.trial.should_prune():
+            raise optuna.TrialPruned
+
+
+def quality(gan: GAN, fid: FID, samples: int) -> float:
+    """FID of so many images of the averaged generator, always from the same noise; infinite if they aren't numbers."""
+    maker = gan.sampling_generator.eval()
+    noise = latent_noise(maker, samples, generator(SEED, "search"))
+    with torch.no_grad():
+        images = torch.cat([maker(part) for part in noise.split(500)])
+    return fid(images) if images.isfinite().all() else math.inf
+
+
+def train(recipe: Recipe, steps: int, data: MNISTDataModule, *callbacks: Callback) -> tuple[GAN, float]:
+    """The trained game, and the seconds of this process's time that it took."""
+    seed_everything(SEED, verbose=False)
+    gan = game(recipe, steps)
+    start = time.process_time()
+    bare_trainer(callbacks, max_steps=steps, gradient_clip_val=None).fit(gan, datamodule=data)
+    return gan, time.process_time() - start
+
+
+def run_trial(trial: Trial, root: str, fid: FID) -> float:
+    recipe = suggest(trial)
+    data = MNISTDataModule(root, "torchvision", recipe["batch_size"], train_on_validation=True)
+    _, seconds = train(recipe, TRIED_OUT, data)
+    steps = round(SECONDS / seconds * TRIED_OUT)
+    trial.set_user_attr("batches", steps)
+    gan, seconds = train(recipe, steps, data, Prune(trial, fid, steps))
+    trial.set_user_attr("seconds", seconds)
+    return quality(gan, fid, 10_000)
+
+
+def work(trials: int, root: str, number: int) -> None:
+    """What one worker does: trials until there are enough."""
+    settle()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    data = MNISTDataModule(root, "torchvision")
+    data.setup()
+    fid = FID(data)
+    sampler = optuna.samplers.TPESampler(n_startup_trials=20, multivariate=True, group=True, constant_liar=True)
+    open_study(sampler).optimize(
+        lambda trial: run_trial(trial, root, fid),
+        callbacks=[optuna.study.MaxTrialsCallback(trials, states=(TrialState.COMPLETE, TrialState.PRUNED)), write],
+        catch=(ValueError, RuntimeError, torch.linalg.LinAlgError),
+    )
+
+
+def open_study(sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=8)
+    storage = JournalStorage(JournalFileBackend(str(JOURNAL)))
+    return optuna.create_study(storage=storage, sampler=sampler, pruner=pruner, study_name=STUDY, load_if_exists=True)
+
+
+def write(study: optuna.Study, _: FrozenTrial | None = None) -> None:
+    """Every trial that has ended as a row, the best first."""
+    ended = [trial for trial in study.trials if trial.state.is_finished()]
+    ended.sort(key=lambda trial: (trial.state != TrialState.COMPLETE, trial.value or math.inf, trial.number))
+    rows = [
+        {
+            "trial": trial.number,
+            "state": trial.state.name.lower(),
+            "fid": f"{trial.value:.2f}" if trial.state == TrialState.COMPLETE else "",
+            **{name: f"{x:.4g}" if isinstance(x, float) else x for name, x in trial.user_attrs.items()},
+            **{name: f"{x:.4g}" if isinstance(x, float) else x for name, x in trial.params.items()},
+        }
+        for trial in ended
+    ]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    write_rows(TABLE, list(columns), rows)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="gan_search", description="searches the best recipe for the game")
+    parser.add_argument("--trials", type=int, default=90, help="trials that end well or are pruned, in all")
+    parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
+    options = parser.parse_args(arguments)
+    study = open_study()
+    for start in STARTS:
+        study.enqueue_trial(start, skip_if_exists=True)
+    for trial in study.trials:  # a search that was killed left these; they are tried again
+        if trial.state == TrialState.RUNNING:
+            study.tell(trial.number, state=TrialState.FAIL)
+            study.enqueue_trial(trial.params)
+    context = get_context("spawn")
+    workers = [context.Process(target=work, args=(options.trials, options.root, n)) for n in range(WORKERS)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    write(study)
+    return max(worker.exitcode or 0 for worker in workers)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,173 @@
+"""How fast the textbook game runs: python -m benchmarks.gan_speed [--root DATA] [--peer PYTORCH_GAN]
+
+Images per second of four contestants, by turns, all with the same number of threads, batches of 64 and the textbook
+networks, counted between two batches of each, so that starting up and the end don't count:
+
+- `twofold fit` with configs/gan_template.yaml as shipped: W&B, CSV, bar, pictures and all.
+- the same without W&B.
+- a bare loop of the same mathematics: same networks, stream, noise, fused Adam, one pass of G, frozen opponent; it
+  reads its summed losses every 50 batches.
+- PyTorch-GAN's implementations/gan/gan.py, unmodified, of the commit below, where --peer names a checkout of
+  https://github.com/eriklindernoren/PyTorch-GAN; without it the row is left out.
+
+Writes benchmarks/results/gan_speed.csv: images per second, and the ratio to `twofold fit` in the same round; median and
+quartiles over rounds.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from benchmarks.timing import quartiles
+from datamodules import MNISTDataModule
+from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+from networks.objectives import cross_entropy, nonsaturating
+from networks.seeding import generator, latent_noise
+from runtime.tables import read_rows, write_rows
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "gan_speed.csv"
+PEER_COMMIT = "36d3c77e5ff20ebe0aeefd322326a134a279b93e"
+PEER_FILE = "implementations/gan/gan.py"
+BATCH_SIZE = 64
+FROM, TO = 100, 1100
+"""The batches between which time counts."""
+ROUNDS = 5
+
+
+def fit(data: Path, *arguments: str) -> float:
+    """Images per second of `twofold fit`, by its own stopwatch."""
+    command = [str(Path(sys.executable).with_name("twofold")), "fit", "-c", "configs/gan_template.yaml"]
+    settings = ["--data.root", str(data), "--data.source", "torchvision", "--trainer.max_steps", str(TO)]
+    with TemporaryDirectory() as runs:
+        environment = {**os.environ, "TWOFOLD_RUNS": runs}
+        subprocess.run(
+            [*command, *settings, *arguments], env=environment, cwd=ROOT, check=True, stdout=subprocess.DEVNULL
+        )
+        (timing,) = Path(runs).glob("*/*/timing.csv")
+        seconds = {int(row["step"]) + 1: float(row["time/seconds"]) for row in read_rows(timing)}
+    return (TO - FROM) * BATCH_SIZE / (seconds[TO] - seconds[FROM])
+
+
+def bare(data: Path) -> float:
+    """Images per second of a loop without Lightning, in a process of its own."""
+    command = [sys.executable, "-c", f"from benchmarks.gan_speed import loop; print(loop({str(data)!r}))"]
+    return float(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+
+
+def loop(root: str) -> float:
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # which the datamodule's Lightning sets
+    torch.manual_seed(1)
+    data = MNISTDataModule(root, "torchvision", BATCH_SIZE, train_on_validation=True)
+    data.setup()
+    data.load_state_dict({"seed": 1})
+    G, D = MLPGenerator(), MLPDiscriminator()
+    adam = partial(torch.optim.Adam, lr=2e-4, betas=(0.9, 0.999), fused=True)
+    g_optimizer, d_optimizer = adam(G.parameters()), adam(D.parameters())
+    start, total, batches = 0.0, torch.zeros(2), 0
+    while True:
+        for images, _ in data.train_dataloader():
+            fakes = G(latent_noise(G, len(images), generator(1, "noise", batches)))
+            d_loss = cross_entropy(D(images), D(fakes.detach()))
+            d_optimizer.zero_grad()
+            d_loss.backward()
+            d_optimizer.step()
+            D.requires_grad_(False)
+            fake = D(fakes)
+            g_loss = nonsaturating(fake, fake)
+            g_optimizer.zero_grad()
+            g_loss.backward()
+            g_optimizer.step()
+            D.requires_grad_(True)
+            total += torch.stack([d_loss.detach(), g_loss.detach()])
+            batches += 1
+            if batches % 50 == 0:
+                total.tolist()
+            if batches == FROM:
+                start = time.perf_counter()
+            if batches == TO:
+                return (TO - FROM) * BATCH_SIZE / (time.perf_counter() - start)
+
+
+def peer(checkout: Path, data: Path) -> float:
+    """Images per second of PyTorch-GAN's script, by the lines that it prints."""
+    with TemporaryDirectory() as folder:
+        script = Path(folder) / PEER_FILE
+        script.parent.mkdir(parents=True)
+        show = ["git", "-C", str(checkout), "show", f"{PEER_COMMIT}:{PEER_FILE}"]
+        script.write_bytes(subprocess.run(show, check=True, capture_output=True).stdout)
+        raw = Path(folder) / "data" / "mnist" / "MNIST" / "raw"
+        shutil.copytree(data / "MNIST" / "raw", raw)
+        # Unbuffered, or its lines would come in bundles.
+        process = subprocess.Popen(
+            [sys.executable, "-u", script.name], cwd=script.parent, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        at: dict[int, float] = {}
+        try:
+            for line in process.stdout:
+                if match := re.match(r"\[Epoch (\d+)/\d+\] \[Batch (\d+)/(\d+)\]", line):
+                    epoch, batch, batches = map(int, match.groups())
+                    at[epoch * batches + batch + 1] = time.perf_counter()
+                    if TO in at:
+                        return (TO - FROM) * BATCH_SIZE / (at[TO] - at[FROM])
+        finally:
+            process.kill()
+            process.wait()
+    raise SystemExit(f"{PEER_FILE} ended before batch {TO}; what it complained stands above")
+
+
+def main(arguments: Sequence[str] | None = None, results: Path = RESULTS, rounds: int = ROUNDS) -> int:
+    """Measures, prints and writes the table; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="gan_speed", description="images per second of the textbook game")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="the folder that holds MNIST/raw")
+    parser.add_argument("--peer", type=Path, help="a checkout of PyTorch-GAN")
+    options = parser.parse_args(arguments)
+    contestants: dict[str, Callable[[], float]] = {
+        "twofold fit": partial(fit, options.root),
+        "twofold fit without W&B": partial(fit, options.root, "--trainer.logger", "runtime.loggers.CSVFiles"),
+        "bare loop": partial(bare, options.root),
+    }
+    if options.peer is None:
+        print("PyTorch-GAN's row is left out; --peer names a checkout of it")
+    else:
+        contestants["PyTorch-GAN"] = partial(peer, options.peer, options.root)
+    speeds: dict[str, list[float]] = {name: [] for name in contestants}
+    order = list(contestants)
+    for _ in range(rounds):
+        for name in order:
+            speeds[name].append(contestants[name]())
+            print(f"{name}: {speeds[name][-1]:,.0f} images per second", flush=True)
+        order.append(order.pop(0))
+    rows = [row for name in speeds for row in summed_up(name, speeds[name], speeds["twofold fit"])]
+    write_rows(results, list(rows[0]), rows)
+    for row in rows:
+        print(*row.values())
+    return 0
+
+
+def summed_up(name: str, speeds: Sequence[float], ours: Sequence[float]) -> list[dict[str, object]]:
+    """The rows of one contestant: its speed, and `twofold fit`'s divided by it."""
+    ratios = [a / b for a, b in zip(ours, speeds, strict=True)]
+    return [
+        {"who": name, "threads": torch.get_num_threads(), "what": what, "lower_quartile": f"{lower:.4g}"}
+        | {"median": f"{median:.4g}", "upper_quartile": f"{upper:.4g}"}
+        for what, (lower, median, upper) in (
+            ("images per second", quartiles(speeds)),
+            ("twofold fit / this", quartiles(ratios)),
+        )
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

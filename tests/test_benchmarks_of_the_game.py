@@ -1,0 +1,131 @@
+"""The benchmarks of the game on the smallest possible scale: that they measure what they say, not how much."""
+
+import csv
+import subprocess
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+
+from benchmarks import gan_search, gan_speed
+from networks.table import describe
+
+
+def rows(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Something like a checkout of PyTorch-GAN, whose script prints a line every 2 ms, and 4 batches an epoch."""
+    folder = tmp_path / "peer"
+    script = folder / gan_speed.PEER_FILE
+    script.parent.mkdir(parents=True)
+    script.write_text(
+        "import os, time\n"
+        "assert os.listdir('../../data/mnist/MNIST/raw') == ['images.gz']\n"
+        "print('Namespace()')\n"
+        "for k in range(40):\n"
+        "    print(f'[Epoch {k // 4}/200] [Batch {k % 4}/4] [D loss: 0.5] [G loss: 0.5]')\n"
+        "    time.sleep(0.002)\n"
+    )
+    git = ["git", "-C", str(folder), "-c", "user.name=x", "-c", "user.email=x"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *command], check=True)
+    script.write_text("changed since")
+    monkeypatch.setattr(gan_speed, "PEER_COMMIT", "HEAD")
+    return folder
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    (folder / "MNIST" / "raw").mkdir(parents=True)
+    (folder / "MNIST" / "raw" / "images.gz").write_bytes(b"")
+    return folder
+
+
+def test_the_peer_s_speed_is_read_off_its_own_lines(checkout: Path, raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gan_speed, "FROM", 5)
+    monkeypatch.setattr(gan_speed, "TO", 35)
+    assert 0 < gan_speed.peer(checkout, raw) < 64 / 0.002
+    monkeypatch.setattr(gan_speed, "TO", 41)
+    with pytest.raises(SystemExit, match=r"gan.py ended before batch 41"):
+        gan_speed.peer(checkout, raw)
+
+
+@pytest.mark.parametrize("with_peer", [True, False])
+def test_speeds_are_compared_within_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], with_peer: bool
+) -> None:
+    order: list[str] = []
+
+    def tell(name: str) -> float:
+        order.append(name)
+        return {"fit": 200.0, "bare": 220.0, "peer": 100.0}[name] * len(order)
+
+    monkeypatch.setattr(gan_speed, "fit", lambda *_: tell("fit"))
+    monkeypatch.setattr(gan_speed, "bare", lambda *_: tell("bare"))
+    monkeypatch.setattr(gan_speed, "peer", lambda *_: tell("peer"))
+    arguments = ["--peer", "somewhere"] if with_peer else []
+    assert gan_speed.main(arguments, tmp_path / "speed.csv", rounds=2) == 0
+    printed = capsys.readouterr().out
+    assert ("PyTorch-GAN's row is left out" in printed) == (not with_peer)
+    names = ["twofold fit", "twofold fit without W&B", "bare loop"] + ["PyTorch-GAN"] * with_peer
+    table = rows(tmp_path / "speed.csv")
+    assert [row["who"] for row in table] == [name for name in names for _ in range(2)]
+    assert [row["what"] for row in table] == ["images per second", "twofold fit / this"] * len(names)
+    first, second = 200.0, 200.0 * 2 * len(names)  # called first in the first round and last in the second
+    assert float(table[0]["median"]) == pytest.approx((first + second) / 2, rel=1e-3)
+    assert float(table[1]["median"]) == 1
+    assert order[: len(names)] != order[len(names) :]  # the next round begins with another
+
+
+def test_every_start_of_the_search_is_a_game_that_can_be_built() -> None:
+    for start in gan_search.STARTS:
+        recipe = gan_search.suggest(optuna.trial.FixedTrial(start))
+        gan = gan_search.game(recipe, steps=10)
+        assert describe(gan.generator)["name"].lower().startswith(recipe["generator"])
+        assert describe(gan.discriminator)["name"].lower().startswith(recipe["discriminator"])
+        assert gan.hparams["loss"] == recipe["loss"]
+        (optimizer, _), _ = gan.configure_optimizers()
+        assert optimizer.param_groups[0]["lr"] == recipe["generator_lr"]
+
+
+def test_trials_are_written_with_those_that_were_pruned_or_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gan_search, "TABLE", tmp_path / "search.csv")
+    monkeypatch.setattr(gan_search, "JOURNAL", tmp_path / "search.journal")
+    study = gan_search.open_study(optuna.samplers.RandomSampler(0))
+
+    def run(trial: optuna.Trial) -> float:
+        gan_search.suggest(trial)
+        trial.set_user_attr("batches", 7 + trial.number)
+        if trial.number == 0:
+            raise ValueError("no number")
+        if trial.number == 1:
+            raise optuna.TrialPruned
+        return 10.0 - trial.number
+
+    study.optimize(run, 4, catch=ValueError, callbacks=[gan_search.write])
+    table = rows(tmp_path / "search.csv")
+    assert [(row["trial"], row["state"], row["fid"]) for row in table] == [
+        ("3", "complete", "7.00"),
+        ("2", "complete", "8.00"),
+        ("0", "fail", ""),
+        ("1", "pruned", ""),
+    ]
+    assert {row["batches"] for row in table} == {"7", "8", "9", "10"}
+    assert all(row["loss"] for row in table)
+    assert len(gan_search.open_study().trials) == 4  # a second search goes on from there
+
+
+def test_a_game_whose_images_are_no_numbers_is_infinitely_bad() -> None:
+    gan = gan_search.game(gan_search.suggest(optuna.trial.FixedTrial(gan_search.STARTS[0])), steps=10)
+    assert gan.ema is not None
+    for parameter in gan.ema.parameters():
+        torch.nn.init.constant_(parameter, float("nan"))
+    assert gan_search.quality(gan, None, 4) == float("inf")  # type: ignore[arg-type]
