@@ -61,11 +61,11 @@ class ImageGrid(Callback):
             return
         generator = sampling_generator(pl_module)
         assert self.noise is not None, "the noise is fixed when training starts"
-        with unnoticed(generator):
-            images = generator(self.noise.to(next(generator.parameters())))
         path = Path(trainer.default_root_dir) / "images" / f"step_{trainer.global_step:06d}.png"
         caption = origin(trainer)
-        write_picture(images, path, per_row=ROWS, caption=caption)
+        with unnoticed(generator):
+            images = generator(self.noise.to(next(generator.parameters())))
+            write_picture(images, path, per_row=ROWS, caption=caption)
         log_picture(trainer, "images", path, caption)
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,14 +1,18 @@
-"""A straight line between two noise vectors morphs one digit into another."""
+"""A line between two noise vectors morphs one digit into another."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import Tensor
+from PIL import Image
+from torch import Tensor, nn
 
+from callbacks.drawing import along, page, readings, strip, write_png
 from callbacks.pictures import (
     data_source,
     fixed_noise,
@@ -17,50 +21,76 @@ from callbacks.pictures import (
     origin,
     sampling_generator,
     unnoticed,
-    write_picture,
 )
 from networks.files import load_generator, save_generator
+from networks.judge import load_judge
+from networks.latent_walks import CANDIDATES, refuse_impossible_walk, refuse_other_than_digits, surest_latents, walk
+from networks.sampling import images_from
 from networks.table import NotInTableError
 
 GENERATOR_FILE = "mnist_generator.pth"
 STRIP_FILE = "interpolation.png"
-CANDIDATES = 16
+ENDS_TO_CHOOSE_FROM = 16
 
 
 class InterpolationStrip(Callback):
-    """When training ends: saves the generator, loads it back into a fresh one, and walks between two noise vectors.
+    """When training ends: saves the generator, loads it back into a fresh one, and walks between noise vectors.
 
-    The two are those of 16 whose images differ the most, so that there is something to see on the way.
+    Without `digits` it walks between two: those of 16 whose images differ the most, so that there is something to see
+    on the way. With `digits` it walks from digit to digit, through noise whose images the judge of `networks.judge` is
+    surest about, and what it reads stands under each frame. Where the judge doesn't find them, a warning says so and
+    the strip is the one without digits. Likewise where there is no arc, a straight line is drawn.
+
     Writes `mnist_generator.pth` with its `.json` (see `networks.files`) and `interpolation.png` under
     `trainer.default_root_dir`, and shows the strip in every logger that can.
 
     Args:
-        steps: images in the strip, both ends included.
+        steps: images on the way from one end, or one digit, to the next, both included.
+        path: linear or spherical, see `networks.latent_walks`.
+        digits: two or more from 0 to 9, such as [3, 8, 1].
 
     Raises:
-        ValueError: when `steps` is below 2.
+        ValueError: when `steps` is below 2, the path is unknown, or `digits` holds fewer than two or other numbers.
     """
 
-    def __init__(self, steps: int = 10) -> None:
-        if steps < 2:
-            raise ValueError(f"steps is {steps}; a line needs at least its 2 ends")
+    def __init__(self, steps: int = 10, path: str = "linear", digits: Sequence[int] | None = None) -> None:
+        refuse_impossible_walk(2 if digits is None else len(digits), steps, path)
+        refuse_other_than_digits(digits or ())
         self.steps = steps
+        self.path = path
+        self.digits = digits
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not may_write(trainer):
             return
         folder = Path(trainer.default_root_dir)
         generator = self._saved_and_loaded(folder / GENERATOR_FILE, trainer, pl_module)
-        candidates = fixed_noise(pl_module, CANDIDATES, "interpolation")
-        along = torch.linspace(0, 1, self.steps)[:, None]  # (steps, 1)
         with unnoticed(generator):
-            start, end = candidates[_farthest_apart(generator(candidates))]
-            images = generator((1 - along) * start + along * end)  # (steps, 1, 28, 28)
-        caption = f"a straight line, {origin(trainer)}"
-        write_picture(images, folder / STRIP_FILE, per_row=self.steps, caption=caption)
+            try:
+                picture, what = self._asked_for(generator, pl_module)
+            except ValueError as error:
+                rank_zero_warn(f"the strip is a straight line between two images that differ: {error}")
+                picture, what = self._between_two(generator, pl_module, "linear")
+            caption = f"{what}, {origin(trainer)}"
+            write_png(page([picture], caption), folder / STRIP_FILE)
         log_picture(trainer, "interpolation", folder / STRIP_FILE, caption)
 
-    def _saved_and_loaded(self, path: Path, trainer: Trainer, pl_module: LightningModule) -> torch.nn.Module:
+    def _asked_for(self, generator: nn.Module, pl_module: LightningModule) -> tuple[Image.Image, str]:
+        """The strip and what it shows; raises ValueError where it can't be drawn."""
+        if self.digits is None:
+            return self._between_two(generator, pl_module, self.path)
+        judge = load_judge()
+        candidates = fixed_noise(pl_module, CANDIDATES, "digits to walk between")
+        waypoints = surest_latents(generator, judge, self.digits, candidates)
+        images = torch.cat(list(images_from(generator, walk(waypoints, self.steps, self.path))))
+        return strip(images, readings(judge, images)), along(self.path, [str(digit) for digit in self.digits])
+
+    def _between_two(self, generator: nn.Module, pl_module: LightningModule, path: str) -> tuple[Image.Image, str]:
+        candidates = fixed_noise(pl_module, ENDS_TO_CHOOSE_FROM, "interpolation")
+        ends = candidates[_farthest_apart(generator(candidates))]
+        return strip(generator(walk(ends, self.steps, path))), along(path)
+
+    def _saved_and_loaded(self, path: Path, trainer: Trainer, pl_module: LightningModule) -> nn.Module:
         generator = sampling_generator(pl_module)
         averaged = generator is not pl_module.generator
         save_generator(

@@ -1,4 +1,4 @@
-"""What callbacks that draw share: look at a network without leaving a trace, write a PNG, hand it to the loggers."""
+"""What callbacks that draw share: look at a network without leaving a trace, write a PNG, show it in the loggers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,16 +9,11 @@ import torch
 from jaxtyping import Float
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor, nn
-from torchvision.utils import make_grid
 
-from networks.files import replacing
+from callbacks.drawing import grid, page, trained_on, write_png
 from networks.seeding import generator, latent_noise, run_seed
-
-ENLARGEMENT = 2
-CAPTION_HEIGHT = 22
-IN_WORDS = {"torchvision": "MNIST", "packaged": "the packaged digits", "unnamed": "unnamed data"}
 
 
 def sampling_generator(module: LightningModule) -> nn.Module:
@@ -65,20 +60,12 @@ def data_source(trainer: Trainer) -> str:
 
 def origin(trainer: Trainer) -> str:
     """How much of what the images are learned from, in words that stand under every picture."""
-    source = data_source(trainer)
-    return f"after {trainer.global_step:,} batches of {IN_WORDS.get(source, source)}"
+    return trained_on(trainer.global_step, data_source(trainer))
 
 
 def write_picture(images: Float[Tensor, "n 1 height width"], path: Path, per_row: int, caption: str) -> None:
     """Writes images in [−1, 1] as a PNG in rows of `per_row`, enlarged, over a line of text."""
-    grid = make_grid(images.float().cpu(), nrow=per_row, normalize=True, value_range=(-1, 1), pad_value=0.3)
-    picture = Image.fromarray(grid.mul(255).round().byte().permute(1, 2, 0).numpy())
-    width, height = picture.width * ENLARGEMENT, picture.height * ENLARGEMENT
-    canvas = Image.new("RGB", (width, height + CAPTION_HEIGHT), "white")
-    canvas.paste(picture.resize((width, height), Image.Resampling.NEAREST))
-    ImageDraw.Draw(canvas).text((6, height + 4), caption, fill="black", font=ImageFont.load_default(13))
-    with replacing(path) as draft:
-        canvas.save(draft, format="PNG")
+    write_png(page([grid(images, per_row)], caption), path)
 
 
 def log_picture(trainer: Trainer, key: str, path: Path, caption: str) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
-from torchvision.utils import save_image
+
+from callbacks.drawing import write_numbered
 
 
 class PredictionFiles(Callback):
@@ -37,11 +38,8 @@ class PredictionFiles(Callback):
             self._write_rows(outputs)
 
     def _write_images(self, images: Tensor) -> None:
-        folder = self._folder / "samples"
-        folder.mkdir(parents=True, exist_ok=True)
-        for image in images:
-            save_image(image, folder / f"{self._images:06d}.png", normalize=True, value_range=(-1, 1))
-            self._images += 1
+        write_numbered(images, self._folder / "samples", self._images)
+        self._images += len(images)
 
     def _write_rows(self, columns: dict[str, list[Any]]) -> None:
         rows = list(zip(*columns.values(), strict=True))

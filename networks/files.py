@@ -5,16 +5,20 @@ Writing never leaves a torn file under a good name; reading never runs code that
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import nn
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as as_safetensors
+from torch import Tensor, nn
 
 from networks.table import build, describe
+
+SAFETENSORS = ".safetensors"
 
 
 @contextmanager
@@ -49,6 +53,34 @@ def read_tensors(path: str | Path, map_location: Any = "cpu") -> Any:
         raise ValueError(f"{path} is damaged or wasn't written by torch.save") from error
 
 
+def write_safetensors(weights: Mapping[str, Tensor], path: str | Path, name: str, facts: dict[str, Any]) -> None:
+    """Writes a file that holds tensors and can't hold code; its text is, under `name`, the facts as JSON.
+
+    The same weights and facts make the same bytes.
+    """
+    # One entry, for safetensors writes several in any order; copies, for it refuses tensors that share memory.
+    text = {name: json.dumps(facts)}
+    copies = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in weights.items()}
+    with replacing(path) as draft:
+        draft.write_bytes(as_safetensors(copies, metadata=text))
+
+
+def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors in a safetensors file, on the CPU, and its text.
+
+    Raises:
+        ValueError: when there is no such file, or it is damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or isn't a safetensors file") from error
+
+
 def save_generator(generator: nn.Module, path: str | Path, *, weights: str, step: int, data_source: str) -> None:
     """Writes `generator.state_dict()` to `path` and, beside it with the ending `.json`, what it is.
 
@@ -66,38 +98,55 @@ def save_generator(generator: nn.Module, path: str | Path, *, weights: str, step
 
 
 def load_generator(path: str | Path, generator: nn.Module | None = None) -> nn.Module:
-    """Builds the network that the `.json` beside `path` names and fills it with the weights of `path`, in eval mode.
+    """Builds the network that the generator file `path` belongs to and fills it with its weights, in eval mode.
 
     Args:
+        path: what `save_generator` wrote, or a `.safetensors` file that `scripts.export` made of it.
         generator: fill this one instead; needed when its class isn't in the table of names.
 
     Raises:
-        ValueError: when either file is missing, damaged, untrusted, or they don't fit each other.
+        ValueError: when a file is missing, damaged, untrusted, no generator's, or weights and network don't fit.
     """
     path = Path(path)
-    weights = read_tensors(path)
+    weights = read_safetensors(path)[0] if path.suffix == SAFETENSORS else read_tensors(path)
+    if isinstance(weights, dict) and "pytorch-lightning_version" in weights:
+        raise ValueError(f"{path} is a checkpoint; write the generator file, the run's mnist_generator.pth")
     if generator is None:
         generator = build(read_facts(path)["network"], nn.Module)
     try:
         generator.load_state_dict(weights)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise ValueError(f"the weights in {path} don't fit a {type(generator).__name__}") from error
+    if not isinstance(getattr(generator, "latent_dim", None), int):
+        raise ValueError(f"{path} holds a {type(generator).__name__}, which is no generator: it has no latent_dim")
     return generator.eval()
 
 
 def read_facts(path: str | Path) -> dict[str, Any]:
-    """What the `.json` beside the generator file `path` says: network, weights, step, data_source.
+    """What is said of a generator file: network, weights, step, data_source.
+
+    It stands in the text of a `.safetensors` file, else in the `.json` beside the file.
 
     Raises:
-        ValueError: when it is missing or isn't such a file.
+        ValueError: when it is missing or says something else.
     """
-    facts_path = Path(path).with_suffix(".json")
+    path = Path(path)
+    if path.suffix == SAFETENSORS and (text := read_safetensors(path)[1].get("generator")) is not None:
+        return _parsed_facts(text, f"the text in {path}")
+    facts_path = path.with_suffix(".json")
     if not facts_path.is_file():
         raise ValueError(f"{facts_path} is missing; it says which network the weights in {path} belong to")
     try:
-        facts = json.loads(facts_path.read_text())
-    except ValueError as error:
+        return _parsed_facts(facts_path.read_text(), str(facts_path))
+    except UnicodeDecodeError as error:
         raise ValueError(f"{facts_path} is not JSON") from error
+
+
+def _parsed_facts(text: str, source: str) -> dict[str, Any]:
+    try:
+        facts = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{source} is not JSON") from error
     if not isinstance(facts, dict) or "network" not in facts:
-        raise ValueError(f"{facts_path} doesn't say which network the weights belong to")
+        raise ValueError(f"{source} doesn't say which network the weights belong to")
     return facts

@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import nn
 
 from networks.digit_cnn import DigitCNN
 from networks.digit_reader import DigitReader
-from networks.files import replacing
+from networks.files import read_safetensors, write_safetensors
 from networks.table import build, describe
 
 Judge = DigitCNN | DigitReader
@@ -44,11 +42,9 @@ def load_judge(name: str = "digit_cnn") -> Judge:
     if not path.is_file():
         raise ValueError(f"{path} is missing; get it back by git checkout, or make it by python -m scripts.ship_judge")
     try:
-        with safe_open(path, framework="pt") as file:
-            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no dict
-            facts = json.loads(file.metadata()["judge"])
-        network = facts["network"]
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        weights, text = read_safetensors(path)
+        network = json.loads(text["judge"])["network"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or isn't a judge's file; get it back by git checkout") from error
     # On the meta device a network costs neither memory, whatever size the file claims, nor random numbers.
     with torch.device("meta"):
@@ -70,8 +66,4 @@ def save_judge(judge: Judge, path: str | Path, **facts: Any) -> None:
     Args:
         facts: plain values, such as `test_accuracy=0.994`.
     """
-    # One entry, for safetensors writes several in any order.
-    text = {"judge": json.dumps({"network": describe(judge), **facts})}
-    weights = {key: tensor.contiguous() for key, tensor in judge.state_dict().items()}
-    with replacing(path) as draft:
-        draft.write_bytes(save(weights, metadata=text))
+    write_safetensors(judge.state_dict(), path, "judge", {"network": describe(judge), **facts})

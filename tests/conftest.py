@@ -13,8 +13,12 @@ install_import_hook(["networks", "lightning_modules", "datamodules", "callbacks"
 
 import torch  # noqa: E402
 from lightning.pytorch import Trainer  # noqa: E402
+from torch import nn  # noqa: E402
 
 from datamodules import MNISTDataModule  # noqa: E402
+from networks.files import save_generator  # noqa: E402
+from networks.judge import load_judge  # noqa: E402
+from networks.mlp_gan import MLPGenerator  # noqa: E402
 from runtime.cli import main  # noqa: E402
 
 # Two threads on a busy machine wait for each other: a test of 7 s once took 130.
@@ -71,3 +75,55 @@ def twofold(
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """`script(main, "--option", …)` in this process and a new folder: exit code, what it printed, what it complained.
+
+    `main` is the one of a file of `scripts/`.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TWOFOLD_DEBUG", raising=False)
+
+    def run(main: Callable[[list[str]], int], *arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def digit_painter() -> MLPGenerator:
+    """A generator that needs no training: digit d lies at 36·d degrees in the noise, a bit farther than 1 from 0."""
+    data = MNISTDataModule(source="packaged", batch_size=500)
+    data.prepare_data()
+    data.setup("validate")
+    ((images, _), *_) = data.val_dataloader()
+    clearest = load_judge()(images).log_softmax(dim=1).argmax(dim=0)  # one image of each digit
+    painted = images[clearest].flatten(1)  # (10, 784)
+    angles = torch.arange(10) * torch.pi / 5
+    towards = torch.stack([angles.cos(), angles.sin()], dim=1)
+    first, last = nn.Linear(2, 20), nn.Linear(20, 784)
+    with torch.no_grad():  # LeakyReLU(x) + 0.2 LeakyReLU(−x) is 0 for x below 0
+        first.weight.copy_(20 * torch.cat([towards, -towards]))
+        first.bias.copy_(20 * torch.tensor([-1.0, 1.0]).repeat_interleave(10))
+        last.weight.copy_(4 * torch.cat([painted + 1, 0.2 * (painted + 1)]).T)
+        last.bias.fill_(-4)
+    generator = MLPGenerator(latent_dim=2, widths=[20], normalisation="none")
+    weights = {"layers.0": first, "layers.2": last}
+    generator.load_state_dict(
+        {f"{at}.{name}": w for at, layer in weights.items() for name, w in layer.state_dict().items()}
+    )
+    return generator.eval()
+
+
+@pytest.fixture
+def painter_file(digit_painter: MLPGenerator, tmp_path: Path) -> Path:
+    """The digit painter as a generator file."""
+    path = tmp_path / "mnist_generator.pth"
+    save_generator(digit_painter, path, weights="raw", step=1500, data_source="packaged")
+    return path

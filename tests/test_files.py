@@ -9,10 +9,20 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import nn
 
-from networks.files import load_generator, read_facts, read_tensors, replacing, save_generator
-from networks.mlp_gan import MLPGenerator
+from networks.files import (
+    load_generator,
+    read_facts,
+    read_safetensors,
+    read_tensors,
+    replacing,
+    save_generator,
+    write_safetensors,
+)
+from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+from networks.table import describe
 
 
 class RunsACommand:
@@ -55,9 +65,9 @@ def test_the_pth_is_exactly_the_state_dict(generator: MLPGenerator, saved: Path)
     generator.load_state_dict(weights, strict=True)
 
 
-def test_the_json_says_what_it_is(saved: Path) -> None:
+def test_the_json_says_what_it_is(saved: Path, generator: MLPGenerator) -> None:
     assert read_facts(saved) == {
-        "network": {"name": "MLPGenerator", "arguments": {"latent_dim": 5}},
+        "network": describe(generator),
         "weights": "ema",
         "step": 500,
         "data_source": "packaged",
@@ -185,3 +195,91 @@ def test_a_file_of_anything_is_refused(tmp_path_factory: pytest.TempPathFactory,
 def test_json_is_readable_by_people(saved: Path) -> None:
     text = saved.with_suffix(".json").read_text()
     assert text == json.dumps(json.loads(text), indent=2) + "\n"
+
+
+@pytest.fixture
+def safe(generator: MLPGenerator, saved: Path, tmp_path: Path) -> Path:
+    """The generator as safetensors, alone in its folder."""
+    path = tmp_path / "elsewhere" / "digits.safetensors"
+    write_safetensors(generator.state_dict(), path, "generator", read_facts(saved))
+    return path
+
+
+def test_safetensors_are_read_like_the_pth(safe: Path, saved: Path) -> None:
+    assert read_facts(safe) == read_facts(saved)
+    loaded, z = load_generator(safe), torch.randn(3, 5)
+    assert not loaded.training
+    assert torch.equal(loaded(z), load_generator(saved)(z))
+    assert list(safe.parent.iterdir()) == [safe]
+
+
+def test_facts_come_from_the_file_itself_and_else_from_the_json_beside_it(
+    generator: MLPGenerator, safe: Path, saved: Path
+) -> None:
+    beside = safe.with_suffix(".json")
+    beside.write_text('{"network": "another"}')
+    assert read_facts(safe) == read_facts(saved)
+    write_safetensors(generator.state_dict(), safe, "something else", {})
+    beside.write_text(saved.with_suffix(".json").read_text())
+    assert read_facts(safe) == read_facts(saved)
+    load_generator(safe)
+    beside.unlink()
+    with pytest.raises(ValueError, match=r"digits\.json is missing; it says which network"):
+        load_generator(safe)
+
+
+def test_the_same_weights_and_facts_make_the_same_safetensors(generator: MLPGenerator, safe: Path, saved: Path) -> None:
+    before = safe.read_bytes()
+    write_safetensors(generator.state_dict(), safe, "generator", read_facts(saved))
+    assert safe.read_bytes() == before
+
+
+def test_weights_that_are_shared_or_transposed_are_written_too(tmp_path: Path) -> None:
+    matrix = torch.randn(3, 2)
+    weights = {"a": matrix, "b": matrix, "c": matrix.T}
+    write_safetensors(weights, tmp_path / "tied.safetensors", "facts", {"any": [1, None, "ä"]})
+    tensors, text = read_safetensors(tmp_path / "tied.safetensors")
+    assert {name: tensor.tolist() for name, tensor in tensors.items()} == {k: v.tolist() for k, v in weights.items()}
+    assert json.loads(text["facts"]) == {"any": [1, None, "ä"]}
+
+
+def test_damaged_safetensors_are_refused(safe: Path) -> None:
+    whole = safe.read_bytes()
+    for content in (*(whole[:length] for length in (0, 1, 7, 100, len(whole) // 2, len(whole) - 1)), whole + b"more"):
+        safe.write_bytes(content)
+        for read in (read_safetensors, load_generator, read_facts):
+            with pytest.raises(ValueError, match=r"digits\.safetensors is damaged or isn't a safetensors file"):
+                read(safe)
+
+
+@given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda tail: len(tail).to_bytes(8, "little") + tail))
+@settings(max_examples=200, deadline=None)
+def test_safetensors_of_anything_are_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("anything") / "weights.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"weights\.safetensors"):
+        read_safetensors(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("latent_dim: 5", r"the text in .*digits\.safetensors is not JSON"),
+        ("[" * 100_000, r"the text in .*digits\.safetensors is not JSON"),
+        ("[1]", r"the text in .*digits\.safetensors doesn't say which network"),
+        ('{"network": {"class_path": "antigravity.Module"}}', "doesn't describe its network"),
+    ],
+)
+def test_a_wrong_text_in_safetensors_is_refused(safe: Path, text: str, words: str) -> None:
+    save_file(read_safetensors(safe)[0], safe, metadata={"generator": text})
+    with pytest.raises(ValueError, match=words):
+        load_generator(safe)
+
+
+def test_a_checkpoint_and_a_network_that_is_no_generator_are_refused(saved: Path) -> None:
+    torch.save({"pytorch-lightning_version": "2.6.6", "state_dict": {}}, saved)
+    with pytest.raises(ValueError, match=r"mnist_generator\.pth is a checkpoint; write the generator file"):
+        load_generator(saved)
+    save_generator(MLPDiscriminator(), saved, weights="raw", step=1, data_source="packaged")
+    with pytest.raises(ValueError, match="holds a MLPDiscriminator, which is no generator: it has no latent_dim"):
+        load_generator(saved)

@@ -1,8 +1,10 @@
 """What training a generator leaves at its end: a file that holds it, and a walk through its noise."""
 
+import copy
 import itertools
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,15 @@ from PIL import Image
 from torch import Tensor
 
 from callbacks import InterpolationStrip, interpolation_strip
+from callbacks.drawing import readings
 from callbacks.pictures import fixed_noise
 from datamodules import MNISTDataModule
 from lightning_modules import GAN
 from networks.files import load_generator
+from networks.judge import load_judge
+from networks.latent_walks import walk
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+from networks.table import describe
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -45,7 +51,7 @@ def test_the_file_is_exactly_the_state_dict_of_the_sampling_generator(
     assert list(content) == list(expected)
     assert all(torch.equal(content[name], value) for name, value in expected.items())
     assert json.loads((tmp_path / "mnist_generator.json").read_text()) == {
-        "network": {"name": "MLPGenerator", "arguments": {"latent_dim": 5}},
+        "network": describe(gan.generator),
         "weights": "raw" if ema_decay is None else "ema",
         "step": 3,
         "data_source": "packaged",
@@ -69,7 +75,7 @@ def test_the_strip_is_a_straight_line_between_two_noise_vectors(trained: Callabl
     with torch.no_grad():
         images = gan.generator.eval()(noise)
     picture = np.asarray(Image.open(tmp_path / "interpolation.png"))
-    assert picture.shape[1] == 2 * (5 * 30 + 2)
+    assert (picture[:64, 2 * (5 * 30 + 2) :] == 255).all(), "five images, then at most white paper under the caption"
     for place, image in enumerate(images):
         left = 2 * (2 + 30 * place)
         np.testing.assert_allclose(picture[4:60:2, left : left + 56 : 2, 0], (image[0] + 1) / 2 * 255, atol=0.51)
@@ -114,6 +120,69 @@ def test_a_generator_that_no_table_knows_works_too(trained: Callable[..., GAN], 
     assert torch.equal(loaded(noise), gan.generator(noise))
 
 
-def test_a_line_needs_two_ends() -> None:
-    with pytest.raises(ValueError, match="steps is 1; a line needs at least its 2 ends"):
-        InterpolationStrip(steps=1)
+def drawn(tmp_path: Path, frames: int) -> np.ndarray:
+    """The frames in the strip's first row, (frames, 28, 28)."""
+    pixels = np.asarray(Image.open(tmp_path / "interpolation.png"))[4:60:2, :, 0]
+    return np.stack([pixels[:, 4 + 60 * place : 60 + 60 * place : 2] for place in range(frames)])
+
+
+def test_a_spherical_strip_is_an_arc_between_the_same_ends(trained: Callable[..., GAN], tmp_path: Path) -> None:
+    gan = trained(MLPGenerator(latent_dim=5), InterpolationStrip(steps=5, path="spherical"))
+    latents = walk(torch.stack(ends(gan)), 5, "spherical")
+    with torch.no_grad():
+        images = gan.generator.eval()(latents)[:, 0]
+    np.testing.assert_allclose(drawn(tmp_path, 5), (images + 1) / 2 * 255, atol=0.51)
+    with torch.no_grad():
+        straight = gan.generator(walk(torch.stack(ends(gan)), 5, "linear"))[:, 0]
+    assert np.abs(drawn(tmp_path, 5)[2] - ((straight[2] + 1) / 2 * 255).numpy()).max() > 1
+
+
+def test_a_strip_walks_from_digit_to_digit(
+    trained: Callable[..., GAN], digit_painter: MLPGenerator, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    standstill = partial(torch.optim.SGD, lr=0.0)
+    strip = InterpolationStrip(steps=3, digits=[3, 8, 1])
+    trained(copy.deepcopy(digit_painter), strip, generator_optimizer=standstill)
+    images = torch.from_numpy(drawn(tmp_path, 5)).float()[:, None] / 127.5 - 1
+    read = readings(load_judge(), images)
+    assert [read[0], read[2], read[4]] == ["3: 100%", "8: 100%", "1: 100%"]
+    picture = np.asarray(Image.open(tmp_path / "interpolation.png"))
+    assert picture.shape[0] == 4 + 60 + 16 + 22
+    for frame in range(5):
+        text = picture[60:76, 60 * frame + 4 : 60 * frame + 60, 0]
+        assert text.max() > 240, "there is a reading under each frame"
+    assert not [warning for warning in recwarn if "the strip is" in str(warning.message)]
+
+
+@pytest.mark.parametrize(
+    ("latent_dim", "arguments", "words"),
+    [
+        (5, {"digits": [3, 8]}, "of 4,096 images none can be read as a 3"),
+        (1, {"path": "spherical"}, "opposite directions"),
+    ],
+)
+def test_a_strip_that_cannot_be_drawn_is_the_default_one_with_a_warning(
+    trained: Callable[..., GAN], tmp_path: Path, latent_dim: int, arguments: dict[str, Any], words: str
+) -> None:
+    trained(MLPGenerator(latent_dim), InterpolationStrip(steps=4))
+    expected = (tmp_path / "interpolation.png").read_bytes()
+    (tmp_path / "interpolation.png").unlink()
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match=f"the strip is a straight line between two images that differ: .*{words}"):
+        trained(MLPGenerator(latent_dim), InterpolationStrip(steps=4, **arguments))
+    assert (tmp_path / "interpolation.png").read_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"steps": 1}, "steps is 1; a way from one waypoint to the next needs at least its 2 ends"),
+        ({"path": "curved"}, "path is 'curved'; write linear or spherical"),
+        ({"digits": [3]}, "a walk through 1 waypoint leads nowhere; write 2 or more"),
+        ({"digits": []}, "a walk through 0 waypoints leads nowhere; write 2 or more"),
+        ({"digits": [3, 12]}, "digits holds 12; write digits from 0 to 9"),
+    ],
+)
+def test_a_strip_that_leads_nowhere_is_refused(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        InterpolationStrip(**arguments)

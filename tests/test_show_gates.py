@@ -1,6 +1,7 @@
 """The picture of a memory: what it is drawn from, and what is refused in words."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -43,17 +44,9 @@ def save(plain_trainer: MakeTrainer, tmp_path: Path) -> Callable[[str, Lightning
 
 
 @pytest.fixture
-def show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Show:
-    """`show(checkpoint, "--digits", …)` in this process and a new folder: exit code, printed, complained."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TWOFOLD_DEBUG", raising=False)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
+def show(script: Callable[..., tuple[int, str, str]]) -> Show:
+    """`show(checkpoint, "--digits", …)`: exit code, what it printed, what it complained."""
+    return partial(script, main)
 
 
 def titles(figure: Figure) -> list[str]:

@@ -1,0 +1,125 @@
+"""Walks through a generator's noise: what lies between two images, and where in the noise a given digit is.
+
+    walk(waypoints, steps=5)    a ····· b ····· c    from waypoint to waypoint, each included once
+
+A straight line between two vectors from N(0, 1) leads through vectors that are shorter than the generator is used to.
+An arc keeps to their length: spherical interpolation is Shoemake 1985, "Animating rotation with quaternion curves", and
+White 2016, "Sampling generative networks" (arXiv 1609.04468), recommends it for generators.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from networks.sampling import images_from
+
+CANDIDATES = 4096
+"""How many latents to look for digits in; a generator that makes all digits makes about 400 of each."""
+SURE = 0.9
+"""How sure the judge has to be of a digit that a walk leads through."""
+NEARLY_OPPOSITE = 1e-4
+"""Radians from opposite directions within which it depends on rounding which way the arc goes."""
+
+
+def linear(
+    start: Float[Tensor, " latent"], end: Float[Tensor, " latent"], t: Float[Tensor, " steps"]
+) -> Float[Tensor, "steps latent"]:
+    """The points (1 − t)·start + t·end of the straight line."""
+    return torch.outer(1 - t, start) + torch.outer(t, end)
+
+
+def spherical(
+    start: Float[Tensor, " latent"], end: Float[Tensor, " latent"], t: Float[Tensor, " steps"]
+) -> Float[Tensor, "steps latent"]:
+    """The points (sin((1 − t)ω)·start + sin(tω)·end) / sin ω, where ω is the angle between the two.
+
+    Between vectors of the same length all points have that length, and for parallel ones it is the straight line.
+
+    Raises:
+        ValueError: when one of the two is zero, or they point in opposite directions, so that no arc is the shortest.
+    """
+    if not (start.any() and end.any()):
+        raise ValueError("a waypoint is the zero vector, which has no direction; write path: linear")
+    a, b = start / start.norm(), end / end.norm()
+    omega = 2 * torch.atan2((a - b).norm(), (a + b).norm())  # unlike arccos(a·b) exact for small angles, too
+    if torch.pi - omega < NEARLY_OPPOSITE:
+        raise ValueError("two neighbouring waypoints point in opposite directions; write path: linear")
+    return torch.outer(_sine_ratio(1 - t, omega), start) + torch.outer(_sine_ratio(t, omega), end)
+
+
+PATHS = {"linear": linear, "spherical": spherical}
+
+
+def walk(
+    waypoints: Float[Tensor, "waypoints latent"], steps: int, path: str = "linear"
+) -> Float[Tensor, "frames latent"]:
+    """The latents from the first waypoint through all others to the last.
+
+    Args:
+        steps: latents on the way from one waypoint to the next, both included; there are (steps − 1)·legs + 1 in all.
+        path: linear or spherical.
+
+    Raises:
+        ValueError: when there are fewer than two waypoints or steps, the path is unknown, or there is no such path.
+    """
+    refuse_impossible_walk(len(waypoints), steps, path)
+    t = torch.linspace(0, 1, steps, dtype=torch.float64, device=waypoints.device)
+    exact = waypoints.double()
+    legs = [PATHS[path](start, end, t)[1:] for start, end in pairwise(exact)]
+    return torch.cat([exact[:1], *legs]).to(waypoints.dtype)
+
+
+def refuse_impossible_walk(waypoints: int, steps: int, path: str) -> None:
+    """Raises ValueError unless `walk` can be taken through so many waypoints."""
+    if waypoints < 2:
+        raise ValueError(f"a walk through {waypoints} waypoint{'s' * (waypoints != 1)} leads nowhere; write 2 or more")
+    if steps < 2:
+        raise ValueError(f"steps is {steps}; a way from one waypoint to the next needs at least its 2 ends")
+    if path not in PATHS:
+        raise ValueError(f"path is '{path}'; write {' or '.join(PATHS)}")
+
+
+def refuse_other_than_digits(digits: Sequence[int]) -> None:
+    """Raises ValueError unless all are from 0 to 9."""
+    others = [digit for digit in digits if not 0 <= digit <= 9]
+    if others:
+        raise ValueError(f"digits holds {others[0]}; write digits from 0 to 9")
+
+
+def surest_latents(
+    generator: nn.Module, judge: nn.Module, digits: Sequence[int], candidates: Float[Tensor, "candidates latent"]
+) -> Float[Tensor, "digits latent"]:
+    """For each digit the candidate whose image the judge is surest about; for the same digit again, the next surest.
+
+    Args:
+        generator: in eval mode.
+        judge: in eval mode; takes images in [−1, 1] to ten logits.
+
+    Raises:
+        ValueError: when the judge isn't at least `SURE` about as many images of a digit as are needed.
+    """
+    refuse_other_than_digits(digits)
+    with torch.no_grad():
+        logits = torch.cat([judge(images) for images in images_from(generator, candidates)])
+    sureness = logits.double().log_softmax(dim=1)  # (candidates, 10); logarithms still differ where it is near 100 %
+    latents = {}
+    for digit, needed in Counter(digits).items():
+        surest, places = sureness[:, digit].sort(descending=True, stable=True)
+        good = int((surest.exp() >= SURE).sum())
+        if good < needed:
+            raise ValueError(
+                f"of {len(candidates):,} images {good or 'none'} can be read as a {digit} with {SURE:.0%} confidence "
+                f"or more (the best: {surest[0].exp():.0%}), and the walk needs {needed}; "
+                "write other digits, or another seed, or train for longer"
+            )
+        latents[digit] = iter(candidates[places[:needed]])
+    return torch.stack([next(latents[digit]) for digit in digits])
+
+
+def _sine_ratio(t: Float[Tensor, " steps"], omega: Float[Tensor, ""]) -> Float[Tensor, " steps"]:
+    """sin(tω) / sin ω for ω in [0, π), which is t at ω = 0."""
+    return t * torch.sinc(t * omega / torch.pi) / torch.sinc(omega / torch.pi)

@@ -1,0 +1,52 @@
+"""What scripts that take a generator file share: it is loaded, or refused in words, and so is where the result goes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from callbacks.drawing import trained_on
+from networks.files import load_generator, read_facts
+from runtime.errors import UsageError
+
+MOST_IMAGES = 10_000
+"""In one picture."""
+
+
+class Trained(NamedTuple):
+    """A generator in eval mode, and what its file says of it: network, weights, step, data_source."""
+
+    network: nn.Module
+    facts: dict[str, Any]
+
+    @property
+    def origin(self) -> str:
+        """How much of what it learned from, in words."""
+        return trained_on(self.facts["step"], self.facts["data_source"])
+
+
+def open_generator(path: Path) -> Trained:
+    """The generator in a `.pth` with its `.json`, or in a `.safetensors` file.
+
+    Raises:
+        UsageError: when it is anything else.
+    """
+    try:
+        trained = Trained(load_generator(path), read_facts(path))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    match trained.facts:
+        case {"step": int(), "data_source": str()}:
+            return trained
+    raise UsageError(f"what is said of {path} doesn't tell its step and data_source, as a generator file's .json does")
+
+
+@contextmanager
+def written_to(path: Path) -> Iterator[None]:
+    """Within, failing to write is the fault of where the user wanted it, a UsageError."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"can't write {path}: {error.strerror or error}") from error

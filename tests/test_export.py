@@ -1,0 +1,167 @@
+"""Generator files for use elsewhere: they hold the same network, and ONNX that doesn't isn't kept."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from networks import register
+from networks.dcgan import DCGANGenerator
+from networks.files import load_generator, read_facts, save_generator
+from networks.mlp_gan import MLPGenerator
+from scripts import export
+from scripts.export import main
+
+Script = Callable[..., tuple[int, str, str]]
+
+
+class Restless(nn.Module):
+    """Adds noise of its own, so that no export can make the same images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.latent_dim = 3
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return (
+            (self.weight * (z.mean(dim=1) + torch.randn_like(z[:, 0])))[:, None, None, None]
+            .expand(-1, 1, 28, 28)
+            .tanh()
+        )
+
+
+class Counting(Restless):
+    """Asks for the batch size as a plain number, which the exporter takes for one that never changes."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return (self.weight * z.mean(dim=1))[: len(z), None, None, None].expand(-1, 1, 28, 28)
+
+
+register("Restless", Restless)
+register("Counting", Counting)
+
+
+def saved(network: nn.Module, tmp_path: Path) -> Path:
+    """A generator file of this network, its running statistics as after some training."""
+    if not isinstance(network, Restless):
+        for _ in range(5):
+            network(torch.randn(16, network.latent_dim))  # type: ignore[call-overload]
+    path = tmp_path / "mnist_generator.pth"
+    save_generator(network, path, weights="ema", step=7, data_source="packaged")
+    return path
+
+
+@pytest.mark.parametrize(
+    "network",
+    [MLPGenerator(5), MLPGenerator(5, [32, 16], normalisation="layer"), DCGANGenerator(5, channels=4)],
+    ids=["MLP with BatchNorm", "MLP with LayerNorm", "DCGAN"],
+)
+def test_onnx_makes_the_same_images_for_any_batch_size(script: Script, tmp_path: Path, network: nn.Module) -> None:
+    path = saved(network, tmp_path)
+    code, said, complained = script(main, path, "--onnx", "new/g.onnx")
+    assert (code, complained) == (0, "")
+    assert said.startswith("new/g.onnx\nno pixel differs from torch's by more than ")
+    assert said.endswith("in batches of 1, 2, 7, 64\n")
+    session = onnxruntime.InferenceSession(tmp_path / "new/g.onnx", providers=["CPUExecutionProvider"])
+    loaded = load_generator(path)
+    for size in (1, 3, 100):
+        z = torch.randn(size, 5)
+        (images,) = session.run(None, {"z": z.numpy()})
+        with torch.no_grad():
+            torch.testing.assert_close(torch.from_numpy(images), loaded(z), atol=1e-5, rtol=0)
+    (inlet,), (outlet,) = session.get_inputs(), session.get_outputs()
+    assert (inlet.name, inlet.shape) == ("z", ["batch", 5])
+    assert (outlet.name, outlet.shape[1:]) == ("images", [1, 28, 28])
+    assert json.loads(session.get_modelmeta().custom_metadata_map["generator"]) == read_facts(path)
+
+
+@pytest.mark.parametrize("network", [MLPGenerator(5), DCGANGenerator(5, channels=4)], ids=["MLP", "DCGAN"])
+def test_safetensors_hold_weights_and_facts(script: Script, tmp_path: Path, network: nn.Module) -> None:
+    path = saved(network, tmp_path)
+    assert script(main, path, "--safetensors", "alone/g.safetensors") == (0, "alone/g.safetensors\n", "")
+    out = tmp_path / "alone/g.safetensors"
+    assert [file.name for file in out.parent.iterdir()] == ["g.safetensors"]
+    with safe_open(out, framework="pt") as file:
+        assert {name: file.get_tensor(name).tolist() for name in file.keys()} == {  # noqa: SIM118
+            name: tensor.tolist() for name, tensor in network.state_dict().items()
+        }
+        assert json.loads(file.metadata()["generator"]) == read_facts(path)
+    z = torch.randn(3, 5)
+    assert torch.equal(load_generator(out)(z), load_generator(path)(z))
+    once = out.read_bytes()
+    assert script(main, out, "--safetensors", "alone/g.safetensors")[0] == 0  # of itself, once more
+    assert out.read_bytes() == once
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [(Restless(), "ONNX and torch differ by up to"), (Counting(), "ONNX makes 2 images of a batch of 7")],
+)
+def test_onnx_that_computes_something_else_is_not_kept(
+    script: Script, tmp_path: Path, network: nn.Module, told: str
+) -> None:
+    path = saved(network, tmp_path)
+    (tmp_path / "g.onnx").write_text("old")
+    before = sorted(tmp_path.iterdir())
+    code, said, complained = script(main, path, "--onnx", "g.onnx")
+    assert (code, said) == (1, "")
+    assert complained.startswith(f"export: the run failed: {told}")
+    assert (tmp_path / "g.onnx").read_text() == "old"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(("damage", "kept"), [(0.0, True), (0.9e-4, True), (1.1e-4, False), (float("nan"), False)])
+def test_the_tolerance_is_a_ten_thousandth(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: float, kept: bool
+) -> None:
+    """A generator whose images are 0, and ONNX with another bias."""
+    network = MLPGenerator(5, [4])
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
+    path = saved(network, tmp_path)
+    exact = export.to_onnx
+
+    def damaged(trained: export.Trained) -> bytes:
+        nn.init.constant_(trained.network.layers[-2].bias, damage)  # type: ignore[union-attr,index]
+        content = exact(trained)
+        nn.init.zeros_(trained.network.layers[-2].bias)  # type: ignore[union-attr,index]
+        return content
+
+    monkeypatch.setattr(export, "to_onnx", damaged)
+    code, _, complained = script(main, path, "--onnx", "g.onnx")
+    assert (code == 0) == kept
+    assert (tmp_path / "g.onnx").exists() == kept
+    assert kept or "ONNX and torch differ by up to " in complained
+
+
+def test_the_export_says_nothing_of_its_own(script: Script, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    script(main, saved(DCGANGenerator(5, channels=4), tmp_path), "--onnx", "g.onnx")
+    assert not recwarn.list
+    onnx.checker.check_model(str(tmp_path / "g.onnx"))
+
+
+MISTAKES = [
+    ("", "nothing to write; add --onnx FILE.onnx or --safetensors FILE.safetensors"),
+    ("--onnx g.pb", "--onnx g.pb is to be such a file; write a name that ends in .onnx"),
+    ("--safetensors g.pth", "--safetensors g.pth is to be such a file; write a name that ends in .safetensors"),
+    ("--onnx", "argument --onnx: expected one argument"),
+    ("--onnx folder.onnx", "can't write folder.onnx: Is a directory"),
+    ("--safetensors mnist_generator.pth/g.safetensors", "can't write mnist_generator.pth/g.safetensors: "),
+]
+
+
+def test_a_mistake_gets_one_line_and_leaves_nothing(script: Script, painter_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder.onnx").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    for options, told in MISTAKES:
+        code, said, complained = script(main, painter_file, *options.split())
+        assert (code, said, complained.count("\n")) == (2, "", 1), options
+        assert told in complained
+        assert sorted(tmp_path.rglob("*")) == before, options

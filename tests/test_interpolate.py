@@ -1,0 +1,182 @@
+"""Morphs from a generator file: where they lead, what stands under them, and what is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from callbacks.drawing import FRAME_MS, WAYPOINT_MS, readings
+from networks.files import save_generator
+from networks.judge import load_judge
+from networks.latent_walks import walk
+from networks.mlp_gan import MLPGenerator
+from scripts import interpolate
+from scripts.interpolate import between_digits, between_seeds, main
+
+Morph = Callable[[Path | str, str], tuple[int, str, str]]
+CELL = 60
+"""Pixels from one frame of a strip to the next."""
+ROW = CELL + 16
+"""From one row of frames to the next, with the texts."""
+
+
+@pytest.fixture
+def morph(script: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> Morph:
+    """`morph(file, "--digits 3 8 …")`: exit code, printed, complained. It looks for digits among fewer images."""
+    monkeypatch.setattr(interpolate, "CANDIDATES", 1024)
+    return lambda file, options: script(main, file, *options.split())
+
+
+def frames(path: Path, row: int, top: int = 0, columns: int | None = None) -> np.ndarray:
+    """The frames in a row of a strip, (columns, 28, 28)."""
+    pixels = np.asarray(Image.open(path))[top + 4 + ROW * row :, :, 0]
+    columns = pixels.shape[1] // CELL if columns is None else columns
+    return np.stack([pixels[:56:2, 4 + CELL * column :][:, :56:2] for column in range(columns)])
+
+
+def pixels_of(network: MLPGenerator, latents: torch.Tensor) -> np.ndarray:
+    with torch.no_grad():
+        return ((network(latents)[:, 0] + 1) / 2 * 255).numpy()
+
+
+def test_digits_are_met_on_the_way(morph: Morph, painter_file: Path, tmp_path: Path) -> None:
+    code, said, complained = morph(painter_file, "--digits 3 8 1 --frames 4 --out new/381.png")
+    assert (code, said, complained) == (0, "new/381.png\n", "")
+    images = torch.from_numpy(frames(tmp_path / "new/381.png", row=0, columns=7)).float()[:, None] / 127.5 - 1
+    read = readings(load_judge(), images)
+    assert [read[0], read[3], read[6]] == ["3: 100%", "8: 100%", "1: 100%"]
+
+
+@pytest.mark.parametrize("path", ["linear", "spherical"])
+def test_each_strip_walks_between_its_own_latents(
+    morph: Morph, painter_file: Path, digit_painter: MLPGenerator, tmp_path: Path, path: str
+) -> None:
+    options = f"--seeds 4 7 9 --frames 3 --strips 2 --path {path} --out strips.png"
+    assert morph(painter_file, options) == (0, "strips.png\n", "")
+    waypoints = between_seeds(digit_painter, [4, 7, 9], strips=2)
+    assert waypoints.shape == (2, 3, 2)
+    assert not torch.equal(waypoints[0], waypoints[1])
+    height = 4 + ROW
+    for place, route in enumerate(waypoints):
+        shown = frames(tmp_path / "strips.png", row=0, top=place * (height + 12), columns=5)
+        np.testing.assert_allclose(shown, pixels_of(digit_painter, walk(route, 3, path)), atol=0.51)
+    assert Image.open(tmp_path / "strips.png").height == 2 * height + 12 + 22
+
+
+@pytest.mark.usefixtures("morph")
+def test_strips_between_digits_have_latents_of_their_own(digit_painter: MLPGenerator) -> None:
+    judge = load_judge()
+    latents = between_digits(digit_painter, judge, [3, 8, 3], strips=2, seed=1)
+    assert latents.shape == (2, 3, 2)
+    assert len(latents.flatten(0, 1).unique(dim=0)) == 6
+    answers = judge(digit_painter(latents.flatten(0, 1))).argmax(dim=1)
+    assert answers.tolist() == [3, 8, 3] * 2
+    assert torch.equal(between_digits(digit_painter, judge, [3, 8, 3], strips=2, seed=1), latents)
+    assert not torch.equal(between_digits(digit_painter, judge, [3, 8, 3], strips=2, seed=2), latents)
+
+
+def test_a_long_strip_goes_on_in_the_next_row(
+    morph: Morph, painter_file: Path, digit_painter: MLPGenerator, tmp_path: Path
+) -> None:
+    assert morph(painter_file, "--seeds 4 7 --frames 31 --out long.png")[0] == 0
+    expected = pixels_of(digit_painter, walk(between_seeds(digit_painter, [4, 7], 1)[0], 31))
+    shown = np.concatenate([frames(tmp_path / "long.png", row, columns=11) for row in range(3)])
+    np.testing.assert_allclose(shown[:31], expected, atol=0.51)
+
+
+def test_a_seed_is_the_same_place_in_every_walk(digit_painter: MLPGenerator) -> None:
+    assert torch.equal(between_seeds(digit_painter, [4, 7], 1)[0, 1], between_seeds(digit_painter, [7, 4], 2)[0, 0])
+
+
+def test_an_animation_goes_there_and_back_for_ever(morph: Morph, tmp_path: Path) -> None:
+    save_generator(MLPGenerator(5), tmp_path / "new.pth", weights="raw", step=0, data_source="packaged")
+    assert morph("new.pth", "--seeds 3 8 1 --frames 4 --strips 3 --out new/381.gif") == (0, "new/381.gif\n", "")
+    with Image.open(tmp_path / "new/381.gif") as animation:
+        assert animation.format == "GIF"
+        assert animation.info["loop"] == 0
+        assert animation.n_frames == 2 * 6  # type: ignore[attr-defined]
+        shown, durations = [], []
+        for place in range(2 * 6):
+            animation.seek(place)
+            shown.append(np.asarray(animation.convert("L")))
+            durations.append(animation.info["duration"])
+    assert durations == [WAYPOINT_MS, FRAME_MS, FRAME_MS] * 4
+    assert all(np.array_equal(shown[6 + step], shown[6 - step]) for step in range(6))
+    assert not np.array_equal(shown[0], shown[6])
+    first, second, third = (
+        shown[0][top : top + 140, left : left + 140] for top, left in ((10, 10), (10, 160), (176, 10))
+    )
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first, third)
+
+
+@pytest.mark.parametrize("ending", ["png", "gif"])
+def test_the_same_command_makes_the_same_bytes(morph: Morph, painter_file: Path, ending: str) -> None:
+    made = []
+    for seed in (1, 1, 2):
+        options = f"--digits 3 8 --frames 3 --seed {seed} --out morph.{ending}"
+        assert morph(painter_file, options)[0] == 0
+        made.append(Path(f"morph.{ending}").read_bytes())
+    assert made[0] == made[1] != made[2]
+
+
+MISTAKES = [
+    ("--out x.png", "one of the arguments --digits --seeds is required"),
+    ("--digits 3 8 --seeds 1 2 --out x.png", "not allowed with argument --digits"),
+    ("--digits 3 8", "the following arguments are required: --out"),
+    ("--digits 3 8 --out x.jpg", "--out x.jpg is to be a picture; write a name that ends in .png or .gif"),
+    ("--digits 3 8 --out x", "--out x is to be a picture; write a name that ends in .png or .gif"),
+    ("--digits 3 10 --out x.png", "digits holds 10; write digits from 0 to 9"),
+    ("--digits -1 3 --out x.png", "digits holds -1; write digits from 0 to 9"),
+    ("--digits three --out x.png", "argument --digits: invalid int value: 'three'"),
+    ("--digits 3 --out x.png", "a walk through 1 waypoint leads nowhere; write 2 or more"),
+    ("--seeds 3 --out x.png", "a walk through 1 waypoint leads nowhere; write 2 or more"),
+    ("--digits 3 8 --frames 1 --out x.png", "--frames is 1; a way from one waypoint to the next needs at least its 2"),
+    ("--digits 3 8 --strips 0 --out x.png", "--strips is 0; write 1 or more"),
+    ("--digits 3 8 --path straight --out x.png", "argument --path: invalid choice: 'straight'"),
+    ("--seeds 3 8 --seed 1 --out x.png", "--seeds says where to walk; leave out --seed, which is for --digits"),
+    (
+        "--seeds 3 8 --frames 100 --strips 101 --out x.gif",
+        "that makes 10,100 frames; write less of --frames or --strips",
+    ),
+    ("--seeds 3 8 --out folder.gif", "can't write folder.gif: Is a directory"),
+    ("--seeds 3 8 --out mnist_generator.pth/x.png", "can't write mnist_generator.pth/x.png: "),
+    ("--digits 3 8 --strips 1000 --frames 2 --out x.png", "can be read as a 3 with 90% confidence or more"),
+]
+
+
+def test_a_mistake_gets_one_line_and_leaves_nothing(morph: Morph, painter_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder.gif").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    for options, told in MISTAKES:
+        code, said, complained = morph(painter_file, options)
+        assert (code, said, complained.count("\n")) == (2, "", 1), options
+        assert told in complained
+        assert sorted(tmp_path.rglob("*")) == before, options
+
+
+def test_a_generator_that_makes_no_such_digit_is_told_so(morph: Morph, tmp_path: Path) -> None:
+    save_generator(MLPGenerator(5), tmp_path / "new.pth", weights="raw", step=0, data_source="packaged")
+    code, _, complained = morph("new.pth", "--digits 3 8 --out x.png")
+    assert code == 2
+    assert complained.startswith("interpolate: of 1,024 images none can be read as a ")
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_an_arc_on_a_line_is_refused(morph: Morph, tmp_path: Path) -> None:
+    save_generator(MLPGenerator(1), tmp_path / "thin.pth", weights="raw", step=0, data_source="packaged")
+    code, _, complained = morph("thin.pth", "--seeds 1 2 3 4 5 --path spherical --out x.png")
+    assert code == 2
+    assert "opposite directions; write path: linear" in complained
+
+
+def test_a_judge_that_is_missing_is_told(morph: Morph, painter_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise ValueError("the judge is missing; get it back by git checkout")
+
+    monkeypatch.setattr(interpolate, "load_judge", missing)
+    told = (2, "", "interpolate: the judge is missing; get it back by git checkout\n")
+    assert morph(painter_file, "--seeds 1 2 --out x.png") == told
