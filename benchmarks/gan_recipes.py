@@ -123,8 +123,9 @@ def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int
                 print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
             write_rows(table, list(rows[0]), rows)
     recipes = dict.fromkeys(row["recipe"] for row in rows)
-    weights = {recipe: next((RUNS / recipe).glob("*/*/*/mnist_generator.pth"), None) for recipe in recipes}
-    if all(weights.values()):
+    found = {recipe: sorted((RUNS / recipe).glob("*/*/*/mnist_generator.pth")) for recipe in recipes}
+    weights = {recipe: paths[0] for recipe, paths in found.items() if paths}
+    if len(weights) == len(found):
         draw_samples(weights, results / "gan_recipes.png")
     else:
         print("the picture stays as it is, for not all generators of the table are still there")

@@ -147,8 +147,9 @@ def draw(growth: list[dict[str, str]], answers: list[dict[str, str]], path: Path
     mastered.set(xlabel="minutes of training", ylabel="length mastered")
     by_length.set(xlabel="length T", ylabel="digits written right", ylim=(0, 1.03))
     by_position.set(xlabel="position in the palindrome", ylabel="digits written right", ylim=(0, 1.03))
-    for axis, place in ((mastered, "upper left"), (by_length, "upper right"), (by_position, "lower right")):
-        axis.legend(frameon=False, fontsize=8, loc=place)
+    mastered.legend(frameon=False, fontsize=8)
+    by_length.legend(frameon=False, fontsize=8)
+    by_position.legend(frameon=False, fontsize=8, loc="lower right")
     with replacing(path) as draft:
         figure.savefig(draft, format="png", dpi=130)
     plt.close(figure)

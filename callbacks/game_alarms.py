@@ -18,11 +18,11 @@ class GameAlarms:
 
     - A loss, or the norm of a gradient, is not a finite number.
     - The discriminator is perfect for long: it takes no real and no fake image for the other kind.
-    - Digits are lost: one that was generated is gone, or after some evaluations one has still to come.
+    - Digits are lost: after some evaluations one that was generated is gone, or one has still to come.
 
     Args:
         perfect_for: batches without an error of the discriminator.
-        evaluations: how many pass before every digit should be alive.
+        evaluations: how many pass, since in the beginning digits come and go, before every digit should be alive.
 
     Raises:
         ValueError: when either is below 1.
@@ -49,8 +49,8 @@ class GameAlarms:
         lost = [digit for digit, share in enumerate(shares) if digit in self.were_alive and share < GONE]
         rare = [digit for digit, share in enumerate(shares) if share < ALIVE]
         self.were_alive |= {digit for digit, share in enumerate(shares) if share >= ALIVE}
-        missing = lost or (rare if self.seen > self.evaluations else [])
-        if not missing:
+        missing = lost or rare
+        if not missing or self.seen <= self.evaluations:
             return []
         few = f"fewer than {GONE if lost else ALIVE:.1%} of the images show it"
         return self._once(

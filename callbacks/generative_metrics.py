@@ -92,16 +92,20 @@ class GenerativeMetrics(Callback):
             self.seed = run_seed() if seed is None else seed
         self._frechet_distance = None  # of other digits, perhaps
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        # What was logged of the batch before; at that batch's own end the module logs after its callbacks.
+        interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if interval and trainer.global_step and trainer.global_step % interval == 0:
+            self._hear(trainer)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not may_write(trainer):
-            return
-        interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if interval and trainer.global_step % interval == 0:
-            _warn(self.alarms.hear(trainer.global_step, trainer.callback_metrics))
-        if trainer.global_step % self.every_n_batches == 0:
+        if may_write(trainer) and trainer.global_step % self.every_n_batches == 0:
             self._evaluate(trainer, pl_module)
+
+    def _hear(self, trainer: Trainer) -> None:
+        _warn(self.alarms.hear(trainer.global_step, trainer.callback_metrics))
 
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> None:
         step = trainer.global_step
@@ -135,6 +139,7 @@ class GenerativeMetrics(Callback):
         _warn(self.alarms.see(step, shares))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._hear(trainer)
         if not may_write(trainer) or self.final_samples == 0:
             return
         assert self.seed is not None, "the seed is known when training starts"

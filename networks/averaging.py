@@ -18,11 +18,11 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     return average.requires_grad_(False)
 
 
-def _warming_up(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor], None]:
+def _warming_up(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
     @torch.no_grad()
-    def update(averages: Sequence[Tensor], currents: Sequence[Tensor], steps: Tensor) -> None:
+    def update(averages: Sequence[Tensor], currents: Sequence[Tensor], steps: Tensor | int) -> None:
         # On the tensors' device, for to read the number of steps there would wait for all that goes on.
-        share = (9 / (steps + 10)).clamp(min=1 - decay)
+        share = torch.as_tensor(9 / (steps + 10)).clamp(min=1 - decay)
         for average, current in zip(averages, currents, strict=True):
             if average.is_floating_point():
                 average.lerp_(current, share.to(average))

@@ -4,13 +4,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from networks.averaging import moving_average
 
 
 class Counted(nn.Module):
     """One weight, one statistic and a whole number."""
+
+    statistic: Tensor
+    count: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,9 +38,11 @@ def test_weights_and_statistics_follow_the_formula_and_whole_numbers_are_copied(
         average.update_parameters(network)
         at_this_step = min(decay, (n + 1) / (n + 10))
         expected = value if n == 0 else at_this_step * expected + (1 - at_this_step) * value
-    assert average.module.weight.tolist() == pytest.approx([expected] * 2, abs=1e-5)
-    assert average.module.statistic.tolist() == pytest.approx([expected] * 2, abs=1e-5)
-    assert int(average.module.count) == values[-1]
+    averaged = average.module
+    assert isinstance(averaged, Counted)
+    assert averaged.weight.tolist() == pytest.approx([expected] * 2, abs=1e-5)
+    assert averaged.statistic.tolist() == pytest.approx([expected] * 2, abs=1e-5)
+    assert int(averaged.count) == values[-1]
 
 
 def test_the_start_is_soon_forgotten_and_later_the_decay_rules() -> None:
@@ -48,16 +53,20 @@ def test_the_start_is_soon_forgotten_and_later_the_decay_rules() -> None:
     network.become(0)
     shares = []
     for _ in range(2000):
-        before = float(average.module.weight[0])
+        before = weight(average)
         average.update_parameters(network)
-        shares.append(float(average.module.weight[0]) / before if before > 1e-30 else None)
-    assert float(average.module.weight[0]) < 1e-8
+        shares.append(weight(average) / before if before > 1e-30 else None)
+    assert weight(average) < 1e-8
     assert shares[99] == pytest.approx(101 / 110, rel=1e-3)
     assert shares[-1] is None or shares[-1] == pytest.approx(0.99, rel=1e-3)
     network.become(1)
     for _ in range(100):
         average.update_parameters(network)
-    assert float(average.module.weight[0]) == pytest.approx(1 - 0.99**100, rel=1e-3)
+    assert weight(average) == pytest.approx(1 - 0.99**100, rel=1e-3)
+
+
+def weight(average: nn.Module) -> float:
+    return average.module.weight[0].item()  # type: ignore[union-attr,index]
 
 
 def test_nobody_trains_the_average() -> None:

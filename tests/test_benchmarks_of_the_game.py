@@ -1,6 +1,7 @@
 """The benchmarks of the game on the smallest possible scale: that they measure what they say, not how much."""
 
 import csv
+import math
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from benchmarks import gan_search, gan_speed
+from datamodules import MNISTDataModule
 from networks.table import describe
 
 
@@ -123,9 +125,19 @@ def test_trials_are_written_with_those_that_were_pruned_or_failed(
     assert len(gan_search.open_study().trials) == 4  # a second search goes on from there
 
 
-def test_a_game_whose_images_are_no_numbers_is_infinitely_bad() -> None:
+def test_quality_is_that_of_the_averaged_generator_and_images_that_are_no_numbers_have_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gan_search, "AT_THE_END", 50)
+    monkeypatch.setattr(gan_search, "ON_THE_WAY", 50)
+    data = MNISTDataModule(tmp_path, "packaged")
+    data.setup()
+    quality = gan_search.Quality(data)
     gan = gan_search.game(gan_search.suggest(optuna.trial.FixedTrial(gan_search.STARTS[0])), steps=10)
     assert gan.ema is not None
+    value = quality(gan, 50)
+    torch.nn.init.zeros_(gan.generator.layers[-2].weight)  # type: ignore[union-attr,index]
+    assert quality(gan, 50) == value > 100
     for parameter in gan.ema.parameters():
         torch.nn.init.constant_(parameter, float("nan"))
-    assert gan_search.quality(gan, None, 4) == float("inf")  # type: ignore[arg-type]
+    assert math.isnan(quality(gan, 50))
