@@ -48,7 +48,7 @@ class GenerativeMetrics(Callback):
     under the datamodule's `root`, if there is such a root.
 
     Args:
-        every_n_batches: distance between two evaluations.
+        every_n_batches: distance between two evaluations, each of which takes as long as some 40 batches of 64.
         judge: a name of `networks.judge`.
         samples: images of an evaluation in training.
         final_samples: images at the end; 0 leaves out the end, which takes as long as some thousand batches.

@@ -59,10 +59,11 @@ class Impression(NamedTuple):
 
 
 def impression(judge: Judge, images: Float[Tensor, "n 1 28 28"]) -> Impression:
-    """Shows the judge images in [−1, 1]."""
+    """Shows the judge images in [−1, 1], on whatever device it is."""
+    device = next(judge.parameters()).device
     with torch.no_grad():
-        features = torch.cat([judge.features(batch) for batch in images.split(AT_ONCE)])
-        return Impression(features.double().cpu(), judge.head(features).cpu())
+        features = torch.cat([judge.features(batch.to(device)) for batch in images.split(AT_ONCE)])
+        return Impression(features.cpu().double(), judge.head(features).cpu())  # not every device knows float64
 
 
 def scaled(images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor, "n 1 28 28"]:
