@@ -52,12 +52,12 @@ class GameAlarms:
         missing = lost or rare
         if not missing or self.seen <= self.evaluations:
             return []
-        few = f"fewer than {GONE if lost else ALIVE:.1%} of the images show it"
+        share = GONE if lost else ALIVE
         return self._once(
             "digits lost",
-            f"digits lost: after batch {step:,} the generator makes hardly any {_listed(missing)} ({few}, and a tenth "
-            "would). A lost digit seldom comes back by itself; try an R1 penalty, Adam's betas (0, 0.99), or a lower "
-            "learning rate.",
+            f"digits lost: after batch {step:,} the generator makes hardly any {_listed(missing)} (each in fewer than "
+            f"{share:.1%} of the images, where even shares are 10%). A lost digit seldom comes back by itself; try an "
+            "R1 penalty, Adam's betas (0, 0.99), or a lower learning rate.",
         )
 
     def _not_finite(self, step: int, numbers: Mapping[str, SupportsFloat]) -> list[str]:

@@ -48,7 +48,7 @@ class GenerativeMetrics(Callback):
     under the datamodule's `root`, if there is such a root.
 
     Args:
-        every_n_batches: distance between two evaluations.
+        every_n_batches: distance between two evaluations, each of which takes as long as some 40 batches of 64.
         judge: a name of `networks.judge`.
         samples: images of an evaluation in training.
         final_samples: images at the end; 0 leaves out the end, which takes as long as some thousand batches.
@@ -60,7 +60,7 @@ class GenerativeMetrics(Callback):
 
     def __init__(
         self,
-        every_n_batches: int = 1000,
+        every_n_batches: int = 2000,
         judge: str = "digit_cnn",
         samples: int = 2000,
         final_samples: int = 10_000,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from networks.judge import Judge
 from networks.quality import (
+    DIGITS,
     FID,
     FrechetDistance,
     confidence,
@@ -58,10 +59,11 @@ class Impression(NamedTuple):
 
 
 def impression(judge: Judge, images: Float[Tensor, "n 1 28 28"]) -> Impression:
-    """Shows the judge images in [−1, 1]."""
+    """Shows the judge images in [−1, 1], on whatever device it is."""
+    device = next(judge.parameters()).device
     with torch.no_grad():
-        features = torch.cat([judge.features(batch) for batch in images.split(AT_ONCE)])
-        return Impression(features.double().cpu(), judge.head(features).cpu())
+        features = torch.cat([judge.features(batch.to(device)) for batch in images.split(AT_ONCE)])
+        return Impression(features.cpu().double(), judge.head(features).cpu())  # not every device knows float64
 
 
 def scaled(images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor, "n 1 28 28"]:
@@ -115,11 +117,12 @@ class Report(NamedTuple):
         }
 
     def __str__(self) -> str:
+        fid = self.fid
         return (
-            f"FID {self.fid.value:.1f} with {self.fid.samples:,} samples, {self.fid.ratio:.1f} times the floor of "
-            f"{self.fid.floor:.1f}; {digits_alive(self.shares)} digits alive, precision {self.precision:.2f}, "
-            f"recall {self.recall:.2f}, nearest training image at {self.nearest:.1f} ({self.nearest_of_real:.1f} for "
-            "real digits)"
+            f"FID {fid.value:.1f} with {fid.samples:,} samples, {fid.ratio:.1f} times the floor of {fid.floor:.1f}; "
+            f"{digits_alive(self.shares)} of {DIGITS} digits alive, precision {self.precision:.2f}, "
+            f"recall {self.recall:.2f}, nearest training image at {self.nearest:.1f} "
+            f"({self.nearest_of_real:.1f} for real digits)"
         )
 
 

@@ -68,7 +68,9 @@ def test_a_digit_that_has_yet_to_come_is_reported_once_there_was_time() -> None:
     said = {step: alarms.see(step, without(4, 9)) for step in (1000, 2000, 3000, 4000, 5000)}
     assert [step for step, words in said.items() if words] == [4000]
     (words,) = said[4000]
-    assert words.startswith("digits lost: after batch 4,000 the generator makes hardly any 4 and 9 (fewer than 2.0% of")
+    assert words.startswith(
+        "digits lost: after batch 4,000 the generator makes hardly any 4 and 9 (each in fewer than 2.0% of"
+    )
     assert "try an R1 penalty" in words
 
 
@@ -77,7 +79,7 @@ def test_a_digit_that_is_gone_is_reported_at_once_when_the_beginning_is_over() -
     for step, shares in ((1000, without(4)), (2000, without(1, 4, 7)), (3000, EVEN)):
         assert alarms.see(step, shares) == []
     (words,) = alarms.see(4000, without(1, 7))
-    assert "hardly any 1 and 7 (fewer than 0.5% of" in words
+    assert "hardly any 1 and 7 (each in fewer than 0.5% of" in words
     assert alarms.see(5000, without(2)) == []
 
 

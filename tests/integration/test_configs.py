@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
@@ -46,8 +47,21 @@ class Left:
     def logged(self) -> set[str]:
         """What training logs of a batch."""
         text = self.config.read_text()
-        losses = {"train/d_loss", "train/g_loss"} if self.is_gan else {"train/loss", "train/accuracy"}
-        return losses | ({"train/length"} if "LengthCurriculum" in text else set())
+        if not self.is_gan:
+            return {"train/loss", "train/accuracy"} | ({"train/length"} if "LengthCurriculum" in text else set())
+        names = ["d_loss", "d_accuracy_real", "d_accuracy_fake", "d_gradient_norm", "g_gradient_norm"]
+        # A generator that moves on every fifth batch doesn't on the 2nd and 4th.
+        return {f"train/{name}" for name in (names if "d_steps_per_g_step: 5" in text else [*names, "g_loss"])}
+
+    @property
+    def reported(self) -> set[str]:
+        """What is said of the game's generator when it has learned, and of its average if there is one."""
+        if not self.is_gan:
+            return set()
+        weights = ["raw", "ema"] if "ema_decay" in self.config.read_text() else ["raw"]
+        names = ["fid", "fid_floor", "fid_ratio", "fid_samples", "kid", "confidence", "precision", "recall"]
+        names += ["nearest", "nearest_of_real", "copies_sought", "digits_alive", *(f"share_{n}" for n in range(10))]
+        return {f"final/{kind}/{name}" for kind in weights for name in names}
 
     def rows(self, name: str) -> list[dict[str, str]]:
         with (self.folder / name).open(newline="") as file:
@@ -68,10 +82,13 @@ def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def test_says_where_the_results_are_and_nothing_else(left: Left) -> None:
     assert left.stderr == ""
-    bar, *closing = left.stdout.splitlines()
+    *reports, bar, closing = left.stdout.splitlines()
     assert bar.startswith("fit ")
     assert f"{STEPS}/{STEPS}" in bar
-    assert closing == [f"results in runs/{left.config.stem}/{left.folder.name}"]
+    assert closing == f"results in runs/{left.config.stem}/{left.folder.name}"
+    assert len(reports) == len({name.split("/")[1] for name in left.reported})
+    assert all(f" generator, after {STEPS} batches of the packaged digits: FID " in line for line in reports)
+    assert all("The judge has seen nearly all of these digits" in line for line in reports)
 
 
 def test_keeps_the_config_and_what_the_run_is(left: Left) -> None:
@@ -87,10 +104,11 @@ def test_keeps_the_config_and_what_the_run_is(left: Left) -> None:
 
 def test_keeps_the_numbers(left: Left) -> None:
     loss = "train/d_loss" if left.is_gan else "train/loss"
-    rows = left.rows("metrics.csv")
+    *rows, end = left.rows("metrics.csv") if left.is_gan else [*left.rows("metrics.csv"), {}]
     assert [row["step"] for row in rows] == ["1", "3"]
-    assert rows[0].keys() == {"step", "epoch", *left.logged}
-    assert all(0 < float(row[loss]) < 10 for row in rows)
+    assert rows[0].keys() == {"step", "epoch", *left.logged, *left.reported}
+    assert all(0 < abs(float(row[loss])) < 20 for row in rows)
+    assert {name for name, value in end.items() if value} == ({"step"} | left.reported if left.is_gan else set())
     times = left.rows("timing.csv")
     assert [row["step"] for row in times] == ["1", "3"]
     assert all(float(row["time/ms_per_batch"]) > 0 for row in times)
@@ -118,7 +136,8 @@ def test_draws_what_the_generator_learned(left: Left) -> None:
     facts = read_facts(left.folder / "mnist_generator.pth")
     averaged = "ema_decay" in left.config.read_text()
     assert (facts["weights"], facts["step"], facts["data_source"]) == ("ema" if averaged else "raw", STEPS, "packaged")
-    images = load_generator(left.folder / "mnist_generator.pth")(torch.zeros(2, 100))
+    network = load_generator(left.folder / "mnist_generator.pth")
+    images = network(torch.zeros(2, network.latent_dim))  # type: ignore[arg-type]
     assert images.shape == (2, 1, 28, 28)
 
 
@@ -132,8 +151,9 @@ def test_wandb_has_it_all_offline_under_the_run_s_id(left: Left) -> None:
     losses = left.logged
     pictures = {"images", "interpolation"} if left.is_gan else set()
     keys = {key.split(".")[0] for row in recorded.history for key in row if not key.startswith("_")}
-    assert keys == {"epoch", "trainer/global_step", "time/ms_per_batch", "time/seconds", *losses, *pictures}
-    in_csv = [float(row[min(losses)]) for row in left.rows("metrics.csv")]
+    times = {"time/ms_per_batch", "time/seconds"}
+    assert keys == {"epoch", "trainer/global_step", *times, *losses, *pictures, *left.reported}
+    in_csv = [float(row[min(losses)]) for row in left.rows("metrics.csv") if row[min(losses)]]
     assert [row[min(losses)] for row in recorded.history if min(losses) in row] == pytest.approx(in_csv)
     assert [row["trainer/global_step"] for row in recorded.history if min(losses) in row] == [1, 3]
 
@@ -159,7 +179,7 @@ def test_evaluating_leaves_the_training_s_numbers_alone(
         [row] = left.rows("validate.csv" if split == "val" else "test.csv")
         assert (row.pop("checkpoint"), row.pop("step")) == ("step=000005.ckpt", "5")
         assert row.pop("data_source", None) == "packaged" or int(row.pop("length")) >= 2
-        assert all(key.startswith(f"{split}/") and float(value) >= 0 for key, value in row.items())
+        assert all(key.startswith(f"{split}/") and math.isfinite(float(value)) for key, value in row.items())
         if left.is_gan:
             assert f"{split}/g_loss" in row
         elif split == "val" or left.length is None:
@@ -179,7 +199,9 @@ def test_two_same_commands_make_two_runs_and_steps_are_batches(tmp_path: Path, t
     first, second = (tmp_path / "runs" / "gan").iterdir()
     assert (first / "metrics.csv").read_bytes() == (second / "metrics.csv").read_bytes()
     with (first / "metrics.csv").open(newline="") as file:
-        assert [row["step"] for row in csv.DictReader(file)] == [str(step) for step in range(7)]
+        assert [row["step"] for row in csv.DictReader(file)] == [
+            str(step) for step in range(8)
+        ]  # the last is the end's
 
 
 @pytest.mark.parametrize(
