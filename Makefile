@@ -1,8 +1,10 @@
 # `make demo` and `make test` set everything up by themselves.
+# `make bench` takes DATA=folder that holds MNIST/raw, and PEER=a checkout of PyTorch-GAN to measure against.
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+ROOT_OF_MNIST = $(if $(DATA),--root $(DATA))
 
 .PHONY: help setup demo test test-all lint report explore bench
 .DEFAULT_GOAL := help
@@ -38,7 +40,7 @@ report: ## the whole report (not built yet)
 explore: ## a page to play with trained networks (not built yet)
 	@echo "make explore isn't built yet; make demo shows what the networks do" >&2; exit 2
 
-bench: setup ## the benchmarks of the memory lesson; what benchmarks/results holds is not always measured anew
+bench: setup ## all benchmarks; what benchmarks/results holds is not always measured anew
 	$(BIN)/python -m benchmarks.palindrome_batches
 	$(BIN)/python -m benchmarks.lstm_kernels
 	$(BIN)/python -m benchmarks.lightning_price
@@ -46,3 +48,7 @@ bench: setup ## the benchmarks of the memory lesson; what benchmarks/results hol
 	$(BIN)/python -m benchmarks.untrained_lengths
 	$(BIN)/python -m scripts.memory_horizon
 	$(BIN)/python -m benchmarks.recall_capacity
+	$(BIN)/python -m benchmarks.gan_speed $(if $(PEER),--peer $(PEER)) $(ROOT_OF_MNIST)
+	$(BIN)/python -m benchmarks.gan_search $(ROOT_OF_MNIST)
+	$(BIN)/python -m benchmarks.gan_finals $(ROOT_OF_MNIST)
+	$(BIN)/python -m benchmarks.gan_recipes $(ROOT_OF_MNIST)

@@ -29,7 +29,8 @@ from benchmarks.command import ROOT, twofold
 from datamodules import MNISTDataModule
 from networks.files import load_generator, replacing
 from networks.judge import JUDGES, load_judge
-from networks.quality_report import RealDigits, draw
+from networks.quality_report import RealDigits
+from networks.sampling import draw
 from networks.seeding import generator, latent_noise
 from runtime.tables import read_rows, write_rows
 from scripts.figures import panels

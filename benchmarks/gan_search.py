@@ -36,7 +36,8 @@ from networks.judge import load_judge
 from networks.kept_statistics import kept_statistics
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from networks.quality import FrechetDistance
-from networks.quality_report import draw, impression, scaled
+from networks.quality_report import impression, scaled
+from networks.sampling import draw
 from networks.seeding import generator, latent_noise
 from runtime.tables import write_rows
 from scripts.bare_training import bare_trainer, settle
@@ -198,18 +199,25 @@ class Prune(Callback):
             raise optuna.TrialPruned
 
 
-def train(recipe: Recipe, steps: int, data: MNISTDataModule, *callbacks: Callback) -> tuple[GAN, float]:
+def train(
+    recipe: Recipe, steps: int, data: MNISTDataModule, *callbacks: Callback, seed: int = SEED
+) -> tuple[GAN, float]:
     """The trained game, and the seconds of this process's time that it took."""
-    seed_everything(SEED, verbose=False)
+    seed_everything(seed, verbose=False)
     gan = game(recipe, steps)
     start = time.process_time()
     bare_trainer(callbacks, max_steps=steps, gradient_clip_val=None).fit(gan, datamodule=data)
     return gan, time.process_time() - start
 
 
-def run_trial(trial: Trial, root: str, quality: Quality) -> float:
+def in_batches(data: MNISTDataModule, recipe: Recipe) -> MNISTDataModule:
+    """The same digits in the recipe's batches, those to validate included."""
+    return MNISTDataModule(data.root, data.source, recipe["batch_size"], train_on_validation=True)
+
+
+def run_trial(trial: Trial, data: MNISTDataModule, quality: Quality) -> float:
     recipe = suggest(trial)
-    data = MNISTDataModule(root, "torchvision", recipe["batch_size"], train_on_validation=True)
+    data = in_batches(data, recipe)
     _, seconds = train(recipe, TRIED_OUT, data)
     steps = round(SECONDS / seconds * TRIED_OUT)
     trial.set_user_attr("batches", steps)
@@ -218,16 +226,16 @@ def run_trial(trial: Trial, root: str, quality: Quality) -> float:
     return quality(gan, AT_THE_END)
 
 
-def work(trials: int, root: str, number: int) -> None:
+def work(trials: int, root: str, source: str) -> None:
     """What one worker does: trials until there are enough."""
     settle()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    data = MNISTDataModule(root, "torchvision")
+    data = MNISTDataModule(root, source)  # type: ignore[arg-type]
     data.setup()
     quality = Quality(data)
     sampler = optuna.samplers.TPESampler(n_startup_trials=20, multivariate=True, group=True, constant_liar=True)
     open_study(sampler).optimize(
-        lambda trial: run_trial(trial, root, quality),
+        lambda trial: run_trial(trial, data, quality),
         callbacks=[optuna.study.MaxTrialsCallback(trials, states=(TrialState.COMPLETE, TrialState.PRUNED)), write],
         catch=(ValueError, RuntimeError, torch.linalg.LinAlgError),
     )
@@ -261,6 +269,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="gan_search", description="searches the best recipe for the game")
     parser.add_argument("--trials", type=int, default=90, help="trials that end well or are pruned, in all")
     parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
+    parser.add_argument("--source", default="torchvision", help="packaged tries it out without MNIST")
     options = parser.parse_args(arguments)
     study = open_study()
     for start in STARTS:
@@ -270,7 +279,9 @@ def main(arguments: list[str]) -> int:
             study.tell(trial.number, state=TrialState.FAIL)
             study.enqueue_trial(trial.params)
     context = get_context("spawn")
-    workers = [context.Process(target=work, args=(options.trials, options.root, n)) for n in range(WORKERS)]
+    workers = [
+        context.Process(target=work, args=(options.trials, options.root, options.source)) for _ in range(WORKERS)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:

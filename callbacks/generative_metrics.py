@@ -15,7 +15,8 @@ from networks.files import replacing, save_generator
 from networks.judge import JUDGES, load_judge
 from networks.kept_statistics import kept_statistics
 from networks.quality import NEIGHBOURS, FrechetDistance, digit_shares, share_numbers
-from networks.quality_report import RealDigits, Report, SplitDigits, draw, impression, scaled
+from networks.quality_report import RealDigits, Report, SplitDigits, impression, scaled
+from networks.sampling import draw
 from networks.seeding import generator as random_numbers
 from networks.seeding import latent_noise, run_seed
 

@@ -26,15 +26,13 @@ from networks.quality import (
     share_numbers,
     statistics,
 )
+from networks.sampling import BATCH, draw
 from networks.seeding import generator as random_numbers
 from networks.seeding import latent_noise
 
 SAMPLES = 10_000
 COPIES_SOUGHT = 1000
 """How many of the images are compared with every training image, which takes longest."""
-
-AT_ONCE = 100
-"""Images in one pass, few enough to stay in a processor's cache: by 500 it takes half as long again."""
 
 
 @runtime_checkable
@@ -62,20 +60,13 @@ def impression(judge: Judge, images: Float[Tensor, "n 1 28 28"]) -> Impression:
     """Shows the judge images in [−1, 1], on whatever device it is."""
     device = next(judge.parameters()).device
     with torch.no_grad():
-        features = torch.cat([judge.features(batch.to(device)) for batch in images.split(AT_ONCE)])
+        features = torch.cat([judge.features(batch.to(device)) for batch in images.split(BATCH)])
         return Impression(features.cpu().double(), judge.head(features).cpu())  # not every device knows float64
 
 
 def scaled(images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor, "n 1 28 28"]:
     """Real images from 0 to 255 as a judge wants them, in [−1, 1]."""
     return images[:, None].float() / 127.5 - 1
-
-
-def draw(generator: nn.Module, noise: Float[Tensor, "n latent"]) -> Float[Tensor, "n 1 28 28"]:
-    """What a generator makes of the noise, batch by batch, in float32 on its own device. It should be in eval mode."""
-    noise = noise.to(next(generator.parameters()))
-    with torch.no_grad():
-        return torch.cat([generator(batch).float() for batch in noise.split(AT_ONCE)])
 
 
 class Report(NamedTuple):

@@ -9,7 +9,7 @@ import optuna
 import pytest
 import torch
 
-from benchmarks import gan_search, gan_speed
+from benchmarks import gan_finals, gan_search, gan_speed
 from datamodules import MNISTDataModule
 from networks.table import describe
 
@@ -96,11 +96,44 @@ def test_every_start_of_the_search_is_a_game_that_can_be_built() -> None:
         assert optimizer.param_groups[0]["lr"] == recipe["generator_lr"]
 
 
-def test_trials_are_written_with_those_that_were_pruned_or_failed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gan_search, "TABLE", tmp_path / "search.csv")
-    monkeypatch.setattr(gan_search, "JOURNAL", tmp_path / "search.journal")
+@pytest.fixture
+def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A search on the smallest scale, and its table."""
+    for name, value in {
+        "TABLE": tmp_path / "search.csv",
+        "JOURNAL": tmp_path / "search.journal",
+        "SECONDS": 0.05,
+        "TRIED_OUT": 2,
+        "ON_THE_WAY": 50,
+        "AT_THE_END": 60,
+    }.items():
+        monkeypatch.setattr(gan_search, name, value)
+    return tmp_path / "search.csv"
+
+
+def test_a_search_trains_measures_and_goes_on(search: Path, tmp_path: Path) -> None:
+    for start in gan_search.STARTS[:2]:
+        gan_search.open_study().enqueue_trial(start)
+    for trials in (1, 2):
+        gan_search.work(trials, str(tmp_path), "packaged")
+        measured = rows(search)
+        assert [row["state"] for row in measured] == ["complete"] * trials
+    assert {row["generator"] for row in measured} == {"mlp", "dcgan"}
+    for row in measured:
+        assert int(row["batches"]) >= 1
+        assert float(row["fid"]) > 100
+        assert float(row["seconds"]) > 0
+    recipes = gan_finals.best_recipes(1)
+    assert [*recipes] == [int(measured[0]["trial"])]
+    (recipe,) = recipes.values()
+    assert recipe["generator"] == measured[0]["generator"]
+    data = MNISTDataModule(tmp_path, "packaged")
+    first, second = gan_finals.final(recipe, 1, 2, data)
+    assert (first["judge"], second["judge"]) == ("digit_cnn", "digit_reader")
+    assert first["fid"] > first["fid_floor"] > 0
+
+
+def test_trials_are_written_with_those_that_were_pruned_or_failed(search: Path) -> None:
     study = gan_search.open_study(optuna.samplers.RandomSampler(0))
 
     def run(trial: optuna.Trial) -> float:
@@ -113,7 +146,7 @@ def test_trials_are_written_with_those_that_were_pruned_or_failed(
         return 10.0 - trial.number
 
     study.optimize(run, 4, catch=ValueError, callbacks=[gan_search.write])
-    table = rows(tmp_path / "search.csv")
+    table = rows(search)
     assert [(row["trial"], row["state"], row["fid"]) for row in table] == [
         ("3", "complete", "7.00"),
         ("2", "complete", "8.00"),

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from datamodules import MNISTDataModule
 from networks.digit_reader import DigitReader
 from networks.judge import JUDGES, load_judge
-from networks.quality_report import RealDigits, SplitDigits, draw, impression, report, scaled
+from networks.quality_report import RealDigits, SplitDigits, impression, report, scaled
+from networks.sampling import draw
 
 
 class Digits(NamedTuple):

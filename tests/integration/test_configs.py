@@ -137,7 +137,7 @@ def test_draws_what_the_generator_learned(left: Left) -> None:
     averaged = "ema_decay" in left.config.read_text()
     assert (facts["weights"], facts["step"], facts["data_source"]) == ("ema" if averaged else "raw", STEPS, "packaged")
     network = load_generator(left.folder / "mnist_generator.pth")
-    images = network(torch.zeros(2, network.latent_dim))  # type: ignore[arg-type]
+    images = network(torch.zeros(2, int(network.latent_dim)))  # type: ignore[arg-type]
     assert images.shape == (2, 1, 28, 28)
 
 

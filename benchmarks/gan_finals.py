@@ -1,0 +1,110 @@
+"""The best recipes of the search again, longer and with three seeds: python -m benchmarks.gan_finals [--root DATA]
+
+First each of the five best is timed, alone, on all cores of this machine: so many batches are five minutes. Then it
+trains for that number of batches with three seeds, two trainings side by side on one thread each, since what they reach
+depends on the batches alone. Both judges look at 10,000 images of each averaged generator and compare them with the
+10,000 test images, which took no part in the search.
+
+Writes benchmarks/results/gan_finals.csv, rows as soon as they are measured; what is there already is not repeated.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from optuna.trial import FixedTrial, TrialState
+
+from benchmarks.gan_search import RESULTS, Recipe, in_batches, open_study, suggest, train
+from callbacks.pictures import unnoticed
+from datamodules import MNISTDataModule
+from networks.judge import JUDGES, load_judge
+from networks.quality_report import RealDigits
+from runtime.tables import read_rows, write_rows
+from scripts.bare_training import settle
+
+TABLE = RESULTS / "gan_finals.csv"
+BEST = 5
+SEEDS = (1, 2, 3)
+TIMED = 300
+"""Batches of the short run that measures a recipe's speed; the first third doesn't count."""
+
+
+class Clock(Callback):
+    """Notes when each batch was over."""
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self.at.append(time.perf_counter())
+
+
+def best_recipes(number: int) -> dict[int, Recipe]:
+    """The best trials of the search, by their numbers."""
+    complete = [trial for trial in open_study().trials if trial.state == TrialState.COMPLETE]
+    complete.sort(key=lambda trial: trial.value or 0.0)
+    return {trial.number: suggest(FixedTrial(trial.params)) for trial in complete[:number]}
+
+
+def milliseconds_per_batch(recipe: Recipe, data: MNISTDataModule) -> float:
+    """On all cores, the mean."""
+    clock = Clock()
+    train(recipe, TIMED, in_batches(data, recipe), clock)
+    times = [after - before for before, after in zip(clock.at, clock.at[1:], strict=False)]
+    return 1000 * statistics.mean(times[TIMED // 3 :])
+
+
+def final(recipe: Recipe, seed: int, batches: int, data: MNISTDataModule) -> list[dict[str, Any]]:
+    """Trains once, on this process's thread; returns what each judge says."""
+    data = in_batches(data, recipe)
+    gan, seconds = train(recipe, batches, data, seed=seed)
+    verdicts = []
+    with unnoticed(gan.sampling_generator):
+        for name in JUDGES:
+            numbers = RealDigits(load_judge(name), data.digits).report(gan.sampling_generator).numbers()
+            verdicts.append({"cpu_seconds": round(seconds), "judge": name, **numbers})
+    return verdicts
+
+
+def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
+    """Times, trains and judges what isn't in the table yet; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="gan_finals", description="the best recipes of the search, with three seeds")
+    parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
+    parser.add_argument("--minutes", type=float, default=5, help="of training on all cores")
+    options = parser.parse_args(arguments)
+    data = MNISTDataModule(options.root, "torchvision")
+    rows: list[dict[str, Any]] = list(read_rows(table))
+    milliseconds = {int(row["trial"]): float(row["ms_per_batch"]) for row in rows}
+    there = {(int(row["trial"]), int(row["seed"])) for row in rows}
+    recipes = best_recipes(BEST)
+    for number, recipe in recipes.items():
+        if number not in milliseconds:
+            milliseconds[number] = round(milliseconds_per_batch(recipe, data), 3)
+            print(f"trial {number}: {milliseconds[number]} ms a batch on {torch.get_num_threads()} threads", flush=True)
+    with ProcessPoolExecutor(2, get_context("spawn"), initializer=settle) as processes:
+        futures = {}
+        for seed in SEEDS:
+            for number, recipe in recipes.items():
+                if (number, seed) not in there:
+                    batches = round(1000 * 60 * options.minutes / milliseconds[number])
+                    facts = {"trial": number, "seed": seed, "batches": batches, "ms_per_batch": milliseconds[number]}
+                    futures[processes.submit(final, recipe, seed, batches, data)] = facts
+        for future in as_completed(futures):
+            for verdict in future.result():
+                written = {name: f"{x:.4g}" if isinstance(x, float) else x for name, x in verdict.items()}
+                rows.append({**futures[future], **written})
+                print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+            write_rows(table, list(rows[0]), rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
