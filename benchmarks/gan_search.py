@@ -1,4 +1,4 @@
-"""The search for the recipe of configs/gan.yaml: python -m benchmarks.gan_search [--trials 90]
+"""The search for the recipe of configs/gan.yaml: python -m benchmarks.gan_search [--trials 72]
 
 Each trial trains one game on MNIST for the same time, 80 seconds of one thread, with both rates falling linearly to 0.
 At a quarter and at half of it a trial whose FID is worse than that of half the trials before ends (pruned). Optuna's
@@ -267,7 +267,7 @@ def write(study: optuna.Study, _: FrozenTrial | None = None) -> None:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="gan_search", description="searches the best recipe for the game")
-    parser.add_argument("--trials", type=int, default=90, help="trials that end well or are pruned, in all")
+    parser.add_argument("--trials", type=int, default=72, help="trials that end well or are pruned, in all")
     parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
     parser.add_argument("--source", default="torchvision", help="packaged tries it out without MNIST")
     options = parser.parse_args(arguments)

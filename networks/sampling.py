@@ -30,7 +30,7 @@ def images_from(generator: nn.Module, latents: Float[Tensor, "n latent"]) -> Ite
 
 
 def _batches(generator: nn.Module, latents: Float[Tensor, "n latent"]) -> Iterator[Images]:
-    for batch in latents.to(next(generator.parameters())).split(BATCH):
+    for batch in latents.to(next(generator.parameters(), latents)).split(BATCH):
         with torch.no_grad():
             images = generator(batch).float()
         yield images

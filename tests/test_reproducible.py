@@ -265,12 +265,21 @@ def test_a_checkpoint_of_lightnings_own_cli_names_no_class_path(tmp_path: Path) 
     assert "MLPGenerator" in texts
     assert not {text for text in texts if "class_path" in text or "instantiator" in text or "networks." in text}
     assert content["hyper_parameters"] == {
-        "generator": {"name": "MLPGenerator", "arguments": {"latent_dim": 5}},
-        "discriminator": {"name": "MLPDiscriminator", "arguments": {}},
+        "generator": {
+            "name": "MLPGenerator",
+            "arguments": {"latent_dim": 5, "widths": [128, 256, 512, 1024], "normalisation": "batch"},
+        },
+        "discriminator": {
+            "name": "MLPDiscriminator",
+            "arguments": {"widths": [512, 256], "normalisation": "none"},
+        },
         "generator_optimizer": content["hyper_parameters"]["generator_optimizer"],
         "discriminator_optimizer": content["hyper_parameters"]["discriminator_optimizer"],
         "generator_lr_scheduler": None,
         "discriminator_lr_scheduler": content["hyper_parameters"]["discriminator_lr_scheduler"],
+        "loss": "nonsaturating",
+        **{"r1": 0.0, "r2": 0.0, "gradient_penalty": 0.0},
+        **{"penalty_interval": 1, "d_steps_per_g_step": 1, "translation": 0},
         "ema_decay": 0.9,
     }
     loaded, noise = GAN.load_from_checkpoint(path), torch.randn(3, 5)
