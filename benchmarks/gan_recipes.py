@@ -90,7 +90,7 @@ def draw_samples(weights: Mapping[str, Path], picture: Path) -> None:
         network = load_generator(path)
         images = draw(network, latent_noise(network, SHOWN, generator(0, "recipes")))
         grid = make_grid(images, nrow=8, normalize=True, value_range=(-1, 1), pad_value=0.3)
-        axis.imshow(grid.permute(1, 2, 0))
+        axis.imshow(grid.permute(1, 2, 0).numpy())
         axis.set(title=recipe)
         axis.axis("off")
     with replacing(picture) as draft:

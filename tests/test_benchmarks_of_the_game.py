@@ -9,7 +9,7 @@ import optuna
 import pytest
 import torch
 
-from benchmarks import gan_finals, gan_search, gan_speed
+from benchmarks import gan_finals, gan_recipes, gan_search, gan_speed
 from datamodules import MNISTDataModule
 from networks.table import describe
 
@@ -174,3 +174,34 @@ def test_quality_is_that_of_the_averaged_generator_and_images_that_are_no_number
     for parameter in gan.ema.parameters():
         torch.nn.init.constant_(parameter, float("nan"))
     assert math.isnan(quality(gan, 50))
+
+
+def test_recipes_are_trained_for_a_time_judged_by_both_judges_and_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr(gan_recipes, "TRIED_OUT", 30)
+    monkeypatch.setattr(gan_recipes, "RUNS", tmp_path / "runs")
+    arguments = ["--root", str(tmp_path), "--source", "packaged", "--minutes", "0.01"]
+    arguments += ["--seeds", "1", "--recipes", "gan_template"]
+    assert gan_recipes.main(arguments, tmp_path) == 0
+    measured = rows(tmp_path / "gan_recipes.csv")
+    assert [(row["recipe"], row["seed"], row["judge"]) for row in measured] == [
+        ("gan_template", "1", "digit_cnn"),
+        ("gan_template", "1", "digit_reader"),
+    ]
+    for row in measured:
+        assert 5 < int(row["batches"]) < 1000
+        assert float(row["fid"]) > float(row["fid_floor"]) > 0
+        assert row["fid_samples"] == "1000"
+    assert (tmp_path / "gan_recipes.png").read_bytes().startswith(b"\x89PNG")
+    before = (tmp_path / "gan_recipes.csv").stat().st_mtime_ns
+    assert gan_recipes.main(arguments, tmp_path) == 0
+    assert (tmp_path / "gan_recipes.csv").stat().st_mtime_ns == before
+
+
+def test_a_recipe_is_timed_when_its_rate_falls_with_its_batches(tmp_path: Path) -> None:
+    config = tmp_path / "some.yaml"
+    for scheduler in ("generator_lr_scheduler: { class_path: torch.optim.lr_scheduler.LinearLR }", "ema_decay: 0.9"):
+        config.write_text(f"model:\n  init_args:\n    {scheduler}\n")
+        assert gan_recipes.is_timed(config) == ("lr_scheduler" in scheduler)

@@ -278,8 +278,12 @@ def test_a_checkpoint_of_lightnings_own_cli_names_no_class_path(tmp_path: Path) 
         "generator_lr_scheduler": None,
         "discriminator_lr_scheduler": content["hyper_parameters"]["discriminator_lr_scheduler"],
         "loss": "nonsaturating",
-        **{"r1": 0.0, "r2": 0.0, "gradient_penalty": 0.0},
-        **{"penalty_interval": 1, "d_steps_per_g_step": 1, "translation": 0},
+        "r1": 0.0,
+        "r2": 0.0,
+        "gradient_penalty": 0.0,
+        "penalty_interval": 1,
+        "d_steps_per_g_step": 1,
+        "translation": 0,
         "ema_decay": 0.9,
     }
     loaded, noise = GAN.load_from_checkpoint(path), torch.randn(3, 5)
