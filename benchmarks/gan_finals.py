@@ -27,6 +27,7 @@ from callbacks.pictures import unnoticed
 from datamodules import MNISTDataModule
 from networks.judge import JUDGES, load_judge
 from networks.quality_report import RealDigits
+from runtime.quiet import hush
 from runtime.tables import read_rows, write_rows
 from scripts.bare_training import settle
 
@@ -80,6 +81,7 @@ def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
     parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
     parser.add_argument("--minutes", type=float, default=5, help="of training on all cores")
     options = parser.parse_args(arguments)
+    hush()
     data = MNISTDataModule(options.root, "torchvision")
     rows: list[dict[str, Any]] = list(read_rows(table))
     milliseconds = {int(row["trial"]): float(row["ms_per_batch"]) for row in rows}

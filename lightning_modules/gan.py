@@ -128,15 +128,14 @@ class GAN(ReproducibleModule):
         outcome = {"d_loss": d_loss.detach(), "real": real.detach(), "fake": fake.detach()}
 
         if generator_moves:
-            # The generator's loss flows through the discriminator, whose own gradients nobody needs now.
-            with self.toggled_optimizer(generator_optimizer):
-                fake = self.discriminator(self._seen(fakes, "fake again", step))
-                if self.objective.paired:
-                    real = self.discriminator(self._seen(images, "real again", step))
-                g_loss = self.objective.generator(real, fake)
-                generator_optimizer.zero_grad()
-                self.manual_backward(g_loss)
-                generator_optimizer.step()
+            fake = self.discriminator(self._seen(fakes, "fake again", step))
+            if self.objective.paired:
+                real = self.discriminator(self._seen(images, "real again", step))
+            g_loss = self.objective.generator(real, fake)
+            generator_optimizer.zero_grad()
+            # It flows through the discriminator, but not into its weights, whose gradients nobody needs now.
+            self.manual_backward(g_loss, inputs=[p for p in self.generator.parameters() if p.requires_grad])
+            generator_optimizer.step()
             outcome["g_loss"] = g_loss.detach()
             if self.ema is not None:
                 self.ema.update_parameters(self.generator)
