@@ -81,11 +81,16 @@ MEMORY = {
     ]
     for length in LENGTHS
 }
+GAME_BATCHES = "6000"
 GAME = Run(
     "Generator and discriminator",
     "gan",
     "configs/gan.yaml",
-    ("--data.source", "packaged", "--trainer.max_steps", "14000"),
+    (
+        *("--data.source", "packaged", "--trainer.max_steps", GAME_BATCHES),
+        *("--model.generator_lr_scheduler.total_iters", GAME_BATCHES),
+        *("--model.discriminator_lr_scheduler.total_iters", GAME_BATCHES),
+    ),
 )
 JUDGE = Run(
     "A judge of digits",
