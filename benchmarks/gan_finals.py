@@ -22,7 +22,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from optuna.trial import FixedTrial, TrialState
 
-from benchmarks.gan_search import RESULTS, Recipe, in_batches, open_study, suggest, train
+from benchmarks.gan_search import RESULTS, SECONDS, Recipe, in_batches, open_study, suggest, train
 from callbacks.pictures import unnoticed
 from datamodules import MNISTDataModule
 from networks.judge import JUDGES, load_judge
@@ -50,7 +50,7 @@ class Clock(Callback):
 
 def best_recipes(number: int) -> dict[int, Recipe]:
     """The best trials of the search, by their numbers."""
-    complete = [trial for trial in open_study().trials if trial.state == TrialState.COMPLETE]
+    complete = [trial for trial in open_study(SECONDS).trials if trial.state == TrialState.COMPLETE]
     complete.sort(key=lambda trial: trial.value or 0.0)
     return {trial.number: suggest(FixedTrial(trial.params)) for trial in complete[:number]}
 

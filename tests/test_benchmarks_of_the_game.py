@@ -100,22 +100,20 @@ def test_every_start_of_the_search_is_a_game_that_can_be_built() -> None:
 def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A search on the smallest scale, and its table."""
     for name, value in {
-        "TABLE": tmp_path / "search.csv",
         "JOURNAL": tmp_path / "search.journal",
-        "SECONDS": 0.05,
         "TRIED_OUT": 2,
         "ON_THE_WAY": 50,
         "AT_THE_END": 60,
     }.items():
         monkeypatch.setattr(gan_search, name, value)
-    return tmp_path / "search.csv"
+    return tmp_path / "gan_search_0s.csv"
 
 
-def test_a_search_trains_measures_and_goes_on(search: Path, tmp_path: Path) -> None:
+def test_a_search_trains_measures_and_goes_on(search: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for start in gan_search.STARTS[:2]:
-        gan_search.open_study().enqueue_trial(start)
+        gan_search.open_study(0).enqueue_trial(start)
     for trials in (1, 2):
-        gan_search.work(trials, str(tmp_path), "packaged")
+        gan_search.work(0, trials, str(tmp_path), "packaged")
         measured = rows(search)
         assert [row["state"] for row in measured] == ["complete"] * trials
     assert {row["generator"] for row in measured} == {"mlp", "dcgan"}
@@ -123,6 +121,7 @@ def test_a_search_trains_measures_and_goes_on(search: Path, tmp_path: Path) -> N
         assert int(row["batches"]) >= 1
         assert float(row["fid"]) > 100
         assert float(row["seconds"]) > 0
+    monkeypatch.setattr(gan_finals, "SECONDS", 0)
     recipes = gan_finals.best_recipes(1)
     assert [*recipes] == [int(measured[0]["trial"])]
     (recipe,) = recipes.values()
@@ -134,7 +133,7 @@ def test_a_search_trains_measures_and_goes_on(search: Path, tmp_path: Path) -> N
 
 
 def test_trials_are_written_with_those_that_were_pruned_or_failed(search: Path) -> None:
-    study = gan_search.open_study(optuna.samplers.RandomSampler(0))
+    study = gan_search.open_study(0, optuna.samplers.RandomSampler(0))
 
     def run(trial: optuna.Trial) -> float:
         gan_search.suggest(trial)
@@ -155,7 +154,7 @@ def test_trials_are_written_with_those_that_were_pruned_or_failed(search: Path) 
     ]
     assert {row["batches"] for row in table} == {"7", "8", "9", "10"}
     assert all(row["loss"] for row in table)
-    assert len(gan_search.open_study().trials) == 4  # a second search goes on from there
+    assert len(gan_search.open_study(0).trials) == 4  # a second search goes on from there
 
 
 def test_quality_is_that_of_the_averaged_generator_and_images_that_are_no_numbers_have_none(
