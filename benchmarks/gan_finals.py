@@ -9,7 +9,6 @@ Writes benchmarks/results/gan_finals.csv, rows as soon as they are measured; wha
 """
 
 import argparse
-import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -19,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 from optuna.trial import FixedTrial, TrialState
 
-from benchmarks.gan_search import RESULTS, SECONDS, Recipe, in_batches, open_study, suggest, train
+from benchmarks.gan_search import RESULTS, SECONDS, Recipe, in_batches, open_study, seconds_per_batch, suggest, train
 from callbacks.pictures import unnoticed
 from datamodules import MNISTDataModule
 from networks.judge import JUDGES, load_judge
@@ -38,29 +36,11 @@ TIMED = 300
 """Batches of the short run that measures a recipe's speed; the first third doesn't count."""
 
 
-class Clock(Callback):
-    """Notes when each batch was over."""
-
-    def __init__(self) -> None:
-        self.at: list[float] = []
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        self.at.append(time.perf_counter())
-
-
 def best_recipes(number: int) -> dict[int, Recipe]:
     """The best trials of the search, by their numbers."""
     complete = [trial for trial in open_study(SECONDS).trials if trial.state == TrialState.COMPLETE]
     complete.sort(key=lambda trial: trial.value or 0.0)
     return {trial.number: suggest(FixedTrial(trial.params)) for trial in complete[:number]}
-
-
-def milliseconds_per_batch(recipe: Recipe, data: MNISTDataModule) -> float:
-    """On all cores, the mean."""
-    clock = Clock()
-    train(recipe, TIMED, in_batches(data, recipe), clock)
-    times = [after - before for before, after in zip(clock.at, clock.at[1:], strict=False)]
-    return 1000 * statistics.mean(times[TIMED // 3 :])
 
 
 def final(recipe: Recipe, seed: int, batches: int, data: MNISTDataModule) -> list[dict[str, Any]]:
@@ -89,7 +69,8 @@ def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
     recipes = best_recipes(BEST)
     for number, recipe in recipes.items():
         if number not in milliseconds:
-            milliseconds[number] = round(milliseconds_per_batch(recipe, data), 3)
+            seconds = seconds_per_batch(recipe, TIMED, in_batches(data, recipe), time.perf_counter)
+            milliseconds[number] = round(1000 * seconds, 3)
             print(f"trial {number}: {milliseconds[number]} ms a batch on {torch.get_num_threads()} threads", flush=True)
     with ProcessPoolExecutor(2, get_context("spawn"), initializer=settle) as processes:
         futures = {}

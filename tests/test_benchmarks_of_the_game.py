@@ -101,7 +101,7 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A search on the smallest scale, and its table."""
     for name, value in {
         "JOURNAL": tmp_path / "search.journal",
-        "TRIED_OUT": 2,
+        "TRIED_OUT": 4,
         "ON_THE_WAY": 50,
         "AT_THE_END": 60,
     }.items():
