@@ -20,7 +20,17 @@ from typing import Any
 import torch
 from optuna.trial import FixedTrial, TrialState
 
-from benchmarks.gan_search import RESULTS, SECONDS, Recipe, in_batches, open_study, seconds_per_batch, suggest, train
+from benchmarks.gan_search import (
+    JOURNAL,
+    RESULTS,
+    SECONDS,
+    Recipe,
+    in_batches,
+    open_study,
+    seconds_per_batch,
+    suggest,
+    train,
+)
 from callbacks.pictures import unnoticed
 from datamodules import MNISTDataModule
 from networks.judge import JUDGES, load_judge
@@ -63,9 +73,11 @@ def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
     options = parser.parse_args(arguments)
     hush()
     data = MNISTDataModule(options.root, "torchvision")
+    if not JOURNAL.exists():
+        parser.error(f"{JOURNAL} is missing; python -m benchmarks.gan_search writes it")
     rows: list[dict[str, Any]] = list(read_rows(table))
     milliseconds = {int(row["trial"]): float(row["ms_per_batch"]) for row in rows}
-    there = {(int(row["trial"]), int(row["seed"])) for row in rows}
+    there = {(int(row["trial"]), float(row["minutes"]), int(row["seed"])) for row in rows}
     recipes = best_recipes(BEST)
     for number, recipe in recipes.items():
         if number not in milliseconds:
@@ -76,9 +88,15 @@ def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
         futures = {}
         for seed in SEEDS:
             for number, recipe in recipes.items():
-                if (number, seed) not in there:
+                if (number, options.minutes, seed) not in there:
                     batches = round(1000 * 60 * options.minutes / milliseconds[number])
-                    facts = {"trial": number, "seed": seed, "batches": batches, "ms_per_batch": milliseconds[number]}
+                    facts = {
+                        "trial": number,
+                        "minutes": options.minutes,
+                        "seed": seed,
+                        "batches": batches,
+                        "ms_per_batch": milliseconds[number],
+                    }
                     futures[processes.submit(final, recipe, seed, batches, data)] = facts
         for future in as_completed(futures):
             for verdict in future.result():

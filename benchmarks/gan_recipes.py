@@ -53,7 +53,7 @@ def train(recipe: str, seed: int, minutes: float, data: Sequence[str]) -> dict[s
             first, last = (seconds(runs)[batch] for batch in (TRIED_OUT // 3, TRIED_OUT))
         steps = round(60 * minutes / (last - first) * (TRIED_OUT - TRIED_OUT // 3))
         arguments += ["--trainer.max_steps", steps]
-    runs = str(RUNS / recipe / str(seed))
+    runs = str(RUNS / f"{recipe}_{minutes:g}" / str(seed))
     shutil.rmtree(runs, ignore_errors=True)  # what one that was killed has left
     twofold(runs, "fit", *arguments)
     batches, taken = max(seconds(runs).items())
@@ -111,20 +111,26 @@ def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int
     data.setup()
     table = results / "gan_recipes.csv"
     rows: list[dict[str, Any]] = list(read_rows(table))
-    there = {(row["recipe"], int(row["seed"])) for row in rows}
+    if any(row["data_source"] != data.data_source for row in rows):
+        parser.error(f"{table} is about other digits than {data.data_source}, with which these can't be compared")
+    there = {(row["recipe"], float(row["minutes"]), int(row["seed"])) for row in rows}
     settings = ("--data.root", str(Path(options.root).absolute()), "--data.source", options.source)
     for seed in options.seeds:
         for recipe in options.recipes:
-            if (recipe, seed) in there:
+            if (recipe, options.minutes, seed) in there:
                 continue
             run = train(recipe, seed, options.minutes, settings)
-            facts = {"recipe": recipe, "seed": seed, "threads": torch.get_num_threads(), "batches": run["batches"]}
+            facts = {"recipe": recipe, "minutes": options.minutes, "seed": seed, "data_source": data.data_source}
+            facts |= {"threads": torch.get_num_threads(), "batches": run["batches"]}
             for verdict in judged(run["weights"], data.digits):
                 rows.append({**facts, "seconds": run["seconds"], **verdict})
                 print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
             write_rows(table, list(rows[0]), rows)
-    recipes = dict.fromkeys(row["recipe"] for row in rows)
-    found = {recipe: sorted((RUNS / recipe).glob("*/*/*/mnist_generator.pth")) for recipe in recipes}
+    recipes = dict.fromkeys((row["recipe"], f"{float(row['minutes']):g}") for row in rows)
+    found = {
+        f"{recipe}, {minutes} minutes": sorted((RUNS / f"{recipe}_{minutes}").glob("*/*/*/mnist_generator.pth"))
+        for recipe, minutes in recipes
+    }
     weights = {recipe: paths[0] for recipe, paths in found.items() if paths}
     if len(weights) == len(found):
         draw_samples(weights, results / "gan_recipes.png")

@@ -118,13 +118,13 @@ def suggest(trial: BaseTrial) -> dict[str, Any]:
         "batch_size": trial.suggest_categorical("batch_size", [32, 64, 128]),
     }
     if recipe["generator"] == "mlp":
-        recipe["generator_width"] = trial.suggest_categorical("generator_width", [256, 512])
+        recipe["generator_width"] = trial.suggest_categorical("generator_width", [256, 512, 1024])
         recipe["generator_norm"] = trial.suggest_categorical("mlp_generator_norm", ["batch", "layer"])
     else:
         recipe["generator_width"] = trial.suggest_categorical("generator_channels", [8, 16, 24, 32])
         recipe["generator_norm"] = trial.suggest_categorical("dcgan_generator_norm", ["batch", "none"])
     if recipe["discriminator"] == "mlp":
-        recipe["discriminator_width"] = trial.suggest_categorical("discriminator_width", [256, 512])
+        recipe["discriminator_width"] = trial.suggest_categorical("discriminator_width", [256, 512, 1024])
     else:
         recipe["discriminator_width"] = trial.suggest_categorical("discriminator_channels", [8, 16, 24, 32])
     recipe["discriminator_norm"] = trial.suggest_categorical("discriminator_norm", ["none", "spectral"])

@@ -128,11 +128,12 @@ def write_animation(
     count, last = len(strips), len(strips[0]) - 1
     per_row = ceil(sqrt(count))
     there_and_back = [*range(last), *range(last, 0, -1)]
-    frames = [
-        page([grid(strips[:, time], per_row, [text[time] for text in texts], ANIMATION_ENLARGEMENT)], caption)
-        for time in there_and_back
-    ]
+
+    def frame(time: int) -> Image.Image:
+        row = grid(strips[:, time], per_row, [text[time] for text in texts], ANIMATION_ENLARGEMENT)
+        return page([row], caption).convert("L")
+
     durations = [FRAME_MS if time % waypoints_every else WAYPOINT_MS for time in there_and_back]
     with replacing(path) as draft:
-        first, *others = (frame.convert("L") for frame in frames)
-        first.save(draft, format="GIF", save_all=True, append_images=others, duration=durations, loop=0)
+        others = map(frame, there_and_back[1:])  # one at a time, for each is as large as all strips together
+        frame(0).save(draft, format="GIF", save_all=True, append_images=others, duration=durations, loop=0)

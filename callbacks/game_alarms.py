@@ -6,6 +6,9 @@ from typing import Any, SupportsFloat
 
 from networks.quality import ALIVE
 
+COLLAPSED = 8
+"""So many missing digits of ten need no second look."""
+
 GONE = 0.005
 """The share of images below which a digit that was alive is lost; between this and `ALIVE` it may still waver."""
 
@@ -18,7 +21,8 @@ class GameAlarms:
 
     - A loss, or the norm of a gradient, is not a finite number.
     - The discriminator is perfect for long: it takes no real and no fake image for the other kind.
-    - Digits are lost: after some evaluations one that was generated is gone, or one has still to come.
+    - Digits are lost: hardly two are left; or, after some evaluations, one that was generated is gone, or one has
+      still to come.
 
     Args:
         perfect_for: batches without an error of the discriminator.
@@ -50,14 +54,14 @@ class GameAlarms:
         rare = [digit for digit, share in enumerate(shares) if share < ALIVE]
         self.were_alive |= {digit for digit, share in enumerate(shares) if share >= ALIVE}
         missing = lost or rare
-        if not missing or self.seen <= self.evaluations:
+        if not missing or (self.seen <= self.evaluations and len(rare) < COLLAPSED):
             return []
         share = GONE if lost else ALIVE
         return self._once(
             "digits lost",
             f"digits lost: after batch {step:,} the generator makes hardly any {_listed(missing)} (each in fewer than "
-            f"{share:.1%} of the images, where even shares are 10%). A lost digit seldom comes back by itself; try an "
-            "R1 penalty, Adam's betas (0, 0.99), or a lower learning rate.",
+            f"{share:.1%} of the images, where even shares are 10%). A lost digit seldom comes back by itself; what "
+            "often helps is a (higher) gradient penalty, a lower beta1 of Adam, or a lower learning rate.",
         )
 
     def _not_finite(self, step: int, numbers: Mapping[str, SupportsFloat]) -> list[str]:
@@ -85,8 +89,8 @@ class GameAlarms:
         return self._once(
             "perfect",
             f"discriminator perfect: from batch {self.perfect_since:,} to {step:,} it mistook no image, so the "
-            "generator has little to learn from. Try an R1 penalty, or a lower learning rate for the "
-            "discriminator.",
+            "generator has little to learn from. What often helps is a (higher) gradient penalty, or a lower learning "
+            "rate for the discriminator.",
         )
 
     def _once(self, kind: str, words: str) -> list[str]:

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
 
-from callbacks.game_alarms import GameAlarms
+from callbacks.game_alarms import ACCURACIES, GameAlarms
 from callbacks.pictures import data_source, may_write, origin, sampling_generator, unnoticed
 from networks.files import replacing, save_generator
 from networks.judge import JUDGES, load_judge
@@ -38,7 +38,8 @@ class GenerativeMetrics(Callback):
 
     At the end, for the generator and its average: everything of `networks.quality_report`, with the test images as
     reference. FID depends on reference and number of samples, so these numbers have names of their own, `final/raw/…`
-    and `final/ema/…`. They are logged, written to `quality.json`, and a line for each is printed.
+    and `final/ema/…`. They are logged, written to `quality.json`, and a line for each is printed. `test` measures the
+    same, as `test/raw/…` and `test/ema/…`.
 
     Of what a module logs as `train/…`, and of lost digits, `callbacks.game_alarms` makes warnings.
 
@@ -89,15 +90,14 @@ class GenerativeMetrics(Callback):
         _digits(trainer)
         sampling_generator(pl_module)
         if self.seed is None:
-            seed = getattr(pl_module, "seed", None)
-            self.seed = run_seed() if seed is None else seed
+            self.seed = _seed(pl_module)
         self._frechet_distance = None  # of other digits, perhaps
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         # What was logged of the batch before; at that batch's own end the module logs after its callbacks.
         interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if interval and trainer.global_step and trainer.global_step % interval == 0:
-            self._hear(trainer)
+            self._hear(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -105,8 +105,12 @@ class GenerativeMetrics(Callback):
         if may_write(trainer) and trainer.global_step % self.every_n_batches == 0:
             self._evaluate(trainer, pl_module)
 
-    def _hear(self, trainer: Trainer) -> None:
-        _warn(self.alarms.hear(trainer.global_step, trainer.callback_metrics))
+    def _hear(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        numbers = dict(trainer.callback_metrics)
+        if getattr(getattr(pl_module, "objective", None), "relative", False):
+            for name in ACCURACIES:  # to tell all images apart is a critic's business, and does no harm
+                numbers.pop(name, None)
+        _warn(self.alarms.hear(trainer.global_step, numbers))
 
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> None:
         step = trainer.global_step
@@ -133,27 +137,39 @@ class GenerativeMetrics(Callback):
             save_generator(
                 generator,
                 Path(trainer.default_root_dir) / BEST_GENERATOR_FILE,
-                weights=[*_generators(pl_module)][-1],
+                weights="raw" if generator is getattr(pl_module, "generator", generator) else "ema",
                 step=step,
                 data_source=data_source(trainer),
             )
         _warn(self.alarms.see(step, shares))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._hear(trainer)
+        self._hear(trainer, pl_module)
         if not may_write(trainer) or self.final_samples == 0:
             return
-        assert self.seed is not None, "the seed is known when training starts"
-        real = RealDigits(load_judge(self.judge).to(pl_module.device), _digits(trainer), self.final_samples)
-        reports = {}
-        for weights, generator in _generators(pl_module).items():
-            with unnoticed(generator):
-                reports[weights] = real.report(generator, self.seed)
+        reports = self._reports(trainer, pl_module)
         # At a step after the last batch's: a run that is extended takes back what stands there.
         numbers = {weights: report.numbers() for weights, report in reports.items()}
         flat = {f"final/{weights}/{name}": value for weights in numbers for name, value in numbers[weights].items()}
         _log(trainer, flat, trainer.global_step)
         self._publish(trainer, reports)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.final_samples == 0:
+            return
+        for weights, report in self._reports(trainer, pl_module).items():
+            numbers = {f"test/{weights}/{name}": float(value) for name, value in report.numbers().items()}
+            pl_module.log_dict(numbers, rank_zero_only=True)
+
+    def _reports(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Report]:
+        """Of the generator as it is, and of its average if there is one."""
+        seed = _seed(pl_module) if self.seed is None else self.seed
+        real = RealDigits(load_judge(self.judge).to(pl_module.device), _digits(trainer), self.final_samples)
+        reports = {}
+        for weights, generator in _generators(pl_module).items():
+            with unnoticed(generator):
+                reports[weights] = real.report(generator, seed)
+        return reports
 
     def _publish(self, trainer: Trainer, reports: dict[str, Report]) -> None:
         source = data_source(trainer)
@@ -184,6 +200,11 @@ def _digits(trainer: Trainer) -> SplitDigits:
             "train with datamodule=MNISTDataModule(), or leave GenerativeMetrics out"
         )
     return digits
+
+
+def _seed(module: LightningModule) -> int:
+    seed = getattr(module, "seed", None)
+    return run_seed() if seed is None else seed
 
 
 def _folder_for_statistics(trainer: Trainer) -> Path | None:

@@ -30,9 +30,9 @@ class GAN(ReproducibleModule):
     """Goodfellow's game (https://arxiv.org/abs/1406.2661), with the losses and penalties that came after it.
 
     Each batch is one step: the discriminator moves first, then the generator, judged by the discriminator as it is now.
-    One pass of the generator serves both. Logs of each batch that somebody reads both losses (the discriminator's with
-    its penalties), the shares of real and fake images that the discriminator takes for what they are, and the norms of
-    both players' gradients: `train/d_loss`, `g_loss`, `d_accuracy_real`, `d_accuracy_fake`, `d_gradient_norm`,
+    One pass of the generator serves both. Logs of each batch that somebody reads both losses, on penalised batches the
+    penalty, the shares of real and fake images that the discriminator takes for what they are, and the norms of both
+    players' gradients: `train/d_loss`, `d_penalty`, `g_loss`, `d_accuracy_real`, `d_accuracy_fake`, `d_gradient_norm`,
     `g_gradient_norm`.
 
     Args:
@@ -121,11 +121,13 @@ class GAN(ReproducibleModule):
             fakes = self.generator(self.noise(len(images), "train", step))
         refuse_other_size(fakes, images)
 
-        d_loss, real, fake = self._discriminate(images, fakes, step)
+        d_loss, penalty, real, fake = self._discriminate(images, fakes, step)
         discriminator_optimizer.zero_grad()
-        self.manual_backward(d_loss)
+        self.manual_backward(d_loss if penalty is None else d_loss + self.penalty_interval * penalty)
         discriminator_optimizer.step()
         outcome = {"d_loss": d_loss.detach(), "real": real.detach(), "fake": fake.detach()}
+        if penalty is not None:
+            outcome["d_penalty"] = penalty.detach()
 
         if generator_moves:
             fake = self.discriminator(self._seen(fakes, "fake again", step))
@@ -145,17 +147,15 @@ class GAN(ReproducibleModule):
 
     def _discriminate(
         self, images: Float[Tensor, "batch 1 28 28"], fakes: Float[Tensor, "batch 1 28 28"], step: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The discriminator's loss, penalties included, and its logits of real and of fake images."""
-        penalised = step % self.penalty_interval == 0
+    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        """The discriminator's loss, its penalty if this batch has one, its logits of real and of fake images."""
+        penalised = any((self.r1, self.r2, self.gradient_penalty)) and (step + 1) % self.penalty_interval == 0
         images = images.detach().requires_grad_(penalised and self.r1 > 0)
         fakes = fakes.detach().requires_grad_(penalised and self.r2 > 0)
         real = self.discriminator(self._seen(images, "real", step))
         fake = self.discriminator(self._seen(fakes, "fake", step))
-        loss = self.objective.discriminator(real, fake)
-        if penalised:
-            loss = loss + self.penalty_interval * self._penalty(images, fakes, real, fake, step)
-        return loss, real, fake
+        penalty = self._penalty(images, fakes, real, fake, step) if penalised else None
+        return self.objective.discriminator(real, fake), penalty, real, fake
 
     def _penalty(self, images: Tensor, fakes: Tensor, real: Tensor, fake: Tensor, step: int) -> Tensor:
         penalty = torch.zeros((), device=self.device)
@@ -181,7 +181,7 @@ class GAN(ReproducibleModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if not self.is_read():
             return
-        losses = {name: outputs[name] for name in ("d_loss", "g_loss") if name in outputs}
+        losses = {name: outputs[name] for name in ("d_loss", "g_loss", "d_penalty") if name in outputs}
         self.log_dict({f"train/{name}": loss for name, loss in losses.items()}, prog_bar=True)
         real, fake = accuracies(outputs["real"], outputs["fake"], self.objective)
         self.log_dict(

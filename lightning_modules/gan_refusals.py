@@ -1,11 +1,14 @@
 """Games that can't be played, refused in words."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import is_parametrized
 
 from networks.objectives import OBJECTIVES
@@ -32,13 +35,19 @@ def refuse_bad_game(settings: Mapping[str, Any], generator: nn.Module, discrimin
             f"{penalised[0]} needs each image's own gradient, and the discriminator's BatchNorm mixes the images of a "
             f"batch; set {penalised[0]} to 0, or the discriminator's normalisation to none"
         )
-    bounded = penalised or any(is_parametrized(layer) for layer in discriminator.modules())
-    if settings["loss"] == "wasserstein" and not bounded:
+    if settings["loss"] == "wasserstein" and not penalised and not _is_spectrally_normalised(discriminator):
         raise ValueError(
             "the wasserstein loss grows without end unless the discriminator's slope is bounded; "
             "set gradient_penalty to 10, or the discriminator's normalisation to spectral"
         )
-    _refuse_strangers(generator, discriminator)
+    *_, last = discriminator.modules()
+    if isinstance(last, nn.Sigmoid):
+        raise ValueError("the discriminator ends in a sigmoid, which the losses take themselves; let it end in logits")
+    side = _refuse_strangers(generator, discriminator)
+    if settings["translation"] >= side:
+        raise ValueError(
+            f"translation is {settings['translation']}, which can move images of {side} pixels out of sight; write less"
+        )
 
 
 def refuse_other_size(fakes: Tensor, images: Tensor) -> None:
@@ -52,20 +61,34 @@ def _refuse_out_of_range(settings: Mapping[str, Any]) -> None:
     if settings["loss"] not in OBJECTIVES:
         raise ValueError(f"loss is '{settings['loss']}'; write one of {', '.join(OBJECTIVES)}")
     for name in WEIGHTS:
-        if not settings[name] >= 0:
+        if not 0 <= settings[name] < math.inf:
             raise ValueError(f"{name} is {settings[name]}; write a weight of 0 or more, 0 for no penalty")
     for name in INTERVALS:
-        if settings[name] < 1:
-            raise ValueError(f"{name} is {settings[name]}; write 1 for every batch, or more")
-    if settings["translation"] < 0:
-        raise ValueError(f"translation is {settings['translation']}; write a number of pixels, 0 for none")
+        if not isinstance(settings[name], int) or settings[name] < 1:
+            raise ValueError(f"{name} is {settings[name]}; write 1 for every batch, or a larger whole number")
+    if not isinstance(settings["translation"], int) or settings["translation"] < 0:
+        raise ValueError(f"translation is {settings['translation']}; write a whole number of pixels, 0 for none")
     ema_decay = settings["ema_decay"]
     if ema_decay is not None and not 0 < ema_decay < 1:
         raise ValueError(f"ema_decay is {ema_decay}; write a number between 0 and 1, such as 0.999, or null")
 
 
-def _refuse_strangers(generator: nn.Module, discriminator: nn.Module) -> None:
-    """Raises ValueError unless the discriminator can give one logit for each image that the generator makes."""
+def _is_spectrally_normalised(network: nn.Module) -> bool:
+    """Whether each layer with a matrix or a kernel is, so that the whole can't be steep."""
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear | _ConvNd)]
+    return all(
+        is_parametrized(layer, "weight")
+        and any(isinstance(step, _SpectralNorm) for step in layer.parametrizations["weight"])  # type: ignore[index]
+        for layer in layers
+    )
+
+
+def _refuse_strangers(generator: nn.Module, discriminator: nn.Module) -> int:
+    """Raises ValueError unless the discriminator can give one logit for each image that the generator makes.
+
+    Returns:
+        The shorter side of these images, in pixels.
+    """
     latent_dim = getattr(generator, "latent_dim", None)
     if not isinstance(latent_dim, int):
         raise ValueError(f"{type(generator).__name__} needs a whole number `latent_dim`, the length of its noise")
@@ -85,3 +108,4 @@ def _refuse_strangers(generator: nn.Module, discriminator: nn.Module) -> None:
             part.training = training
     if logits.shape != (2,):
         raise ValueError(f"{names}: for 2 images the discriminator gives {tuple(logits.shape)}; give one logit each")
+    return min(images.shape[-2:])

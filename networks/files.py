@@ -111,10 +111,13 @@ def load_generator(path: str | Path, generator: nn.Module | None = None) -> nn.M
     weights = read_safetensors(path)[0] if path.suffix == SAFETENSORS else read_tensors(path)
     if isinstance(weights, dict) and "pytorch-lightning_version" in weights:
         raise ValueError(f"{path} is a checkpoint; write the generator file, the run's mnist_generator.pth")
+    built = generator is None
     if generator is None:
-        generator = build(read_facts(path)["network"], nn.Module)
+        # On the meta device a network costs neither memory, whatever size the file claims, nor random numbers.
+        with torch.device("meta"):
+            generator = build(read_facts(path)["network"], nn.Module)
     try:
-        generator.load_state_dict(weights)
+        generator.load_state_dict(weights, assign=built)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise ValueError(f"the weights in {path} don't fit a {type(generator).__name__}") from error
     if not isinstance(getattr(generator, "latent_dim", None), int):

@@ -81,7 +81,7 @@ MEMORY = {
     ]
     for length in LENGTHS
 }
-GAME_BATCHES = "6000"
+GAME_BATCHES = "9000"
 GAME = Run(
     "Generator and discriminator",
     "gan",

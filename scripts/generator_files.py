@@ -11,6 +11,9 @@ from callbacks.drawing import trained_on
 from networks.files import load_generator, read_facts
 from runtime.errors import UsageError
 
+LONGEST_SOURCE = 100
+"""Characters of the name of the data that a generator was trained on."""
+
 MOST_IMAGES = 10_000
 """In one picture."""
 
@@ -38,7 +41,11 @@ def open_generator(path: Path) -> Trained:
     except ValueError as error:
         raise UsageError(str(error)) from error
     match trained.facts:
-        case {"step": int(), "data_source": str()}:
+        case {"step": bool()}:
+            pass
+        case {"step": int(step), "data_source": str(source)} if step >= 0 and len(source) <= LONGEST_SOURCE:
+            if not all(weight.isfinite().all() for weight in trained.network.state_dict().values()):
+                raise UsageError(f"{path} holds weights that are no finite numbers; its training has failed")
             return trained
     raise UsageError(f"what is said of {path} doesn't tell its step and data_source, as a generator file's .json does")
 

@@ -21,6 +21,8 @@ from networks.seeding import generator, latent_noise
 from runtime.errors import OneLineParser, UsageError, exit_code
 from scripts.generator_files import MOST_IMAGES, open_generator, written_to
 
+MOST_FILES = 1_000_000
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the images and prints where; returns the exit code, 2 when something the user wrote is wrong."""
@@ -54,6 +56,8 @@ def _parse(arguments: list[str]) -> Namespace:
     wanted = parser.parse_args(arguments)
     if wanted.n < 1:
         raise UsageError(f"--n is {wanted.n}; write 1 or more")
+    if wanted.n > MOST_FILES:
+        raise UsageError(f"--n is {wanted.n:,}; write {MOST_FILES:,} or less")
     if wanted.out.suffix not in ("", ".png"):
         raise UsageError(
             f"--out {wanted.out} is neither a .png nor a folder; write a name that ends in .png, or in none"

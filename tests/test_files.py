@@ -192,6 +192,20 @@ def test_a_file_of_anything_is_refused(tmp_path_factory: pytest.TempPathFactory,
         read_tensors(path)
 
 
+def test_a_file_that_lies_about_its_size_costs_no_memory(saved: Path) -> None:
+    facts = json.loads(saved.with_suffix(".json").read_text())
+    facts["network"]["arguments"]["latent_dim"] = 10**9
+    saved.with_suffix(".json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=r"the weights in .* don't fit a MLPGenerator"):
+        load_generator(saved)
+
+
+def test_loading_draws_no_random_numbers(saved: Path) -> None:
+    before = torch.get_rng_state()
+    load_generator(saved)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_json_is_readable_by_people(saved: Path) -> None:
     text = saved.with_suffix(".json").read_text()
     assert text == json.dumps(json.loads(text), indent=2) + "\n"

@@ -44,7 +44,7 @@ def test_a_perfect_discriminator_is_reported_after_so_many_batches_and_once() ->
     said = {step: words for step in steps for words in alarms.hear(step, PERFECT)}
     assert list(said) == [510]
     assert said[510].startswith("discriminator perfect: from batch 10 to 510 it mistook no image")
-    assert "Try an R1 penalty" in said[510]
+    assert "(higher) gradient penalty" in said[510]
 
 
 @pytest.mark.parametrize("name", PERFECT)
@@ -71,7 +71,7 @@ def test_a_digit_that_has_yet_to_come_is_reported_once_there_was_time() -> None:
     assert words.startswith(
         "digits lost: after batch 4,000 the generator makes hardly any 4 and 9 (each in fewer than 2.0% of"
     )
-    assert "try an R1 penalty" in words
+    assert "(higher) gradient penalty" in words
 
 
 def test_a_digit_that_is_gone_is_reported_at_once_when_the_beginning_is_over() -> None:
@@ -81,6 +81,12 @@ def test_a_digit_that_is_gone_is_reported_at_once_when_the_beginning_is_over() -
     (words,) = alarms.see(4000, without(1, 7))
     assert "hardly any 1 and 7 (each in fewer than 0.5% of" in words
     assert alarms.see(5000, without(2)) == []
+
+
+def test_a_collapse_needs_no_second_look() -> None:
+    (words,) = GameAlarms(evaluations=3).see(2000, [0.6, 0.4] + [0.0] * 8)
+    assert words.startswith("digits lost: after batch 2,000 the generator makes hardly any 2, 3, 4, 5, 6, 7, 8 and 9")
+    assert GameAlarms(evaluations=3).see(2000, [0.4, 0.4, 0.2] + [0.0] * 7) == []
 
 
 def test_a_digit_may_waver_while_the_game_begins() -> None:

@@ -270,7 +270,16 @@ def test_only_batches_that_somebody_reads_are_logged(plain_trainer: MakeTrainer,
     ]
 
 
-PENALTIES = [
+def test_a_penalty_is_logged_when_it_was_paid(plain_trainer: MakeTrainer, digits: MNISTDataModule) -> None:
+    gan = make_gan(r1=1.0, penalty_interval=4)
+    logged: list[dict[str, Any]] = []
+    gan.log_dict = lambda values, **_: logged.append(values)  # type: ignore[method-assign]
+    plain_trainer(max_steps=8, log_every_n_steps=2).fit(gan, datamodule=digits)
+    assert ["train/d_penalty" in values for values in logged if "train/d_loss" in values] == [False, True, False, True]
+
+
+PENALTIES: list[dict[str, float]] = [
+    {},
     {"r1": 0.7},
     {"r2": 0.4},
     {"r1": 0.7, "r2": 0.4},
@@ -278,8 +287,10 @@ PENALTIES = [
 ]
 
 
-@pytest.mark.parametrize("loss", ["minimax", "hinge", "least_squares", "relativistic"])
-@pytest.mark.parametrize("penalties", [{}, *PENALTIES], ids=str)
+GAMES = [(loss, penalties) for loss in OBJECTIVES for penalties in PENALTIES if loss != "wasserstein" or penalties]
+
+
+@pytest.mark.parametrize(("loss", "penalties"), GAMES, ids=str)
 def test_both_players_gradients_are_those_of_loss_and_penalties(
     plain_trainer: MakeTrainer, digits: MNISTDataModule, loss: str, penalties: dict[str, float]
 ) -> None:
@@ -313,31 +324,37 @@ def test_both_players_gradients_are_those_of_loss_and_penalties(
 def test_lazy_penalties_come_every_so_many_batches_with_as_many_times_the_weight(
     plain_trainer: MakeTrainer, digits: MNISTDataModule
 ) -> None:
-    losses: dict[int, list[float]] = {}
-    for interval in (1, 3):
+    def play(**arguments: Any) -> "Outcomes":
         torch.manual_seed(0)
-        still = {"generator_optimizer": STANDING, "discriminator_optimizer": STANDING}
-        gan = make_gan(**still, r1=5.0, penalty_interval=interval)
-        keep = KeepLosses()
-        plain_trainer(max_steps=4, callbacks=[keep]).fit(gan, datamodule=digits)
-        losses[interval] = keep.losses
-    assert losses[3] != losses[1]
-    torch.manual_seed(0)
-    gan = make_gan(generator_optimizer=STANDING, discriminator_optimizer=STANDING)
-    keep = KeepLosses()
-    plain_trainer(max_steps=4, callbacks=[keep]).fit(gan, datamodule=digits)
-    every = [with_it - without for with_it, without in zip(losses[1], keep.losses, strict=True)]
-    lazy = [with_it - without for with_it, without in zip(losses[3], keep.losses, strict=True)]
-    assert min(every) > 0
-    assert lazy == pytest.approx([3 * every[0], 0, 0, 3 * every[3]], abs=1e-5)
+        gan = make_gan(generator_optimizer=STANDING, discriminator_optimizer=STANDING, **arguments)
+        outcomes = Outcomes()
+        plain_trainer(max_steps=6, callbacks=[outcomes]).fit(gan, datamodule=digits)
+        return outcomes
+
+    never, always, lazily = play(), play(r1=5.0), play(r1=5.0, penalty_interval=3)
+    assert never.losses == always.losses == lazily.losses  # which don't hold the penalty
+    assert never.penalties == [None] * 6
+    assert lazily.penalties == [None, None, always.penalties[2], None, None, always.penalties[5]]
+    assert min(filter(None, always.penalties)) > 0
+    for batch in range(6):
+        times = 3 if batch in (2, 5) else 0
+        expected = never.gradients[batch] + times * (always.gradients[batch] - never.gradients[batch])
+        torch.testing.assert_close(lazily.gradients[batch], expected, rtol=1e-3, atol=1e-5)
 
 
-class KeepLosses(Callback):
+class Outcomes(Callback):
+    """Keeps each batch's losses, penalties and gradients of the discriminator."""
+
     def __init__(self) -> None:
         self.losses: list[float] = []
+        self.penalties: list[float | None] = []
+        self.gradients: list[Tensor] = []
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        assert isinstance(pl_module, GAN)
         self.losses.append(float(outputs["d_loss"]))
+        self.penalties.append(float(outputs["d_penalty"]) if "d_penalty" in outputs else None)
+        self.gradients.append(torch.cat([p.grad.flatten() for p in pl_module.discriminator.parameters()]))  # type: ignore
 
 
 def test_the_generator_moves_on_every_so_many_th_batch_and_a_batch_stays_one_step(
@@ -402,16 +419,22 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"loss": "bce"}, "loss is 'bce'; write one of minimax, nonsaturating, hinge, least_squares, wasserstein, relat"),
     ({"r1": -1.0}, "r1 is -1.0; write a weight of 0 or more"),
     ({"r2": float("nan")}, "r2 is nan; write a weight of 0 or more"),
+    ({"r1": float("inf")}, "r1 is inf; write a weight of 0 or more"),
+    ({"penalty_interval": 1.5}, "penalty_interval is 1.5; write 1 for every batch, or a larger whole number"),
+    ({"d_steps_per_g_step": 2.0}, "d_steps_per_g_step is 2.0; write 1 for every batch, or a larger whole number"),
+    ({"translation": 1.5}, "translation is 1.5; write a whole number of pixels"),
+    ({"translation": 28}, "translation is 28, which can move images of 28 pixels out of sight; write less"),
     ({"gradient_penalty": -10.0}, "gradient_penalty is -10.0; write a weight of 0 or more"),
-    ({"penalty_interval": 0}, "penalty_interval is 0; write 1 for every batch, or more"),
-    ({"d_steps_per_g_step": 0}, "d_steps_per_g_step is 0; write 1 for every batch, or more"),
-    ({"translation": -1}, "translation is -1; write a number of pixels"),
+    ({"penalty_interval": 0}, "penalty_interval is 0; write 1 for every batch, or a larger"),
+    ({"d_steps_per_g_step": 0}, "d_steps_per_g_step is 0; write 1 for every batch, or a larger"),
+    ({"translation": -1}, "translation is -1; write a whole number of pixels"),
     ({"r2": 1.0, "gradient_penalty": 10.0}, "gradient_penalty pulls the discriminator's slope to 1 and r2 pulls it to"),
     ({"loss": "wasserstein"}, "the wasserstein loss grows without end unless .* set gradient_penalty to 10"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "words"), IMPOSSIBLE)
+@pytest.mark.usefixtures("unchecked")
 def test_an_impossible_game_is_refused(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         make_gan(**arguments)
@@ -422,6 +445,24 @@ def test_penalties_with_a_discriminator_that_mixes_images_are_refused(penalty: s
     with pytest.raises(ValueError, match=f"{penalty} needs each image's own gradient, and .* BatchNorm mixes"):
         GAN(MLPGenerator(5), WithBatchNorm(), **{penalty: 1.0})  # type: ignore[arg-type]
     GAN(MLPGenerator(5), WithBatchNorm())
+
+
+def test_logits_that_are_probabilities_are_refused() -> None:
+    judge = MLPDiscriminator()
+    judge.layers.append(nn.Sigmoid())
+    with pytest.raises(ValueError, match="the discriminator ends in a sigmoid, which the losses take themselves"):
+        GAN(MLPGenerator(5), judge)
+
+
+def test_half_a_bound_is_none() -> None:
+    judge = MLPDiscriminator()
+    nn.utils.parametrizations.spectral_norm(judge.get_submodule("layers.0"))
+    for layer in (0, 2, 4):
+        with pytest.raises(ValueError, match="the wasserstein loss grows without end"):
+            GAN(MLPGenerator(5), judge, loss="wasserstein")
+        if layer:
+            nn.utils.parametrizations.spectral_norm(judge.get_submodule(f"layers.{layer}"))
+    GAN(MLPGenerator(5), judge, loss="wasserstein")
 
 
 def test_wasserstein_is_played_when_the_slope_is_bounded() -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import callbacks.generative_metrics
 from callbacks import GenerativeMetrics
+from callbacks.game_alarms import GameAlarms
 from datamodules import MNISTDataModule
 from lightning_modules import GAN, DigitClassifier
 from networks.digit_cnn import DigitCNN
@@ -428,3 +429,31 @@ def test_a_module_without_a_generator_is_refused(plain_trainer: MakeTrainer, few
 def test_bad_arguments_are_refused(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         GenerativeMetrics(**arguments)
+
+
+@pytest.mark.parametrize(("loss", "heard"), [("nonsaturating", True), ("wasserstein", False)])
+def test_a_critic_may_tell_all_images_apart(
+    plain_trainer: MakeTrainer, few: MNISTDataModule, loss: str, heard: bool, recwarn: pytest.WarningsRecorder
+) -> None:
+    class Perfect(GAN):
+        def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+            self.log_dict({"train/d_accuracy_real": 1.0, "train/d_accuracy_fake": 1.0})
+
+    callback = metrics(1000)
+    callback.alarms = GameAlarms(perfect_for=2)
+    gan = Perfect(MLPGenerator(latent_dim=5), MLPDiscriminator(), loss=loss, gradient_penalty=1.0)
+    plain_trainer(max_steps=4, callbacks=[callback], log_every_n_steps=1).fit(gan, datamodule=few)
+    assert any("discriminator perfect" in str(warning.message) for warning in recwarn) == heard
+
+
+def test_testing_reports_the_same_as_the_end_of_training(
+    plain_trainer: MakeTrainer, few: MNISTDataModule, tmp_path: Path
+) -> None:
+    gan = GAN(MLPGenerator(latent_dim=5), MLPDiscriminator(), ema_decay=0.9)
+    callback = metrics(1000, final_samples=40)
+    plain_trainer(max_steps=2, callbacks=[callback]).fit(gan, datamodule=few)
+    at_the_end = json.loads((tmp_path / "quality.json").read_text())
+    (tested,) = plain_trainer(callbacks=[callback]).test(gan, datamodule=few, verbose=False)
+    for weights in ("raw", "ema"):
+        for name, value in at_the_end[weights].items():
+            assert tested[f"test/{weights}/{name}"] == pytest.approx(value, rel=1e-4, abs=1e-6), name

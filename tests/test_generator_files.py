@@ -32,6 +32,9 @@ REFUSED = {
     "other.pth": "the file names 'TheirGenerator', which the table of names doesn't hold",
     "discriminator.pth": "discriminator.pth holds a MLPDiscriminator, which is no generator",
     "ageless.pth": "what is said of ageless.pth doesn't tell its step and data_source",
+    "truthful.pth": "what is said of truthful.pth doesn't tell its step and data_source",
+    "talkative.pth": "what is said of talkative.pth doesn't tell its step and data_source",
+    "failed.pth": "failed.pth holds weights that are no finite numbers; its training has failed",
 }
 
 
@@ -54,11 +57,16 @@ def bad_files(painter_file: Path, digit_painter: MLPGenerator) -> None:
     torch.save(weights, folder / "other.pth")
     other = {"name": "TheirGenerator", "arguments": {}}
     save_generator(MLPDiscriminator(), folder / "discriminator.pth", weights="raw", step=1, data_source="packaged")
-    torch.save(weights, folder / "ageless.pth")
+    for name in ("ageless", "truthful", "talkative"):
+        torch.save(weights, folder / f"{name}.pth")
+    torch.save({name: weight * float("nan") for name, weight in weights.items()}, folder / "failed.pth")
     for name, content in (
         ("dcgan", facts),
         ("other", {**facts, "network": other}),
         ("ageless", {"network": facts["network"], "step": "late", "data_source": "packaged"}),
+        ("truthful", {**facts, "step": True}),
+        ("talkative", {**facts, "data_source": "digits " * 100}),
+        ("failed", facts),
     ):
         (folder / f"{name}.json").write_text(json.dumps(content))
 
