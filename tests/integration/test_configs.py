@@ -50,6 +50,7 @@ class Left:
         if not self.is_gan:
             return {"train/loss", "train/accuracy"} | ({"train/length"} if "LengthCurriculum" in text else set())
         names = ["d_loss", "d_accuracy_real", "d_accuracy_fake", "d_gradient_norm", "g_gradient_norm"]
+        names += ["d_penalty"] if "penalty" in text else []
         # A generator that moves on every fifth batch doesn't on the 2nd and 4th.
         return {f"train/{name}" for name in (names if "d_steps_per_g_step: 5" in text else [*names, "g_loss"])}
 
