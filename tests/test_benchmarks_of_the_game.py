@@ -3,7 +3,10 @@
 import csv
 import math
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -109,11 +112,26 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "gan_search_0s.csv"
 
 
+class InThisProcess:
+    """A context of multiprocessing whose processes run when they are started."""
+
+    class Process:
+        exitcode = 0
+
+        def __init__(self, target: Callable[..., None], args: tuple[Any, ...]) -> None:
+            self.start = partial(target, *args)
+
+        def join(self) -> None:
+            pass
+
+
 def test_a_search_trains_measures_and_goes_on(search: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for start in gan_search.STARTS[:2]:
-        gan_search.open_study(0).enqueue_trial(start)
+    monkeypatch.setattr(gan_search, "get_context", lambda _: InThisProcess)
+    monkeypatch.setattr(gan_search, "WORKERS", 1)
+    monkeypatch.setattr(gan_search, "STARTS", gan_search.STARTS[:2])
     for trials in (1, 2):
-        gan_search.work(0, trials, str(tmp_path), "packaged")
+        arguments = ["--seconds", "0", "--trials", str(trials), "--root", str(tmp_path), "--source", "packaged"]
+        assert gan_search.main(arguments) == 0
         measured = rows(search)
         assert [row["state"] for row in measured] == ["complete"] * trials
     assert {row["generator"] for row in measured} == {"mlp", "dcgan"}
