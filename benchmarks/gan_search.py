@@ -304,9 +304,8 @@ def main(arguments: list[str]) -> int:
             study.tell(trial.number, state=TrialState.FAIL)
             study.enqueue_trial(trial.params)
     context = get_context("spawn")
-    workers = [
-        context.Process(target=work, args=(options.trials, options.root, options.source)) for _ in range(WORKERS)
-    ]
+    task = (options.seconds, options.trials, options.root, options.source)
+    workers = [context.Process(target=work, args=task) for _ in range(WORKERS)]
     for worker in workers:
         worker.start()
     for worker in workers:
