@@ -98,7 +98,7 @@ def save_generator(generator: nn.Module, path: str | Path, *, weights: str, step
 
 
 def load_generator(path: str | Path, generator: nn.Module | None = None) -> nn.Module:
-    """Builds the network that the generator file `path` belongs to and fills it with its weights, in eval mode.
+    """Builds the network that the generator file `path` belongs to, in float32 and eval mode, with its weights.
 
     Args:
         path: what `save_generator` wrote, or a `.safetensors` file that `scripts.export` made of it.
@@ -122,7 +122,7 @@ def load_generator(path: str | Path, generator: nn.Module | None = None) -> nn.M
         raise ValueError(f"the weights in {path} don't fit a {type(generator).__name__}") from error
     if not isinstance(getattr(generator, "latent_dim", None), int):
         raise ValueError(f"{path} holds a {type(generator).__name__}, which is no generator: it has no latent_dim")
-    return generator.eval()
+    return (generator.float() if built else generator).eval()
 
 
 def read_facts(path: str | Path) -> dict[str, Any]:
