@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from runtime.tables import read_rows
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -21,3 +23,9 @@ def twofold(runs: str, *arguments: object) -> float:
         sys.exit(os.waitstatus_to_exitcode(status))
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     return usage.ru_maxrss * unit / 1e6
+
+
+def seconds_after(runs: str | Path) -> dict[int, float]:
+    """How many seconds of training had passed after each number of batches that the only run in a folder noted down."""
+    (timing,) = Path(runs).glob("*/*/timing.csv")
+    return {int(row["step"]) + 1: float(row["time/seconds"]) for row in read_rows(timing)}

@@ -31,12 +31,11 @@ from benchmarks.gan_search import (
     suggest,
     train,
 )
+from benchmarks.verdicts import verdicts
 from callbacks.pictures import unnoticed
 from datamodules import MNISTDataModule
-from networks.judge import JUDGES, load_judge
-from networks.quality_report import RealDigits
 from runtime.quiet import hush
-from runtime.tables import read_rows, write_rows
+from runtime.tables import read_rows, rounded, write_rows
 from scripts.bare_training import settle
 
 TABLE = RESULTS / "gan_finals.csv"
@@ -57,12 +56,9 @@ def final(recipe: Recipe, seed: int, batches: int, data: MNISTDataModule) -> lis
     """Trains once, on this process's thread; returns what each judge says."""
     data = in_batches(data, recipe)
     gan, seconds = train(recipe, batches, data, seed=seed)
-    verdicts = []
     with unnoticed(gan.sampling_generator):
-        for name in JUDGES:
-            numbers = RealDigits(load_judge(name), data.digits).report(gan.sampling_generator).numbers()
-            verdicts.append({"cpu_seconds": round(seconds), "judge": name, **numbers})
-    return verdicts
+        said = verdicts(gan.sampling_generator, data)
+    return [{"cpu_seconds": round(seconds), **verdict} for verdict in said]
 
 
 def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
@@ -100,8 +96,7 @@ def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
                     futures[processes.submit(final, recipe, seed, batches, data)] = facts
         for future in as_completed(futures):
             for verdict in future.result():
-                written = {name: f"{x:.4g}" if isinstance(x, float) else x for name, x in verdict.items()}
-                rows.append({**futures[future], **written})
+                rows.append({**futures[future], **rounded(verdict)})
                 print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
             write_rows(table, list(rows[0]), rows)
     return 0

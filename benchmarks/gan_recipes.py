@@ -23,16 +23,15 @@ from typing import Any
 import torch
 import yaml
 from matplotlib import pyplot as plt
-from torchvision.utils import make_grid
 
-from benchmarks.command import ROOT, twofold
+from benchmarks.command import ROOT, seconds_after, twofold
+from benchmarks.verdicts import verdicts
+from callbacks.drawing import grid
 from datamodules import MNISTDataModule
 from networks.files import load_generator, replacing
-from networks.judge import JUDGES, load_judge
-from networks.quality_report import RealDigits
 from networks.sampling import draw
 from networks.seeding import generator, latent_noise
-from runtime.tables import read_rows, write_rows
+from runtime.tables import read_rows, rounded, write_rows
 from scripts.figures import panels
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -50,13 +49,13 @@ def train(recipe: str, seed: int, minutes: float, data: Sequence[str]) -> dict[s
     if not is_timed(config):
         with TemporaryDirectory() as runs:
             twofold(runs, "fit", *arguments, "--trainer.max_steps", TRIED_OUT)
-            first, last = (seconds(runs)[batch] for batch in (TRIED_OUT // 3, TRIED_OUT))
+            first, last = (seconds_after(runs)[batch] for batch in (TRIED_OUT // 3, TRIED_OUT))
         steps = round(60 * minutes / (last - first) * (TRIED_OUT - TRIED_OUT // 3))
         arguments += ["--trainer.max_steps", steps]
     runs = str(RUNS / f"{recipe}_{minutes:g}" / str(seed))
     shutil.rmtree(runs, ignore_errors=True)  # what one that was killed has left
     twofold(runs, "fit", *arguments)
-    batches, taken = max(seconds(runs).items())
+    batches, taken = max(seconds_after(runs).items())
     (weights,) = Path(runs).glob("*/*/mnist_generator.pth")
     return {"weights": weights, "batches": batches, "seconds": round(taken)}
 
@@ -67,30 +66,13 @@ def is_timed(config: Path) -> bool:
     return "generator_lr_scheduler" in settings["model"]["init_args"]
 
 
-def seconds(runs: str) -> dict[int, float]:
-    """After how many batches of the only run in a folder how long training had taken."""
-    (timing,) = Path(runs).glob("*/*/timing.csv")
-    return {int(row["step"]) + 1: float(row["time/seconds"]) for row in read_rows(timing)}
-
-
-def judged(weights: Path, digits: Any) -> list[dict[str, Any]]:
-    """What each judge says of the generator: the columns of a row each."""
-    network = load_generator(weights)
-    verdicts = []
-    for name in JUDGES:
-        numbers = RealDigits(load_judge(name), digits).report(network).numbers()
-        verdicts.append({"judge": name, **{key: f"{value:.4g}" for key, value in numbers.items()}})
-    return verdicts
-
-
 def draw_samples(weights: Mapping[str, Path], picture: Path) -> None:
     """64 images of each generator side by side, under the name of its recipe."""
     figure, axes = panels(len(weights))
     for axis, (recipe, path) in zip(axes, weights.items(), strict=True):
         network = load_generator(path)
         images = draw(network, latent_noise(network, SHOWN, generator(0, "recipes")))
-        grid = make_grid(images, nrow=8, normalize=True, value_range=(-1, 1), pad_value=0.3)
-        axis.imshow(grid.permute(1, 2, 0).numpy())
+        axis.imshow(grid(images, per_row=8), cmap="gray")
         axis.set(title=recipe)
         axis.axis("off")
     with replacing(picture) as draft:
@@ -122,8 +104,8 @@ def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int
             run = train(recipe, seed, options.minutes, settings)
             facts = {"recipe": recipe, "minutes": options.minutes, "seed": seed, "data_source": data.data_source}
             facts |= {"threads": torch.get_num_threads(), "batches": run["batches"]}
-            for verdict in judged(run["weights"], data.digits):
-                rows.append({**facts, "seconds": run["seconds"], **verdict})
+            for verdict in verdicts(load_generator(run["weights"]), data):
+                rows.append({**facts, "seconds": run["seconds"], **rounded(verdict)})
                 print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
             write_rows(table, list(rows[0]), rows)
     recipes = dict.fromkeys((row["recipe"], f"{float(row['minutes']):g}") for row in rows)

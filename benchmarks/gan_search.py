@@ -34,13 +34,12 @@ from datamodules import MNISTDataModule
 from lightning_modules import GAN
 from networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from networks.judge import load_judge
-from networks.kept_statistics import kept_statistics
+from networks.kept_statistics import distance_to_training
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
-from networks.quality import FrechetDistance
-from networks.quality_report import impression, scaled
+from networks.quality_report import impression
 from networks.sampling import draw
 from networks.seeding import generator, latent_noise
-from runtime.tables import write_rows
+from runtime.tables import rounded, write_rows
 from scripts.bare_training import bare_trainer, settle
 
 RESULTS = Path(__file__).parent / "results"
@@ -167,10 +166,8 @@ class Quality:
 
     def __init__(self, data: MNISTDataModule) -> None:
         self.judge = load_judge()
-        digits = data.digits
-        reference = kept_statistics(self.judge, digits.images[digits.train], Path(data.root) / "judges")
-        held_out = impression(self.judge, scaled(digits.images[digits.validation])).features
-        self.distances = {n: FrechetDistance(reference, held_out[:n]) for n in (ON_THE_WAY, AT_THE_END)}
+        folder = data.root / "judges"
+        self.distances = {n: distance_to_training(self.judge, data.digits, n, folder) for n in (ON_THE_WAY, AT_THE_END)}
 
     def __call__(self, gan: GAN, samples: int) -> float:
         """FID of so many images; not a number if they aren't."""
@@ -276,8 +273,8 @@ def write(study: optuna.Study, _: FrozenTrial | None = None) -> None:
             "trial": trial.number,
             "state": trial.state.name.lower(),
             "fid": f"{trial.value:.2f}" if trial.state == TrialState.COMPLETE else "",
-            **{name: f"{x:.4g}" if isinstance(x, float) else x for name, x in trial.user_attrs.items()},
-            **{name: f"{x:.4g}" if isinstance(x, float) else x for name, x in trial.params.items()},
+            **rounded(trial.user_attrs),
+            **rounded(trial.params),
         }
         for trial in ended
     ]

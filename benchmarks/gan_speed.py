@@ -28,14 +28,14 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from benchmarks.timing import quartiles
+from benchmarks.command import ROOT, seconds_after, twofold
+from benchmarks.timing import by_turns, quartiles
 from datamodules import MNISTDataModule
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from networks.objectives import cross_entropy, nonsaturating
 from networks.seeding import generator, latent_noise
-from runtime.tables import read_rows, write_rows
+from runtime.tables import write_rows
 
-ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "gan_speed.csv"
 PEER_COMMIT = "36d3c77e5ff20ebe0aeefd322326a134a279b93e"
 PEER_FILE = "implementations/gan/gan.py"
@@ -47,15 +47,10 @@ ROUNDS = 5
 
 def fit(data: Path, *arguments: str) -> float:
     """Images per second of `twofold fit`, by its own stopwatch."""
-    command = [str(Path(sys.executable).with_name("twofold")), "fit", "-c", "configs/gan_template.yaml"]
-    settings = ["--data.root", str(data), "--data.source", "torchvision", "--trainer.max_steps", str(TO)]
+    config = ("-c", "configs/gan_template.yaml", "--data.root", data, "--data.source", "torchvision")
     with TemporaryDirectory() as runs:
-        environment = {**os.environ, "TWOFOLD_RUNS": runs}
-        subprocess.run(
-            [*command, *settings, *arguments], env=environment, cwd=ROOT, check=True, stdout=subprocess.DEVNULL
-        )
-        (timing,) = Path(runs).glob("*/*/timing.csv")
-        seconds = {int(row["step"]) + 1: float(row["time/seconds"]) for row in read_rows(timing)}
+        twofold(runs, "fit", *config, "--trainer.max_steps", TO, *arguments)
+        seconds = seconds_after(runs)
     return (TO - FROM) * BATCH_SIZE / (seconds[TO] - seconds[FROM])
 
 
@@ -142,18 +137,18 @@ def main(arguments: Sequence[str] | None = None, results: Path = RESULTS, rounds
         print("PyTorch-GAN's row is left out; --peer names a checkout of it")
     else:
         contestants["PyTorch-GAN"] = partial(peer, options.peer, options.root)
-    speeds: dict[str, list[float]] = {name: [] for name in contestants}
-    order = list(contestants)
-    for _ in range(rounds):
-        for name in order:
-            speeds[name].append(contestants[name]())
-            print(f"{name}: {speeds[name][-1]:,.0f} images per second", flush=True)
-        order.append(order.pop(0))
+    speeds = by_turns({name: partial(told, name, measure) for name, measure in contestants.items()}, rounds)
     rows = [row for name in speeds for row in summed_up(name, speeds[name], speeds["twofold fit"])]
     write_rows(results, list(rows[0]), rows)
     for row in rows:
         print(*row.values())
     return 0
+
+
+def told(name: str, measure: Callable[[], float]) -> float:
+    speed = measure()
+    print(f"{name}: {speed:,.0f} images per second", flush=True)
+    return speed
 
 
 def summed_up(name: str, speeds: Sequence[float], ours: Sequence[float]) -> list[dict[str, object]]:

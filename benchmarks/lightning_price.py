@@ -20,13 +20,12 @@ from tempfile import TemporaryDirectory
 import torch
 import torch.nn.functional as F
 
+from benchmarks.command import ROOT, seconds_after
 from benchmarks.timing import milliseconds, quartiles
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
 from runtime.cli import main as twofold
-from runtime.tables import read_rows
 
-ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "lightning_price.csv"
 LENGTHS = (5, 20)
 BATCHES = 500
@@ -41,9 +40,8 @@ def fit(length: int, batches: int) -> float:
         arguments = ["fit", "-c", config, "--data.length", str(length), "--trainer.max_steps", str(batches)]
         if twofold(arguments) != 0:
             sys.exit(1)
-        (timing,) = Path(runs).glob("*/*/timing.csv")
-        last = read_rows(timing)[-1]
-    return 1000 * float(last["time/seconds"]) / (int(last["step"]) + 1)
+        last, seconds = max(seconds_after(runs).items())
+    return 1000 * seconds / last
 
 
 def bare(length: int, batches: int) -> float:

@@ -7,18 +7,26 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-from torch import nn
 
 from callbacks.game_alarms import ACCURACIES, GameAlarms
-from callbacks.pictures import data_source, may_write, origin, sampling_generator, unnoticed
-from networks.files import replacing, save_generator
+from callbacks.pictures import (
+    data_source,
+    generators,
+    keep_generator,
+    may_write,
+    origin,
+    sampling_generator,
+    seed_of,
+    unnoticed,
+)
+from networks.files import replacing
 from networks.judge import JUDGES, load_judge
-from networks.kept_statistics import kept_statistics
+from networks.kept_statistics import distance_to_training
 from networks.quality import NEIGHBOURS, FrechetDistance, digit_shares, share_numbers
-from networks.quality_report import RealDigits, Report, SplitDigits, impression, scaled
+from networks.quality_report import RealDigits, Report, SplitDigits, impression
 from networks.sampling import draw
 from networks.seeding import generator as random_numbers
-from networks.seeding import latent_noise, run_seed
+from networks.seeding import latent_noise
 
 BEST_GENERATOR_FILE = "best_generator.pth"
 REPORT_FILE = "quality.json"
@@ -90,7 +98,7 @@ class GenerativeMetrics(Callback):
         _digits(trainer)
         sampling_generator(pl_module)
         if self.seed is None:
-            self.seed = _seed(pl_module)
+            self.seed = seed_of(pl_module)
         self._frechet_distance = None  # of other digits, perhaps
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -117,10 +125,8 @@ class GenerativeMetrics(Callback):
         generator = sampling_generator(pl_module)
         judge = load_judge(self.judge).to(pl_module.device)
         if self._frechet_distance is None:
-            digits = _digits(trainer)
-            reference = kept_statistics(judge, digits.images[digits.train], _folder_for_statistics(trainer))
-            held_out = scaled(digits.images[digits.validation[: self.samples]])
-            self._frechet_distance = FrechetDistance(reference, impression(judge, held_out).features)
+            folder = _folder_for_statistics(trainer)
+            self._frechet_distance = distance_to_training(judge, _digits(trainer), self.samples, folder)
         assert self.seed is not None, "the seed is known when training starts"
         n = self._frechet_distance.samples
         with unnoticed(generator):
@@ -134,13 +140,7 @@ class GenerativeMetrics(Callback):
         pl_module.log("quality/fid", fid.value, logger=False)  # for callbacks that monitor it
         if fid.value < self.best_fid:
             self.best_fid = fid.value
-            save_generator(
-                generator,
-                Path(trainer.default_root_dir) / BEST_GENERATOR_FILE,
-                weights="raw" if generator is getattr(pl_module, "generator", generator) else "ema",
-                step=step,
-                data_source=data_source(trainer),
-            )
+            keep_generator(trainer, pl_module, Path(trainer.default_root_dir) / BEST_GENERATOR_FILE)
         _warn(self.alarms.see(step, shares))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -163,10 +163,10 @@ class GenerativeMetrics(Callback):
 
     def _reports(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Report]:
         """Of the generator as it is, and of its average if there is one."""
-        seed = _seed(pl_module) if self.seed is None else self.seed
+        seed = seed_of(pl_module) if self.seed is None else self.seed
         real = RealDigits(load_judge(self.judge).to(pl_module.device), _digits(trainer), self.final_samples)
         reports = {}
-        for weights, generator in _generators(pl_module).items():
+        for weights, generator in generators(pl_module).items():
             with unnoticed(generator):
                 reports[weights] = real.report(generator, seed)
         return reports
@@ -202,21 +202,9 @@ def _digits(trainer: Trainer) -> SplitDigits:
     return digits
 
 
-def _seed(module: LightningModule) -> int:
-    seed = getattr(module, "seed", None)
-    return run_seed() if seed is None else seed
-
-
 def _folder_for_statistics(trainer: Trainer) -> Path | None:
     root = getattr(getattr(trainer, "datamodule", None), "root", None)
     return Path(root) / "judges" if root and Path(root).is_dir() else None
-
-
-def _generators(module: LightningModule) -> dict[str, nn.Module]:
-    """The generator as it is, and its average if there is one."""
-    sampled = sampling_generator(module)
-    raw = getattr(module, "generator", sampled)
-    return {"raw": raw} if sampled is raw else {"raw": raw, "ema": sampled}
 
 
 def _log(trainer: Trainer, numbers: dict[str, float], step: int) -> None:

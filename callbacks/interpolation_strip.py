@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from callbacks.drawing import along, page, readings, strip, write_png
 from callbacks.pictures import (
-    data_source,
     fixed_noise,
+    keep_generator,
     log_picture,
     may_write,
     origin,
     sampling_generator,
     unnoticed,
 )
-from networks.files import load_generator, save_generator
+from networks.files import load_generator
 from networks.judge import load_judge
 from networks.latent_walks import CANDIDATES, refuse_impossible_walk, refuse_other_than_digits, surest_latents, walk
 from networks.sampling import images_from
@@ -92,14 +92,7 @@ class InterpolationStrip(Callback):
 
     def _saved_and_loaded(self, path: Path, trainer: Trainer, pl_module: LightningModule) -> nn.Module:
         generator = sampling_generator(pl_module)
-        averaged = generator is not pl_module.generator
-        save_generator(
-            generator,
-            path,
-            weights="ema" if averaged else "raw",
-            step=trainer.global_step,
-            data_source=data_source(trainer),
-        )
+        keep_generator(trainer, pl_module, path)
         try:
             with isolate_rng():  # a fresh generator draws its first weights
                 return load_generator(path)

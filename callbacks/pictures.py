@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
@@ -13,6 +13,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from callbacks.drawing import grid, page, trained_on, write_png
+from networks.evaluating import evaluating
+from networks.files import save_generator
 from networks.seeding import generator, latent_noise, run_seed
 
 
@@ -31,8 +33,27 @@ def sampling_generator(module: LightningModule) -> nn.Module:
 
 def fixed_noise(module: LightningModule, n: int, purpose: str) -> Float[Tensor, "n latent"]:
     """Noise for pictures that depends on the run's seed and `purpose` alone, the same on every device."""
+    return latent_noise(sampling_generator(module), n, generator(seed_of(module), purpose))
+
+
+def seed_of(module: LightningModule) -> int:
+    """The run's seed: the module's if it knows one, else that of `lightning.seed_everything`, else one drawn now."""
     seed = getattr(module, "seed", None)
-    return latent_noise(sampling_generator(module), n, generator(run_seed() if seed is None else seed, purpose))
+    return run_seed() if seed is None else seed
+
+
+def generators(module: LightningModule) -> dict[str, nn.Module]:
+    """The generator as it is, "raw", and its average, "ema", if there is one."""
+    sampled = sampling_generator(module)
+    raw = getattr(module, "generator", sampled)
+    return {"raw": raw} if sampled is raw else {"raw": raw, "ema": sampled}
+
+
+def keep_generator(trainer: Trainer, module: LightningModule, path: Path) -> None:
+    """Writes the generator to draw from as a generator file (see `networks.files`)."""
+    weights = "ema" if "ema" in generators(module) else "raw"
+    facts: dict[str, Any] = {"step": trainer.global_step, "data_source": data_source(trainer)}
+    save_generator(sampling_generator(module), path, weights=weights, **facts)
 
 
 def may_write(trainer: Trainer) -> bool:
@@ -43,14 +64,8 @@ def may_write(trainer: Trainer) -> bool:
 @contextmanager
 def unnoticed(network: nn.Module) -> Iterator[None]:
     """Within, `network` is in eval mode without gradients; afterwards modes and random streams are as before."""
-    modes = [(part, part.training) for part in network.modules()]
-    with isolate_rng(), torch.no_grad():
-        network.eval()
-        try:
-            yield
-        finally:
-            for part, training in modes:
-                part.training = training
+    with isolate_rng(), evaluating(network):
+        yield
 
 
 def data_source(trainer: Trainer) -> str:

@@ -11,6 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import is_parametrized
 
+from networks.evaluating import evaluating
 from networks.objectives import OBJECTIVES
 
 WEIGHTS = ("r1", "r2", "gradient_penalty")
@@ -53,8 +54,9 @@ def refuse_bad_game(settings: Mapping[str, Any], generator: nn.Module, discrimin
 def refuse_other_size(fakes: Tensor, images: Tensor) -> None:
     """Raises ValueError when generated and real images differ in size."""
     if fakes.shape != images.shape:
-        made, given = (" × ".join(map(str, batch.shape[1:])) for batch in (fakes, images))
-        raise ValueError(f"the generator makes images of {made} and the data's are {given}; make them the same")
+        raise ValueError(
+            f"the generator makes images of {_size(fakes)} and the data's are {_size(images)}; make them the same"
+        )
 
 
 def _refuse_out_of_range(settings: Mapping[str, Any]) -> None:
@@ -93,19 +95,19 @@ def _refuse_strangers(generator: nn.Module, discriminator: nn.Module) -> int:
     if not isinstance(latent_dim, int):
         raise ValueError(f"{type(generator).__name__} needs a whole number `latent_dim`, the length of its noise")
     names = f"{type(discriminator).__name__} and {type(generator).__name__} don't fit"
-    was_training = [(part, part.training) for player in (generator, discriminator) for part in player.modules()]
+    made = "no image comes out"
     try:
-        with torch.no_grad():
+        with evaluating(generator, discriminator):
             like = next(generator.parameters(), torch.empty(0))
-            images = generator.eval()(torch.zeros(2, latent_dim, dtype=like.dtype, device=like.device))
-            logits = discriminator.eval()(images)
+            images = generator(torch.zeros(2, latent_dim, dtype=like.dtype, device=like.device))
+            made = f"the generator makes images of {_size(images)}, which the other can't read"
+            logits = discriminator(images)
     except (RuntimeError, ValueError, TypeError) as error:
-        size = " × ".join(map(str, images.shape[1:])) if "images" in locals() else None
-        made = f"the generator makes images of {size}, which the other can't read" if size else "no image comes out"
         raise ValueError(f"{names}: {made} ({error})") from error
-    finally:
-        for part, training in was_training:
-            part.training = training
     if logits.shape != (2,):
         raise ValueError(f"{names}: for 2 images the discriminator gives {tuple(logits.shape)}; give one logit each")
     return min(images.shape[-2:])
+
+
+def _size(images: Tensor) -> str:
+    return " × ".join(map(str, images.shape[1:]))

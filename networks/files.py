@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as as_safetensors
 from torch import Tensor, nn
 
-from networks.table import build, describe
+from networks.table import Description, build, describe
 
 SAFETENSORS = ".safetensors"
 
@@ -113,16 +113,36 @@ def load_generator(path: str | Path, generator: nn.Module | None = None) -> nn.M
         raise ValueError(f"{path} is a checkpoint; write the generator file, the run's mnist_generator.pth")
     built = generator is None
     if generator is None:
-        # On the meta device a network costs neither memory, whatever size the file claims, nor random numbers.
-        with torch.device("meta"):
-            generator = build(read_facts(path)["network"], nn.Module)
-    try:
-        generator.load_state_dict(weights, assign=built)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise ValueError(f"the weights in {path} don't fit a {type(generator).__name__}") from error
+        generator = skeleton(read_facts(path)["network"])
+    fill(generator, weights, path)
     if not isinstance(getattr(generator, "latent_dim", None), int):
         raise ValueError(f"{path} holds a {type(generator).__name__}, which is no generator: it has no latent_dim")
     return (generator.float() if built else generator).eval()
+
+
+def skeleton(description: Description) -> nn.Module:
+    """The described network without weights, to be filled.
+
+    On the meta device, where it costs neither memory, whatever size a file claims, nor random numbers.
+
+    Raises:
+        ValueError: as `networks.table.build` does.
+    """
+    with torch.device("meta"):
+        return build(description, nn.Module)
+
+
+def fill(network: nn.Module, weights: Any, path: Path) -> None:
+    """Gives a network, or a skeleton of one, the weights that stood in `path`.
+
+    Raises:
+        ValueError: when they don't fit.
+    """
+    bare = any(tensor.is_meta for tensor in network.state_dict().values())
+    try:
+        network.load_state_dict(weights, assign=bare)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise ValueError(f"the weights in {path} don't fit a {type(network).__name__}") from error
 
 
 def read_facts(path: str | Path) -> dict[str, Any]:

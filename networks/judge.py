@@ -15,13 +15,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from networks.digit_cnn import DigitCNN
 from networks.digit_reader import DigitReader
-from networks.files import read_safetensors, write_safetensors
-from networks.table import build, describe
+from networks.files import fill, read_safetensors, skeleton, write_safetensors
+from networks.table import describe
 
 Judge = DigitCNN | DigitReader
 """`judge(images)` gives logits `(batch, 10)`, `judge.features(images)` their 128 features, for images in [−1, 1]."""
@@ -46,15 +43,10 @@ def load_judge(name: str = "digit_cnn") -> Judge:
         network = json.loads(text["judge"])["network"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or isn't a judge's file; get it back by git checkout") from error
-    # On the meta device a network costs neither memory, whatever size the file claims, nor random numbers.
-    with torch.device("meta"):
-        judge = build(network, nn.Module)
+    judge = skeleton(network)
     if not isinstance(judge, Judge):
         raise ValueError(f"{path} names a {type(judge).__name__}, which is no judge")
-    try:
-        judge.load_state_dict(weights, assign=True)
-    except RuntimeError as error:
-        raise ValueError(f"the weights in {path} don't fit a {type(judge).__name__}") from error
+    fill(judge, weights, path)
     return judge.requires_grad_(False).eval()
 
 

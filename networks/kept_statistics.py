@@ -9,10 +9,20 @@ from torch import Tensor
 
 from networks.files import read_tensors, replacing
 from networks.judge import Judge
-from networks.quality import Statistics, statistics
-from networks.quality_report import impression, scaled
+from networks.quality import FrechetDistance, Statistics, statistics
+from networks.quality_report import SplitDigits, impression, scaled
 
 IMAGES_AT_ONCE = 5000
+
+
+def distance_to_training(judge: Judge, digits: SplitDigits, samples: int, folder: Path | None) -> FrechetDistance:
+    """FID to the training images, of so many samples, or as many as there are validation images, which give the floor.
+
+    Args:
+        folder: see `kept_statistics`.
+    """
+    held_out = impression(judge, scaled(digits.images[digits.validation[:samples]])).features
+    return FrechetDistance(kept_statistics(judge, digits.images[digits.train], folder), held_out)
 
 
 def kept_statistics(judge: Judge, images: UInt8[Tensor, "n 28 28"], folder: Path | None) -> Statistics:

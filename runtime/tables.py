@@ -22,3 +22,8 @@ def write_rows(table: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
+
+
+def rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The same row with four figures of each float, as people read it."""
+    return {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in row.items()}

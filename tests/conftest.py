@@ -1,7 +1,7 @@
 """While tests run, the shapes in signatures are checked: `Float[Tensor, "batch 1 28 28"]` is then a promise."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from jaxtyping import config, install_import_hook
 install_import_hook(["networks", "lightning_modules", "datamodules", "callbacks"], "shape_checks.checked")
 
 import torch  # noqa: E402
-from lightning.pytorch import Trainer  # noqa: E402
-from torch import nn  # noqa: E402
+from lightning.pytorch import LightningModule, Trainer  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
 from datamodules import MNISTDataModule  # noqa: E402
 from networks.files import save_generator  # noqa: E402
@@ -77,6 +77,26 @@ def twofold(
     return run
 
 
+class Anybodys(LightningModule):
+    """A user's module that knows nothing of ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = nn.Sequential(nn.Linear(5, 784), nn.Unflatten(1, (1, 28, 28)), nn.Tanh())
+        self.generator.latent_dim = 5  # type: ignore[assignment]
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return self.generator(torch.randn(2, 5)).mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.fixture
+def anybodys() -> type[LightningModule]:
+    return Anybodys
+
+
 @pytest.fixture
 def script(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -94,6 +114,26 @@ def script(
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def refuses(
+    script: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> Callable[[Callable[[list[str]], int], Iterable[tuple[str, str]]], None]:
+    """`refuses(main, [("file --options", "what is told"), …])`: each gets one line and exit code 2, and leaves nothing.
+
+    `main` is the one of a file of `scripts/`.
+    """
+
+    def check(main: Callable[[list[str]], int], mistakes: Iterable[tuple[str, str]]) -> None:
+        before = sorted(tmp_path.rglob("*"))
+        for arguments, told in mistakes:
+            code, said, complained = script(main, *arguments.split())
+            assert (code, said, complained.count("\n")) == (2, "", 1), arguments
+            assert told in complained
+            assert sorted(tmp_path.rglob("*")) == before, arguments
+
+    return check
 
 
 @pytest.fixture(scope="session")

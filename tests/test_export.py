@@ -19,6 +19,7 @@ from scripts import export
 from scripts.export import main
 
 Script = Callable[..., tuple[int, str, str]]
+Refuses = Callable[..., None]
 
 
 class Restless(nn.Module):
@@ -157,11 +158,6 @@ MISTAKES = [
 ]
 
 
-def test_a_mistake_gets_one_line_and_leaves_nothing(script: Script, painter_file: Path, tmp_path: Path) -> None:
+def test_a_mistake_gets_one_line_and_leaves_nothing(refuses: Refuses, painter_file: Path, tmp_path: Path) -> None:
     (tmp_path / "folder.onnx").mkdir()
-    before = sorted(tmp_path.rglob("*"))
-    for options, told in MISTAKES:
-        code, said, complained = script(main, painter_file, *options.split())
-        assert (code, said, complained.count("\n")) == (2, "", 1), options
-        assert told in complained
-        assert sorted(tmp_path.rglob("*")) == before, options
+    refuses(main, [(f"{painter_file.name} {options}", told) for options, told in MISTAKES])

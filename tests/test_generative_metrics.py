@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers.logger import Logger
-from torch import Tensor, nn
+from torch import Tensor
 
 import callbacks.generative_metrics
 from callbacks import GenerativeMetrics
@@ -351,33 +351,22 @@ def test_what_was_said_before_a_checkpoint_is_not_said_after_it(
     assert not any("digits lost" in str(warning.message) for warning in recwarn)
 
 
-class Anybodys(LightningModule):
-    """A user's module that knows nothing of ours, on data of its own that has digits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.generator = nn.Sequential(nn.Linear(5, 784), nn.Unflatten(1, (1, 28, 28)), nn.Tanh())
-        self.generator.latent_dim = 5  # type: ignore[assignment]
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return self.generator(torch.randn(2, 5)).mean()
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
 def test_anybodys_module_is_measured_and_its_seed_kept(
-    plain_trainer: MakeTrainer, few: MNISTDataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plain_trainer: MakeTrainer,
+    anybodys: type[LightningModule],
+    few: MNISTDataModule,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("PL_GLOBAL_SEED")
     first, again = metrics(final_samples=40), metrics(final_samples=40)
     trainer = plain_trainer(max_steps=2, callbacks=[first])
-    trainer.fit(Anybodys(), datamodule=few)
+    trainer.fit(anybodys(), datamodule=few)
     trainer.save_checkpoint(tmp_path / "two.ckpt")
     written = json.loads((tmp_path / "quality.json").read_text())
     assert list(written)[-1] == "raw"
     trainer = plain_trainer(max_steps=3, callbacks=[again])
-    trainer.fit(Anybodys(), datamodule=few, ckpt_path=tmp_path / "two.ckpt", weights_only=True)
+    trainer.fit(anybodys(), datamodule=few, ckpt_path=tmp_path / "two.ckpt", weights_only=True)
     assert first.seed == again.seed is not None
 
 
@@ -406,9 +395,9 @@ def test_the_shipped_judge_on_the_packaged_digits(
     assert row["quality/digits_alive"] < 5
 
 
-def test_data_without_digits_are_refused(plain_trainer: MakeTrainer) -> None:
+def test_data_without_digits_are_refused(plain_trainer: MakeTrainer, anybodys: type[LightningModule]) -> None:
     with pytest.raises(ValueError, match=r"this run's data has no `digits`; train with datamodule=MNISTDataModule"):
-        plain_trainer(callbacks=[metrics()]).fit(Anybodys(), [torch.zeros(1)] * 4)
+        plain_trainer(callbacks=[metrics()]).fit(anybodys(), [torch.zeros(1)] * 4)
 
 
 def test_a_module_without_a_generator_is_refused(plain_trainer: MakeTrainer, few: MNISTDataModule) -> None:

@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.logger import Logger
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from callbacks import ImageGrid, InterpolationStrip
 from callbacks.pictures import unnoticed
@@ -234,25 +234,10 @@ def test_a_module_without_a_generator_is_refused(plain_trainer: MakeTrainer, dig
         plain_trainer(callbacks=[ImageGrid()]).fit(DigitClassifier(DigitCNN()), datamodule=digits)
 
 
-class Anybodys(LightningModule):
-    """A user's module that knows nothing of ours."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.generator = nn.Sequential(nn.Linear(5, 784), nn.Unflatten(1, (1, 28, 28)), nn.Tanh())
-        self.generator.latent_dim = 5  # type: ignore[assignment]
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return self.generator(torch.randn(2, 5)).mean()
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def test_anybodys_module_is_drawn(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
+def test_anybodys_module_is_drawn(plain_trainer: MakeTrainer, anybodys: type[LightningModule], tmp_path: Path) -> None:
     data = [torch.zeros(1)] * 4
     callbacks = [ImageGrid(every_n_batches=2), InterpolationStrip()]
-    plain_trainer(max_steps=2, callbacks=callbacks).fit(Anybodys(), data)
+    plain_trainer(max_steps=2, callbacks=callbacks).fit(anybodys(), data)
     assert sorted(path.name for path in tmp_path.rglob("*.*")) == [
         "interpolation.png",
         "mnist_generator.json",
@@ -263,15 +248,15 @@ def test_anybodys_module_is_drawn(plain_trainer: MakeTrainer, tmp_path: Path) ->
 
 
 def test_the_noise_of_a_module_without_a_seed_is_kept_in_the_checkpoint(
-    plain_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plain_trainer: MakeTrainer, anybodys: type[LightningModule], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PL_GLOBAL_SEED")
     data, grid, again = [torch.zeros(1)] * 4, ImageGrid(), ImageGrid()
     trainer = plain_trainer(max_steps=2, callbacks=[grid])
-    trainer.fit(Anybodys(), data)
+    trainer.fit(anybodys(), data)
     trainer.save_checkpoint(tmp_path / "two.ckpt")
     trainer = plain_trainer(max_steps=3, callbacks=[again])
-    trainer.fit(Anybodys(), data, ckpt_path=tmp_path / "two.ckpt", weights_only=True)
+    trainer.fit(anybodys(), data, ckpt_path=tmp_path / "two.ckpt", weights_only=True)
     assert grid.noise is not None
     assert again.noise is not None
     assert torch.equal(again.noise, grid.noise)
