@@ -22,8 +22,10 @@ class Checkpoints(Checkpoint):
     """Keeps the newest checkpoints, `last.ckpt`, and the best one by a metric, under `trainer.default_root_dir`.
 
     `checkpoints/step=000500.ckpt` holds the state after 500 batches; `last.ckpt` is the newest of them, and the state
-    in which training ended. A file is written under another name and then renamed, so it is never half there. Which
-    files are old is read off the folder, so the folder may be moved between two parts of a run.
+    in which training ended. A file is written under another name and then renamed, so it is never half there. It gets
+    its name when the loggers have all that belongs to its batches: a run that is killed in between goes on from the
+    checkpoint before, and no row is missing. Which files are old is read off the folder, so the folder may be moved
+    between two parts of a run.
 
     Args:
         every_n_batches: distance between two checkpoints.
@@ -54,30 +56,44 @@ class Checkpoints(Checkpoint):
         self.sign = 1 if mode == "max" else -1
         self.best_score = -self.sign * math.inf
         self.saved_at: int | None = None
+        self._draft: Path | None = None
+        self._asked = False
+
+    def ask(self) -> None:
+        """Asks for a checkpoint after the batch that is being trained; `saved_at` tells when it is there."""
+        self._asked = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.saved_at = None
+        self.saved_at = self._draft = None
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._publish(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # The last one's too, because after this hook Lightning counts an epoch that it broke off as complete.
         is_last = trainer.global_step == trainer.max_steps or trainer.should_stop
-        if trainer.global_step % self.every_n_batches == 0 or is_last:
-            self._save(trainer)
+        if trainer.global_step % self.every_n_batches == 0 or is_last or self._asked:
+            self._draw_up(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not _keeps_files(trainer) or trainer.sanity_checking:
             return
         if self.monitor is not None:
             self._keep_if_best(trainer, self.monitor)
-        if self.saved_at == trainer.global_step:
+        if self._draft is not None:
             # A run that goes on from here doesn't validate again, so what came of it belongs into the file.
-            self._save(trainer)
+            self._draw_up(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.saved_at != trainer.global_step:
-            self._save(trainer)
+        if self._draft is None and self.saved_at != trainer.global_step:
+            self._draw_up(trainer)
+        self._publish(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if self._draft is not None and trainer.is_global_zero:
+            self._draft.unlink(missing_ok=True)
 
     def _keep_if_best(self, trainer: Trainer, monitor: str) -> None:
         score = trainer.callback_metrics.get(monitor)
@@ -86,17 +102,28 @@ class Checkpoints(Checkpoint):
             raise ValueError(f"checkpoint.monitor is '{monitor}', which wasn't logged; logged were {logged}")
         if self.sign * float(score) >= self.sign * self.best_score:
             self.best_score = float(score)
-            _write(trainer, _folder(trainer) / BEST)
+            best = _folder(trainer) / BEST
+            draft = _write(trainer, best)
+            if trainer.is_global_zero:
+                draft.replace(best)
 
-    def _save(self, trainer: Trainer) -> None:
-        if not _keeps_files(trainer):
+    def _draw_up(self, trainer: Trainer) -> None:
+        """Writes the state as it is now, but not yet under its name."""
+        if _keeps_files(trainer):
+            self._draft = _write(trainer, _folder(trainer) / f"step={trainer.global_step:06d}.ckpt")
+
+    def _publish(self, trainer: Trainer) -> None:
+        """Gives what was drawn up its name, if there is something."""
+        if self._draft is None:
+            return
+        draft, self._draft = self._draft, None
+        self.saved_at = trainer.global_step
+        self._asked = False
+        if not trainer.is_global_zero:
             return
         folder = _folder(trainer)
         newest = folder / f"step={trainer.global_step:06d}.ckpt"
-        _write(trainer, newest)
-        self.saved_at = trainer.global_step
-        if not trainer.is_global_zero:
-            return
+        draft.replace(newest)
         _give_second_name(newest, folder / LAST)
         # By age, not by step: what an earlier run left in the folder may have come further.
         ours = [path for path in folder.glob("step=*.ckpt") if path.stem.removeprefix("step=").isdecimal()]
@@ -121,12 +148,11 @@ def _folder(trainer: Trainer) -> Path:
     return Path(trainer.default_root_dir) / FOLDER
 
 
-def _write(trainer: Trainer, path: Path) -> None:
-    """Saves under another name first; `path` and its second names keep the old state until the new one is whole."""
+def _write(trainer: Trainer, path: Path) -> Path:
+    """Saves under another name, which it returns; `path` and its second names keep the old state meanwhile."""
     draft = path.with_name(f".{path.name}.part")
     trainer.save_checkpoint(draft)
-    if trainer.is_global_zero:
-        draft.replace(path)
+    return draft
 
 
 def _give_second_name(source: Path, name: Path) -> None:

@@ -97,7 +97,7 @@ class GAN(ReproducibleModule):
         self.objective = OBJECTIVES[loss]
         self.ema: AveragedModel | None = None
         if ema_decay is not None:
-            self.ema = moving_average(generator, ema_decay)
+            self.ema = moving_average(generator, ema_decay, lambda: self.guard.stopped)
 
     @property
     def sampling_generator(self) -> nn.Module:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, Self, get_type_hints
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from lightning_modules.finite import Guarded
 from networks import table
 from networks.files import read_tensors
 from networks.seeding import derive, reseed, run_seed
@@ -20,8 +20,8 @@ from networks.seeding import derive, reseed, run_seed
 table.register("MonitoredReduceLROnPlateau", ReduceLROnPlateau)
 
 
-class ReproducibleModule(LightningModule):
-    """A LightningModule whose training is a function of (arguments, seed, step).
+class ReproducibleModule(Guarded):
+    """A LightningModule whose training is a function of (arguments, seed, step), and ends before it spoils its weights.
 
     A subclass keeps each constructor argument as an attribute of the same name and ends its `__init__` with
     `self.keep_arguments()`. Then a checkpoint names networks, optimizers and schedulers by `networks.table`, and
@@ -38,6 +38,7 @@ class ReproducibleModule(LightningModule):
             self.seed = self.trainer.strategy.broadcast(run_seed())
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        super().on_train_batch_start(batch, batch_idx)
         # Whatever draws from torch's global generator in this step (dropout, say) draws the same after a resume.
         reseed(self.seed_for("step", self.trainer.global_step), self.device)
 
@@ -54,6 +55,7 @@ class ReproducibleModule(LightningModule):
         return due or ends or trainer.is_last_batch
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
         checkpoint["seed"] = self.seed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -11,6 +11,14 @@ class UsageError(Exception):
     """Something in what the user wrote: exit code 2. Its message is one line: what was wrong, what to write instead."""
 
 
+class Stopped(Exception):
+    """The run was asked by a signal to stop, and did: exit code 128 + the signal. Its message says how to go on."""
+
+    def __init__(self, signal: int, message: str) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
 def one_line(error: BaseException) -> str:
     """An error's message without its line breaks; its type where there is no message."""
     return " ".join(str(error).split()) or type(error).__name__
@@ -32,8 +40,8 @@ def exit_code(command: str, run: Callable[[list[str]], int], arguments: Sequence
         arguments: without the command's name; None takes those of this process.
 
     Returns:
-        The exit code: 2 when something the user wrote is wrong, 1 when the run failed, 130 after Ctrl-C, else what
-        `run` returned.
+        The exit code: 2 when something the user wrote is wrong, 1 when the run failed, 130 after Ctrl-C, 143 after
+        SIGTERM, else what `run` returned.
     """
     debug = os.environ.get("TWOFOLD_DEBUG") == "1"
     try:
@@ -43,9 +51,11 @@ def exit_code(command: str, run: Callable[[list[str]], int], arguments: Sequence
             raise
         print(f"{command}: {one_line(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt as interrupt:
-        resume = f"; go on with: {interrupt}" if str(interrupt) else ""
-        print(f"{command}: interrupted{resume}", file=sys.stderr)
+    except Stopped as stop:
+        print(f"{command}: {stop}", file=sys.stderr)
+        return 128 + stop.signal
+    except KeyboardInterrupt:
+        print(f"{command}: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
         if debug:

@@ -19,17 +19,18 @@ import callbacks
 import datamodules
 import lightning_modules
 from callbacks import Checkpoints, PredictionFiles, Stopwatch
+from lightning_modules.finite import NotFinite
 from networks.files import read_tensors
 from networks.seeding import HIGHEST_SEED
 from runtime.checkpoint_io import AtomicCheckpointIO
 from runtime.errors import UsageError, one_line
-from runtime.listing import resume_command
 from runtime.progress import RunProgress
 from runtime.quiet import hush
 from runtime.record import RunRecord, keep_config
 from runtime.refusals import condense
 from runtime.resuming import check_resumable, trains_longer
 from runtime.run_folder import RunFolder
+from runtime.signals import StopOnSignal
 from runtime.tables import write_rows
 
 BASE_CONFIG = Path(__file__).parents[1] / "configs" / "base.yaml"
@@ -136,8 +137,9 @@ class TwofoldCLI(LightningCLI):
             if self.settings.ckpt_path is not None:
                 raise UsageError("fast_dev_run tries the code out from fresh weights; leave --ckpt_path out")
             return
-        if self.settings.ckpt_path == "last":
-            self.folder = self._run_of(config)
+        requeued = RunFolder.of_requeued_job(self.settings.experiment, self._text)
+        if self.settings.ckpt_path == "last" or (self.settings.ckpt_path is None and requeued):
+            self.folder = requeued or self._run_of(config)
             self._stack.enter_context(self.folder.locked())
             self._go_on(self.folder)
         elif self.settings.ckpt_path is not None:
@@ -230,6 +232,8 @@ class TwofoldCLI(LightningCLI):
             watching += [Stopwatch(), RunRecord(self.folder, self._text, self._resumed_at)]
         if config["enable_checkpointing"] is not False:
             watching.append(self._get(self.config_init, "checkpoint"))
+        if self.subcommand == "fit" and self.folder is not None:
+            watching.append(StopOnSignal(self.folder))
         plugins = _as_list(config["plugins"])
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins.append(AtomicCheckpointIO())
@@ -240,16 +244,24 @@ class TwofoldCLI(LightningCLI):
             keep_config(self.folder, self._text)
 
     def fit(self, **kwargs: Any) -> None:
-        """Trains. What is refused before the first batch leaves no run behind."""
+        """Trains. What is refused, or interrupted, before the first batch leaves no run behind."""
         try:
             self.trainer.fit(**kwargs)
-        except (ValueError, MisconfigurationException) as error:
-            if not self._is_new or self.trainer.fit_loop.total_batch_idx >= 0:
+        except (ValueError, MisconfigurationException, SystemExit) as error:
+            begun = not self._is_new or self.trainer.fit_loop.total_batch_idx >= 0
+            if not begun:
+                self._leave_nothing()
+            if isinstance(error, SystemExit):  # Lightning's answer to Ctrl-C, of which StopOnSignal knows only later
+                raise KeyboardInterrupt from None
+            if begun:
                 raise
-            self._leave_nothing()
             raise UsageError(one_line(error)) from error
-        except SystemExit:  # Lightning's answer to Ctrl-C
-            raise KeyboardInterrupt("" if self.folder is None else resume_command(self.folder)) from None
+        except NotFinite as error:
+            newest = next(iter(self.folder.checkpoints()), None) if self.folder is not None else None
+            raise RuntimeError(
+                f"{error}; nothing has moved by it, and what was good is in {newest or 'no checkpoint yet'}. The same "
+                "settings come to the same end: start a new run with a lower learning rate, say, or clipped gradients"
+            ) from error
 
     def after_fit(self) -> None:
         if self.folder is not None and not self.trainer.interrupted:

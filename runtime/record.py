@@ -7,7 +7,7 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from networks.files import replacing
-from runtime.errors import UsageError
+from runtime.errors import Stopped, UsageError
 from runtime.loggers import CSVFiles
 from runtime.run_folder import RunFolder
 
@@ -53,7 +53,7 @@ class RunRecord(Callback):
             logger.log_hyperparams({**yaml.safe_load(self.config), "data_source": source})
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if self._recording and not isinstance(exception, KeyboardInterrupt):
+        if self._recording and not isinstance(exception, Stopped | KeyboardInterrupt):
             self.folder.note(state="failed", step=max(trainer.global_step, self.resumed_at))
 
 

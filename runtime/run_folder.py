@@ -32,8 +32,9 @@ def runs_root() -> Path:
 class RunFolder:
     """The folder of one run.
 
-    `run.json` holds `id`, which survives moving and renaming the folder, and once training has ended, `state`
-    ("finished" or "failed"), `step`, the batches trained, and `ended_by_itself` if it stopped before it had to.
+    `run.json` holds `id`, which survives moving and renaming the folder, under SLURM the number of the job, and once
+    training has ended, `state` ("finished" or "failed"), `step`, the batches trained, and `ended_by_itself` if it
+    stopped before it had to.
     """
 
     path: Path
@@ -56,8 +57,17 @@ class RunFolder:
                 continue
             except OSError as error:
                 raise UsageError(f"can't make the run's folder {folder.path}: {error.strerror}") from error
-            folder.note(id=run_id)
+            folder.note(id=run_id, slurm_job=os.environ.get("SLURM_JOB_ID"))
             return folder
+
+    @classmethod
+    def of_requeued_job(cls, experiment: str | None, config: str) -> "RunFolder | None":
+        """The run that this SLURM job started with the same config before it was queued again, if it was."""
+        if not int(os.environ.get("SLURM_RESTART_COUNT") or 0):
+            return None
+        found = [cls(path.parent) for path in (runs_root() / str(experiment)).glob(f"*/{CONFIG}")]
+        ours = [run for run in found if run.facts.get("slurm_job") == os.environ.get("SLURM_JOB_ID")]
+        return next((run for run in ours if run.config.read_text() == config), None)
 
     @classmethod
     def of_config(cls, config: Path) -> "RunFolder | None":

@@ -1,15 +1,59 @@
-"""Dies like a laptop whose battery ends. Not a test; the command line adds it as a callback."""
+"""Dies like a laptop whose battery ends, or is asked to stop. Not a test; the command line adds it as a callback.
+
+`$KILL` says when, by a moment and the batches trained by then, such as "step 18":
+
+    step         an optimizer is about to move
+    epoch        the last batch of an epoch is over
+    validation   a validation has begun
+    checkpoint   half of a checkpoint is on the disk
+
+`$KILL_BY` says how, by the signals that the process sends itself: "SIGKILL" unless told otherwise.
+"""
 
 import os
 import signal
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class Killer(Callback):
-    """Sends SIGKILL to its own process before an optimizer moves, once `$KILL_AT_STEP` steps are counted."""
+    """Sends the signals when it is time."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        whole = torch.save
+
+        def half(content: Any, path: Path, *arguments: Any, **more: Any) -> None:
+            if is_time("checkpoint", trainer) and "ckpt" in str(path):
+                buffer = BytesIO()
+                whole(content, buffer)
+                Path(path).write_bytes(buffer.getvalue()[: buffer.tell() // 2])
+                kill()
+            whole(content, path, *arguments, **more)
+
+        torch.save = half  # type: ignore[assignment]
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
-        if os.environ.get("KILL_AT_STEP") == str(trainer.global_step):
-            os.kill(os.getpid(), signal.SIGKILL)
+        self._at("step", trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._at("epoch", trainer)
+
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self._at("validation", trainer)
+
+    def _at(self, moment: str, trainer: Trainer) -> None:
+        if is_time(moment, trainer):
+            kill()
+
+
+def is_time(moment: str, trainer: Trainer) -> bool:
+    return os.environ.get("KILL") == f"{moment} {trainer.global_step}"
+
+
+def kill() -> None:
+    for name in os.environ.get("KILL_BY", "SIGKILL").split():
+        os.kill(os.getpid(), getattr(signal, name))

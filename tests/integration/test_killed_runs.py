@@ -1,5 +1,6 @@
 """A run that was killed and resumed ends with the bits of one that was left alone."""
 
+import os
 import re
 import shutil
 import signal
@@ -15,23 +16,23 @@ Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 CONFIGS = Path(__file__).parents[2] / "configs"
 KILLER = ("--trainer.callbacks+=killer.Killer", "--trainer.log_every_n_steps", "1")
 
-# Epochs end within each run; the classifier's checkpoints fall on their ends, the others' lie within. The second kill
-# of each hits a run that was already resumed.
+# Epochs end within each run; the classifier's checkpoints fall on their ends, the others' lie within. All kills but the
+# first hit a run that was already resumed.
 CASES = {
     "palindrome_lstm": (
         "--data.batches_per_epoch 7 --data.batch_size 32 --trainer.max_steps 30 --checkpoint.every_n_batches 5 "
         "--trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.start 2 "
         "--trainer.callbacks.perfect_batches 3",
-        (18, 27),
+        ("step 18", "epoch 21", "step 27"),
     ),
     "gan": (
         "--data.source packaged --data.batch_size 800 --trainer.max_steps 11 --checkpoint.every_n_batches 3",
-        (4, 9),
+        ("step 4", "checkpoint 9"),
     ),
     "digit_classifier": (
         "--data.source packaged --trainer.limit_train_batches 4 --trainer.limit_val_batches 1 "
         "--trainer.max_steps 11 --checkpoint.every_n_batches 4",
-        (6, 10),
+        ("validation 4", "validation 8", "step 10"),
     ),
 }
 
@@ -52,29 +53,79 @@ def test_killed_and_resumed_is_bit_identical(tmp_path: Path, twofold: Twofold, e
 
     touched = tmp_path / "touched"
     touched.mkdir()
-    killed = twofold(touched, *command, KILL_AT_STEP=str(kills[0]))
-    assert killed.returncode == -signal.SIGKILL
+    assert twofold(touched, *command, KILL=kills[0]).returncode == -signal.SIGKILL
     [folder] = (touched / "runs" / experiment).iterdir()
-    resume = ("fit", "-c", folder / "config.yaml", "--ckpt_path", "last")
-    assert twofold(touched, *resume, KILL_AT_STEP=str(kills[1])).returncode == -signal.SIGKILL
-    assert steps_in(folder / "metrics.csv") >= steps_in_checkpoint(folder), "the kill should have left rows to cut"
+    for kill in kills[1:]:
+        assert twofold(touched, *going_on(folder), KILL=kill).returncode == -signal.SIGKILL
 
     # A run may be moved between its parts.
     moved = touched / "elsewhere" / "renamed"
     shutil.copytree(folder, moved)
     shutil.rmtree(folder)
-    resumed = twofold(touched, "fit", "-c", moved / "config.yaml", "--ckpt_path", "last")
-    assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stderr == ""
-
-    assert (moved / "metrics.csv").read_text() == (expected / "metrics.csv").read_text()
-    pictures = [path.relative_to(expected) for path in expected.rglob("*.png") if "wandb" not in path.parts]
-    assert len(pictures) == (7 if experiment == "gan" else 0)
-    for picture in pictures:
-        assert (moved / picture).read_bytes() == (expected / picture).read_bytes(), picture
-    assert_same(state(expected), state(moved))
+    resumed = twofold(touched, *going_on(moved))
+    assert (resumed.returncode, resumed.stderr) == (0, "")
+    assert_same_run(expected, moved)
+    assert len(pictures(moved)) == (7 if experiment == "gan" else 0)
     ids = {path.name.split("-", 3)[-1] for path in moved.glob("wandb/offline-run-*")}
     assert ids == {folder.name}, "all parts have one W&B id"
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(
+    tmp_path: Path, twofold: Twofold, name: str, code: int
+) -> None:
+    command = ("fit", "-c", CONFIGS / "palindrome_lstm.yaml", "--trainer.max_steps", "12", *KILLER)
+    (tmp_path / "untouched").mkdir()
+    assert twofold(tmp_path / "untouched", *command).returncode == 0
+    [expected] = (tmp_path / "untouched" / "runs" / "palindrome_lstm").iterdir()
+
+    stopped = twofold(tmp_path, *command, KILL="step 7", KILL_BY=name)
+    [folder] = (tmp_path / "runs" / "palindrome_lstm").iterdir()
+    assert stopped.returncode == code
+    first, last = stopped.stderr.strip().splitlines()
+    assert first == "twofold: stopping after this batch; Ctrl-C ends it at once"
+    go_on = f"twofold fit -c runs/palindrome_lstm/{folder.name}/config.yaml --ckpt_path last"
+    assert last == f"twofold: stopped by {name} after 8 batches; go on with: {go_on}"
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["last.ckpt", "step=000008.ckpt"]
+    assert "interrupted" in twofold(tmp_path, "runs").stdout
+
+    resumed = twofold(tmp_path, *go_on.split()[1:])
+    assert (resumed.returncode, resumed.stderr) == (0, "")
+    assert_same_run(expected, folder)
+
+
+def test_a_second_ctrl_c_ends_a_run_at_once(tmp_path: Path, twofold: Twofold) -> None:
+    command = ("fit", "-c", CONFIGS / "palindrome_lstm.yaml", "--trainer.max_steps", "12", *KILLER)
+    assert twofold(tmp_path, *command, KILL="step 7", KILL_BY="SIGTERM SIGINT").returncode == -signal.SIGINT
+    [folder] = (tmp_path / "runs" / "palindrome_lstm").iterdir()
+    assert not list(folder.glob("checkpoints/*"))
+
+
+def test_slurm_s_signal_queues_the_job_again_where_it_goes_on(tmp_path: Path, twofold: Twofold) -> None:
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text('#!/bin/sh\necho "$@" > requeued\n')
+    scontrol.chmod(0o755)
+    command = ("fit", "-c", CONFIGS / "palindrome_lstm.yaml", "--trainer.max_steps", "12", *KILLER)
+    slurm = {"PATH": f"{scontrol.parent}:{os.environ['PATH']}"}
+    slurm |= {f"SLURM_{name}": value for name, value in SLURM.items()}
+
+    stopped = twofold(tmp_path, *command, KILL="step 7", KILL_BY="SIGUSR1", **slurm)
+    assert stopped.returncode == 128 + signal.SIGUSR1, stopped.stderr
+    assert (tmp_path / "requeued").read_text() == "requeue 321\n"
+    other = twofold(tmp_path, *command, "--seed_everything", 2, **slurm)  # of the same job, and not meant
+    assert other.returncode == 0, other.stderr
+    runs = sorted((tmp_path / "runs" / "palindrome_lstm").iterdir())
+    assert [steps_in_checkpoint(run) for run in runs] == [8, 12]
+
+    again = twofold(tmp_path, *command, SLURM_RESTART_COUNT="1", **slurm)
+    assert again.returncode == 0, again.stderr
+    assert sorted((tmp_path / "runs" / "palindrome_lstm").iterdir()) == runs
+    assert [steps_in_checkpoint(run) for run in runs] == [12, 12]
+    assert "finished" in twofold(tmp_path, *command, SLURM_RESTART_COUNT="1", **slurm).stdout
+
+
+SLURM = {"JOB_ID": "321", "NTASKS": "1", "JOB_NAME": "memory", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}
 
 
 def test_the_comparison_sees_one_bit() -> None:
@@ -87,8 +138,21 @@ def test_the_comparison_sees_one_bit() -> None:
         assert_same(one, {"a": [torch.zeros(3), 2.0]})
 
 
-def steps_in(metrics: Path) -> int:
-    return int(metrics.read_text().splitlines()[-1].split(",")[0])
+def going_on(folder: Path) -> tuple[object, ...]:
+    return ("fit", "-c", folder / "config.yaml", "--ckpt_path", "last")
+
+
+def assert_same_run(expected: Path, actual: Path) -> None:
+    """That both left the same numbers, pictures and state of training, to the bit."""
+    assert (actual / "metrics.csv").read_text() == (expected / "metrics.csv").read_text()
+    assert pictures(actual) == pictures(expected)
+    for picture in pictures(expected):
+        assert (actual / picture).read_bytes() == (expected / picture).read_bytes(), picture
+    assert_same(state(expected), state(actual))
+
+
+def pictures(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob("*.png") if "wandb" not in path.parts}
 
 
 def steps_in_checkpoint(folder: Path) -> int:

@@ -1,0 +1,89 @@
+"""Ctrl-C, SIGTERM and SLURM's signal end a run between two batches, with a checkpoint."""
+
+import os
+import signal
+import subprocess
+import sys
+from types import FrameType
+from typing import Any
+
+from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from callbacks import Checkpoints
+from runtime.errors import Stopped
+from runtime.listing import resume_command
+from runtime.run_folder import RunFolder
+
+REQUEUE = signal.SIGUSR1
+
+
+class StopOnSignal(Checkpoint):
+    """Saves a checkpoint after the batch in which a signal came, and raises `Stopped`, which says how to go on.
+
+    Signals are SIGINT (Ctrl-C), SIGTERM and, under SLURM, SIGUSR1, which `#SBATCH --signal=SIGUSR1@90` sends 90 seconds
+    before time is up, and upon which the job asks to be queued again. A second Ctrl-C or SIGTERM ends the process at
+    once.
+
+    A kind of Checkpoint only because Lightning calls those last, and this has to come after `Checkpoints`.
+
+    Args:
+        folder: the run's.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.received: int | None = None
+        self._checkpoints: Checkpoints | None = None
+        self._handlers_before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._checkpoints = next((one for one in trainer.checkpoint_callbacks if isinstance(one, Checkpoints)), None)
+        requeue = (REQUEUE,) if SLURMEnvironment.detect() else ()
+        for number in (signal.SIGINT, signal.SIGTERM, *requeue):
+            self._handlers_before[number] = signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        if self._checkpoints is not None:
+            self._checkpoints.ask()
+        for other in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(other, signal.SIG_DFL)
+        # Not print, for the signal may have come while something else was being printed.
+        os.write(sys.stderr.fileno(), b"\ntwofold: stopping after this batch; Ctrl-C ends it at once\n")
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self.received is None:
+            return
+        if self._checkpoints is not None and self._checkpoints.saved_at != trainer.global_step:
+            return  # the signal came after the last chance to save, so it is the batch that begins now
+        if self.received == REQUEUE and trainer.is_global_zero:
+            _requeue()
+        name = signal.Signals(self.received).name
+        raise Stopped(
+            self.received,
+            f"stopped by {name} after {trainer.global_step:,} batches; go on with: {resume_command(self.folder)}",
+        )
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._restore()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if self.received is None:  # else a second one still ends the process at once, until Lightning is done
+            self._restore()
+
+    def _restore(self) -> None:
+        while self._handlers_before:
+            signal.signal(*self._handlers_before.popitem())
+
+
+def _requeue() -> None:
+    """Asks SLURM to start this job again when there is room."""
+    job = os.environ["SLURM_JOB_ID"]
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"twofold: the job could not be queued again: {error}", file=sys.stderr)
