@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from callbacks.best_effort import BestEffort
 from callbacks.pictures import (
     fixed_noise,
     log_picture,
@@ -25,7 +26,7 @@ class ImageGrid(Callback):
 
     Writes `images/step_000500.png` under `trainer.default_root_dir` and shows the picture in every logger that can.
     The noise is fixed when training starts and kept in the checkpoint. Works with any module that has a `generator`
-    with a `latent_dim`. Training goes on as if nothing had happened.
+    with a `latent_dim`. Training goes on as if nothing had happened, also where a picture can't be written.
 
     Args:
         every_n_batches: distance between two pictures.
@@ -43,6 +44,7 @@ class ImageGrid(Callback):
         self.every_n_batches = every_n_batches
         self.also_at = frozenset(also_at)
         self.noise: Tensor | None = None
+        self._pictures = BestEffort("images/")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.noise is None:
@@ -63,10 +65,10 @@ class ImageGrid(Callback):
         assert self.noise is not None, "the noise is fixed when training starts"
         path = Path(trainer.default_root_dir) / "images" / f"step_{trainer.global_step:06d}.png"
         caption = origin(trainer)
-        with unnoticed(generator):
+        with unnoticed(generator), self._pictures.attempt():
             images = generator(self.noise.to(next(generator.parameters())))
             write_picture(images, path, per_row=ROWS, caption=caption)
-        log_picture(trainer, "images", path, caption)
+            log_picture(trainer, "images", path, caption)
 
     def state_dict(self) -> dict[str, Any]:
         return {"noise": self.noise}

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from PIL import Image
 from torch import Tensor, nn
 
+from callbacks.best_effort import BestEffort
 from callbacks.drawing import along, page, readings, strip, write_png
 from callbacks.pictures import (
     fixed_noise,
@@ -72,8 +73,9 @@ class InterpolationStrip(Callback):
                 rank_zero_warn(f"the strip is a straight line between two images that differ: {error}")
                 picture, what = self._between_two(generator, pl_module, "linear")
             caption = f"{what}, {origin(trainer)}"
-            write_png(page([picture], caption), folder / STRIP_FILE)
-        log_picture(trainer, "interpolation", folder / STRIP_FILE, caption)
+            with BestEffort(STRIP_FILE).attempt():
+                write_png(page([picture], caption), folder / STRIP_FILE)
+                log_picture(trainer, "interpolation", folder / STRIP_FILE, caption)
 
     def _asked_for(self, generator: nn.Module, pl_module: LightningModule) -> tuple[Image.Image, str]:
         """The strip and what it shows; raises ValueError where it can't be drawn."""

@@ -23,17 +23,37 @@ SAFETENSORS = ".safetensors"
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yields a path beside `path` to write to; after a clean exit it has replaced `path` in one step, or not at all."""
+    """Yields a path beside `path` to write to; after a clean exit it has replaced `path` in one step, or not at all.
+
+    Raises:
+        OSError: when the disk refuses; names `path`.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield draft
-        with draft.open("rb") as file:
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield draft
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def write_tensors(content: Any, path: str | Path) -> None:
+    """Writes by `torch.save`, whole or not at all.
+
+    Raises:
+        OSError: when it can't be written, because the disk is full, say.
+    """
+    with replacing(path) as draft, draft.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # by which torch hides what the disk said
+            raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
 def read_tensors(path: str | Path, map_location: Any = "cpu") -> Any:
@@ -91,8 +111,7 @@ def save_generator(generator: nn.Module, path: str | Path, *, weights: str, step
     """
     path = Path(path)
     facts = {"network": describe(generator), "weights": weights, "step": step, "data_source": data_source}
-    with replacing(path) as draft:
-        torch.save(generator.state_dict(), draft)
+    write_tensors(generator.state_dict(), path)
     with replacing(path.with_suffix(".json")) as draft:
         draft.write_text(json.dumps(facts, indent=2) + "\n")
 

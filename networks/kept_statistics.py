@@ -1,13 +1,14 @@
 """The statistics of real images as a judge sees them, kept on disk, for 55,000 images take it some seconds."""
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from networks.files import read_tensors, replacing
+from networks.files import read_tensors, write_tensors
 from networks.judge import Judge
 from networks.quality import FrechetDistance, Statistics, statistics
 from networks.quality_report import SplitDigits, impression, scaled
@@ -41,11 +42,8 @@ def kept_statistics(judge: Judge, images: UInt8[Tensor, "n 28 28"], folder: Path
     batches = images.split(IMAGES_AT_ONCE)
     found = statistics(torch.cat([impression(judge, scaled(batch)).features for batch in batches]))
     if path is not None:
-        try:
-            with replacing(path) as draft:
-                torch.save(found._asdict(), draft)
-        except OSError:  # somebody else's folder, or a full disk
-            pass
+        with suppress(OSError):  # somebody else's folder, or a full disk
+            write_tensors(found._asdict(), path)
     return found
 
 

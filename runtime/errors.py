@@ -21,6 +21,8 @@ class Stopped(Exception):
 
 def one_line(error: BaseException) -> str:
     """An error's message without its line breaks; its type where there is no message."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -24,6 +24,7 @@ from networks.files import read_tensors
 from networks.seeding import HIGHEST_SEED
 from runtime.checkpoint_io import AtomicCheckpointIO
 from runtime.errors import UsageError, one_line
+from runtime.listing import resume_command
 from runtime.progress import RunProgress
 from runtime.quiet import hush
 from runtime.record import RunRecord, keep_config
@@ -219,7 +220,7 @@ class TwofoldCLI(LightningCLI):
     def _leave_nothing(self) -> None:
         """Removes the folder that was made for this command."""
         if self._is_new and self.folder is not None:
-            shutil.rmtree(self.folder.path)
+            shutil.rmtree(self.folder.path, ignore_errors=True)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = {**self._get(self.config_init, "trainer"), **kwargs}
@@ -244,24 +245,31 @@ class TwofoldCLI(LightningCLI):
             keep_config(self.folder, self._text)
 
     def fit(self, **kwargs: Any) -> None:
-        """Trains. What is refused, or interrupted, before the first batch leaves no run behind."""
+        """Trains. What is refused, fails or is interrupted before the first batch leaves no run behind."""
         try:
             self.trainer.fit(**kwargs)
-        except (ValueError, MisconfigurationException, SystemExit) as error:
+        except BaseException as error:
             begun = not self._is_new or self.trainer.fit_loop.total_batch_idx >= 0
             if not begun:
                 self._leave_nothing()
-            if isinstance(error, SystemExit):  # Lightning's answer to Ctrl-C, of which StopOnSignal knows only later
-                raise KeyboardInterrupt from None
-            if begun:
-                raise
-            raise UsageError(one_line(error)) from error
-        except NotFinite as error:
-            newest = next(iter(self.folder.checkpoints()), None) if self.folder is not None else None
-            raise RuntimeError(
-                f"{error}; nothing has moved by it, and what was good is in {newest or 'no checkpoint yet'}. The same "
-                "settings come to the same end: start a new run with a lower learning rate, say, or clipped gradients"
-            ) from error
+            match error:
+                case SystemExit():  # Lightning's answer to Ctrl-C, of which StopOnSignal knows only later
+                    raise KeyboardInterrupt from None
+                case ValueError() | MisconfigurationException() if not begun:
+                    raise UsageError(one_line(error)) from error
+                case NotFinite():
+                    raise RuntimeError(
+                        f"{error}; nothing has moved by it{self._what_is_left()}. The same settings come to the same "
+                        "end: start a new run with a lower learning rate, say, or clipped gradients"
+                    ) from error
+                case OSError() if begun and self.folder is not None:
+                    again = f"when that is mended, go on with: {resume_command(self.folder)}"
+                    raise RuntimeError(f"{one_line(error)}{self._what_is_left()}; {again}") from error
+            raise
+
+    def _what_is_left(self) -> str:
+        newest = next(iter(self.folder.checkpoints()), None) if self.folder is not None else None
+        return "" if newest is None else f"; the last good checkpoint is {newest}"
 
     def after_fit(self) -> None:
         if self.folder is not None and not self.trainer.interrupted:

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from callbacks.best_effort import BestEffort
 from runtime.tables import read_rows, write_rows
 
 MEASURED_TIME = "time/"
@@ -19,7 +20,8 @@ MEASURED_TIME = "time/"
 class CSVFiles(Logger):
     """Writes `metrics.csv`, which a run reproduces to the bit, and `timing.csv`, which holds measured times.
 
-    A row is on disk as soon as it is logged. A resumed run goes on in the same files.
+    A row is on disk as soon as it is logged, or, where it can't be written, not at all, and a warning says so once. A
+    resumed run goes on in the same files.
 
     Args:
         save_dir: the folder; the CLI puts the run's folder here.
@@ -30,6 +32,7 @@ class CSVFiles(Logger):
         self._folder = Path(save_dir or ".")
         self._metrics = _Table(self._folder / "metrics.csv")
         self._timing = _Table(self._folder / "timing.csv")
+        self._tables = BestEffort("metrics.csv or timing.csv")
 
     @property
     def name(self) -> str:
@@ -50,10 +53,11 @@ class CSVFiles(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         measured = {key: value for key, value in metrics.items() if key.startswith(MEASURED_TIME)}
         reproduced = {key: value for key, value in metrics.items() if key not in measured}
-        if measured:
-            self._timing.append({"step": step, **measured})
-        if reproduced.keys() - {"epoch"}:
-            self._metrics.append({"step": step, **reproduced})
+        with self._tables.attempt():
+            if measured:
+                self._timing.append({"step": step, **measured})
+            if reproduced.keys() - {"epoch"}:
+                self._metrics.append({"step": step, **reproduced})
 
     @rank_zero_only
     def forget_from(self, step: int) -> None:
@@ -74,11 +78,17 @@ class _Table:
             self._columns = list(next(iter(self._rows()), ()))
         new = [column for column in row if column not in self._columns]
         if new:
-            self._columns += new
-            self._write([*self._rows(), row])
+            columns = [*self._columns, *new]
+            write_rows(self.path, columns, [*self._rows(), row])
+            self._columns = columns
         else:
-            with self.path.open("a", newline="") as file:
-                csv.DictWriter(file, self._columns).writerow(row)
+            length = self.path.stat().st_size
+            try:
+                with self.path.open("a", newline="") as file:
+                    csv.DictWriter(file, self._columns).writerow(row)
+            except OSError:
+                os.truncate(self.path, length)  # no half a row
+                raise
 
     def keep_before(self, step: int) -> None:
         """Leaves the file as it was before batch `step`, without the columns that came later."""

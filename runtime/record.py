@@ -1,6 +1,7 @@
 """What a run remembers about itself besides its numbers."""
 
 import sys
+from contextlib import suppress
 
 import torch
 import yaml
@@ -54,7 +55,8 @@ class RunRecord(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._recording and not isinstance(exception, Stopped | KeyboardInterrupt):
-            self.folder.note(state="failed", step=max(trainer.global_step, self.resumed_at))
+            with suppress(OSError):  # what ended the run may be that nothing can be written
+                self.folder.note(state="failed", step=max(trainer.global_step, self.resumed_at))
 
 
 def keep_config(folder: RunFolder, config: str) -> None:

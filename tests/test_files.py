@@ -2,6 +2,9 @@
 
 import json
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from networks.files import (
     replacing,
     save_generator,
     write_safetensors,
+    write_tensors,
 )
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from networks.table import describe
@@ -297,3 +301,25 @@ def test_a_checkpoint_and_a_network_that_is_no_generator_are_refused(saved: Path
     save_generator(MLPDiscriminator(), saved, weights="raw", step=1, data_source="packaged")
     with pytest.raises(ValueError, match="holds a MLPDiscriminator, which is no generator: it has no latent_dim"):
         load_generator(saved)
+
+
+def test_a_disk_that_refuses_is_named_and_leaves_the_old_file(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = saved.read_bytes()
+    with resource_limit(1000), pytest.raises(OSError, match="File too large") as refused:
+        write_tensors({"a": torch.zeros(10_000)}, saved)
+    assert refused.value.filename == str(saved)
+    assert saved.read_bytes() == before
+    assert not list(tmp_path.glob(".*.part"))
+
+
+@contextmanager
+def resource_limit(size: int) -> Iterator[None]:
+    """Within, no file of this process grows beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

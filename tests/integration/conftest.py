@@ -3,8 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,13 @@ Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session")
 def twofold(tmp_path_factory: pytest.TempPathFactory) -> Twofold:
-    """`twofold(cwd, *arguments, **environment)`; runs go to `cwd/runs`."""
+    """`twofold(cwd, *arguments, **environment)`; runs go to `cwd/runs`; `limits` go to `subprocess.run`."""
     home = tmp_path_factory.mktemp("home")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "PL_", "TWOFOLD"))}
 
-    def run(cwd: Path, *arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+    def run(
+        cwd: Path, *arguments: object, limits: Mapping[str, Any] | None = None, **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [COMMAND, *map(str, arguments)],
             cwd=cwd,
@@ -28,6 +31,7 @@ def twofold(tmp_path_factory: pytest.TempPathFactory) -> Twofold:
             capture_output=True,
             text=True,
             timeout=240,
+            **(limits or {}),
         )
 
     return run
