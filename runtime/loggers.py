@@ -101,14 +101,14 @@ class _Table:
 
 
 def _harmless(method: Callable[..., None]) -> Callable[..., None]:
-    """Lets no exception out of a method of `WandbRun`."""
+    """Makes a warning of what a method of `WandbRun` raises."""
 
     @wraps(method)
     def guarded(self: "WandbRun", *args: Any, **kwargs: Any) -> None:
         try:
             method(self, *args, **kwargs)
         except Exception as error:
-            self._give_up(one_line(error))
+            self._tell(f"{one_line(error)}; something is not recorded")
 
     return guarded
 
@@ -145,6 +145,7 @@ class WandbRun(WandbLogger):
         # W&B reports its own failures to the same server, waits for that too and prints what becomes of it.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         settings = wandb.Settings(silent=True, console="off", finish_timeout_raises=True)
+        settings.x_transaction_log_flush_interval = 1.0  # a killed run would lose its last 15 s
         for name, seconds in {"init_timeout": 10, "finish_timeout": 600 if log_model else 10}.items():
             if f"WANDB_{name.upper()}" not in os.environ:
                 setattr(settings, name, seconds)
@@ -184,12 +185,15 @@ class WandbRun(WandbLogger):
             _ = super().experiment
         except Exception as error:
             self._trouble = self._trouble or one_line(error)
-            if self._wandb_init["mode"] == "offline":
-                self._give_up(self._trouble)
-                return
-            self._wandb_init["mode"], self._log_model = "offline", False
             _tear_down()  # else the id counts as in use
-            self._start()
+            if self._wandb_init["mode"] != "offline":
+                self._wandb_init["mode"], self._log_model = "offline", False
+                self._start()
+                return
+            self._tell(f"{self._trouble}; nothing is recorded")
+            nothing: Any = DummyLogger().experiment
+            nothing.id = self._id  # Lightning names folders by it
+            self._experiment = nothing
             return
         if self._trouble:
             self._tell(f"{self._trouble}; recorded offline, to upload by: wandb sync {self._save_dir}/wandb/offline-*")
@@ -210,19 +214,19 @@ class WandbRun(WandbLogger):
         except TimeoutError:
             where = f"{self._save_dir}/wandb/run-*"
             self._tell(f"the server didn't take everything in time; upload it by: wandb sync --include-online {where}")
-        self._experiment = None
-
-    def _give_up(self, why: str) -> None:
-        self._tell(f"{why}; from here on nothing is recorded")
-        _tear_down()
-        self._experiment = DummyLogger().experiment  # type: ignore[assignment]
+        except Exception:
+            _tear_down()  # else its process, which is gone, is called again when ours ends
+            raise
+        finally:
+            self._experiment = None
 
     def _tell(self, words: str) -> None:
-        if not self._told:
+        told, self._told = self._told, True
+        if not told:
             rank_zero_warn(f"W&B: {words}")
-        self._told = True
 
 
 def _tear_down() -> None:
     with suppress(Exception, SystemExit):  # which it raises when its process has died
         wandb.teardown()
+    wandb.run = None  # a run whose process has died stays there, and the next logger would take it
