@@ -2,16 +2,19 @@
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import wandb
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.loggers.logger import DummyLogger, Logger, rank_zero_experiment
+from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 
 from callbacks.best_effort import BestEffort
+from runtime.errors import one_line
 from runtime.tables import read_rows, write_rows
 
 MEASURED_TIME = "time/"
@@ -107,11 +110,29 @@ class _Table:
         write_rows(self.path, self._columns, rows)
 
 
+def _harmless(method: Callable[..., None]) -> Callable[..., None]:
+    """Makes a warning of what a method of `WandbRun` raises."""
+
+    @wraps(method)
+    def guarded(self: "WandbRun", *args: Any, **kwargs: Any) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:
+            self._tell(f"{one_line(error)}; something is not recorded")
+
+    return guarded
+
+
 class WandbRun(WandbLogger):
-    """A Weights & Biases run that needs no account.
+    """A Weights & Biases run that needs no account, and whose troubles don't reach the training.
 
     With a key (`wandb login`, `WANDB_API_KEY`) it goes online; without one it is recorded offline in the run's folder,
     never asks, and can be uploaded later by `wandb sync`. `WANDB_MODE` overrules both.
+
+    With a bad key, or when the server doesn't answer within 10 s, the run is recorded offline under the same id. When
+    the server fails later, everything is still kept in the run's folder; the end waits 10 s for what is not uploaded
+    yet (10 minutes with `log_model`: checkpoints are large). `WANDB_INIT_TIMEOUT` and `WANDB_FINISH_TIMEOUT` overrule
+    these waits, in seconds. Whatever W&B raises becomes a warning, one for a run.
 
     Args:
         project: the W&B project.
@@ -131,10 +152,23 @@ class WandbRun(WandbLogger):
         tags: Sequence[str] = (),
         log_model: bool = False,
     ) -> None:
-        settings = wandb.Settings(silent=True, console="off")
-        wandb.setup(settings=settings)
-        has_key = wandb.login(prompt=False, verify=False)
-        mode = os.environ.get("WANDB_MODE") or ("online" if has_key else "offline")
+        # W&B reports its own failures to the same server, waits for that too and prints what becomes of it.
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        settings = wandb.Settings(silent=True, console="off", finish_timeout_raises=True)
+        settings.x_transaction_log_flush_interval = 1.0  # a killed run would lose its last 15 s
+        for name, seconds in {"init_timeout": 10, "finish_timeout": 600 if log_model else 10}.items():
+            if f"WANDB_{name.upper()}" not in os.environ:
+                setattr(settings, name, seconds)
+        self._trouble = ""
+        self._told = False
+        try:
+            wandb.setup(settings=settings)
+            has_key = wandb.login(prompt=False, verify=False)
+            mode = os.environ.get("WANDB_MODE") or ("online" if has_key else "offline")
+        except Exception as error:
+            self._trouble = one_line(error)
+            mode = "offline"
+            os.environ.pop("WANDB_API_KEY", None)  # with a blank at its end, nothing of W&B would work
         super().__init__(
             name=id,
             project=project,
@@ -146,10 +180,63 @@ class WandbRun(WandbLogger):
             tags=list(tags),
             settings=settings,
         )
+        del self._wandb_init["anonymous"]  # W&B complains of it
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The W&B run; where there can't be one, something that takes all calls and does nothing."""
+        if self._experiment is None:
+            self._start()
+        return self._experiment
+
+    def _start(self) -> None:
+        try:
+            _ = super().experiment
+        except Exception as error:
+            self._trouble = self._trouble or one_line(error)
+            _tear_down()  # else the id counts as in use
+            if self._wandb_init["mode"] != "offline":
+                self._wandb_init["mode"], self._log_model = "offline", False
+                self._start()
+                return
+            self._tell(f"{self._trouble}; nothing is recorded")
+            nothing: Any = DummyLogger().experiment
+            nothing.id = self._id  # Lightning names folders by it
+            self._experiment = nothing
+            return
+        if self._trouble:
+            self._tell(f"{self._trouble}; recorded offline, to upload by: wandb sync {self._save_dir}/wandb/offline-*")
+
+    log_hyperparams = _harmless(WandbLogger.log_hyperparams)
+    log_metrics = _harmless(WandbLogger.log_metrics)
+    log_image = _harmless(WandbLogger.log_image)
+    after_save_checkpoint = _harmless(WandbLogger.after_save_checkpoint)
 
     @rank_zero_only
+    @_harmless
     def finalize(self, status: str) -> None:
         super().finalize(status)
-        if self._experiment is not None:
+        if self._experiment is None:
+            return
+        try:
             self._experiment.finish(exit_code=0 if status == "success" else 1)
+        except TimeoutError:
+            where = f"{self._save_dir}/wandb/run-*"
+            self._tell(f"the server didn't take everything in time; upload it by: wandb sync --include-online {where}")
+        except Exception:
+            _tear_down()  # else its process, which is gone, is called again when ours ends
+            raise
+        finally:
             self._experiment = None
+
+    def _tell(self, words: str) -> None:
+        told, self._told = self._told, True
+        if not told:
+            rank_zero_warn(f"W&B: {words}")
+
+
+def _tear_down() -> None:
+    with suppress(Exception, SystemExit):  # which it raises when its process has died
+        wandb.teardown()
+    wandb.run = None  # a run whose process has died stays there, and the next logger would take it

@@ -2,9 +2,12 @@
 
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import wandb
 
 from runtime.loggers import CSVFiles, WandbRun
 
@@ -61,10 +64,13 @@ def test_cutting_every_row_makes_a_fresh_file(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def without_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def without_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    wandb.teardown()  # it remembers its settings
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
+    yield
+    wandb.teardown()
 
 
 @pytest.mark.usefixtures("without_account")
@@ -76,8 +82,9 @@ def test_wandb_records_offline_without_a_key_and_never_asks(
     logger = WandbRun(save_dir=str(tmp_path), id="one-run")
     logger.log_metrics({"a": 1.0}, step=0)
     logger.finalize("success")
+    wandb.teardown()  # waits for the file
     [folder] = tmp_path.glob("wandb/offline-run-*-one-run")
-    assert (folder / "run-one-run.wandb").stat().st_size > 0
+    assert (folder / "run-one-run.wandb").stat().st_size > 100
     assert capfd.readouterr() == ("", "")
 
 
@@ -90,3 +97,75 @@ def test_wandb_can_be_disabled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         logger.log_metrics({"a": 1.0}, step=0)
         logger.finalize("success")
     assert not (tmp_path / "wandb").exists()
+
+
+@pytest.mark.usefixtures("without_account")
+@pytest.mark.parametrize(("key", "told"), [("c0ffee", "must have 40"), ("c0ffee42" * 5 + " ", "whitespace")])
+def test_an_impossible_key_is_told_once_and_the_run_recorded_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], key: str, told: str
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    logger = WandbRun(save_dir=str(tmp_path), id="one-run", log_model=True)
+    with pytest.warns(UserWarning, match=told) as warned:
+        logger.log_metrics({"a": 1.0}, step=0)
+    logger.finalize("success")
+    [warning] = warned
+    assert key not in str(warning.message)
+    assert str(warning.message).endswith(f"wandb sync {tmp_path}/wandb/offline-*")
+    wandb.teardown()  # waits for the file
+    assert (tmp_path / "wandb" / "latest-run" / "run-one-run.wandb").stat().st_size > 100
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("without_account")
+def test_settings_that_w_b_can_t_read_leave_it_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "sideways")
+    logger = WandbRun(save_dir=str(tmp_path), id="one-run")
+    with pytest.warns(UserWarning, match=r"sideways.*nothing is recorded"):
+        logger.log_metrics({"a": 1.0}, step=0)
+    logger.log_hyperparams({"b": 1})
+    logger.log_image("images", [np.zeros((2, 2))], step=1)
+    assert logger.version == "one-run"
+    logger.finalize("success")
+    assert not (tmp_path / "wandb").exists()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("without_account")
+def test_the_death_of_w_b_s_process_becomes_one_warning(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    logger = WandbRun(save_dir=str(tmp_path), id="one-run")
+    logger.log_metrics({"a": 1.0}, step=0)
+    process = wandb.setup().ensure_service()._proc._process  # type: ignore[union-attr]
+    process.kill()
+    process.wait()
+    for step in range(1, 100):
+        logger.log_metrics({"a": 1.0}, step=step)
+    logger.log_hyperparams({"b": 1})
+    logger.finalize("failed")
+    [warning] = recwarn
+    assert str(warning.message).startswith("W&B: ")
+    assert wandb.run is None
+
+
+@pytest.mark.usefixtures("without_account")
+def test_without_a_picture_the_numbers_are_still_recorded(tmp_path: Path) -> None:
+    logger = WandbRun(save_dir=str(tmp_path), id="one-run")
+    with pytest.warns(UserWarning, match=r"missing\.png"):
+        logger.log_image("images", [str(tmp_path / "missing.png")], step=1)
+    logger.log_metrics({"a": 1.0}, step=2)
+    assert logger.experiment.summary["a"] == 1.0
+    logger.finalize("success")
+
+
+@pytest.mark.usefixtures("without_account")
+def test_w_b_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    def waits(log_model: bool = False) -> tuple[float, float]:
+        settings = WandbRun(log_model=log_model)._wandb_init["settings"]
+        return settings.init_timeout, settings.finish_timeout
+
+    assert waits() == (10, 10)
+    assert waits(log_model=True) == (10, 600)
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "30")
+    assert "init_timeout" not in WandbRun()._wandb_init["settings"].model_fields_set, "the environment's counts"

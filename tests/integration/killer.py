@@ -7,11 +7,13 @@
     validation   a validation has begun
     checkpoint   half of a checkpoint is on the disk
 
-`$KILL_BY` says how, by the signals that the process sends itself: "SIGKILL" unless told otherwise.
+`$KILL_BY` says how, by the signals that the process sends itself: "SIGKILL" unless told otherwise. `$KILL_AFTER` lets
+seconds pass before, none unless told otherwise.
 """
 
 import os
 import signal
+import time
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -55,5 +57,6 @@ def is_time(moment: str, trainer: Trainer) -> bool:
 
 
 def kill() -> None:
+    time.sleep(float(os.environ.get("KILL_AFTER", "0")))
     for name in os.environ.get("KILL_BY", "SIGKILL").split():
         os.kill(os.getpid(), getattr(signal, name))

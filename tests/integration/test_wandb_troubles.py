@@ -1,0 +1,255 @@
+"""Whatever W&B does, the run ends as if it weren't there, and can be uploaded later."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
+CONFIG = Path(__file__).parents[2] / "configs" / "palindrome_lstm.yaml"
+OPTIONS = "--trainer.max_steps 12 --data.batch_size 8 --trainer.log_every_n_steps 2 --checkpoint.every_n_batches 5"
+FIT = ("fit", "-c", CONFIG, *OPTIONS.split())
+LOGGED = [1, 3, 5, 7, 9, 11]
+KEY = "c0ffee42" * 5
+BUSY_MACHINE = 25  # W&B itself would wait for 90 s to begin, and for ever to end
+MORE_THAN_A_HEADER = 1000
+
+
+class Server(ThreadingHTTPServer):
+    """Knows as much of W&B's protocol as a run needs, and fails on demand: `mood` is "well", "hangs" or a status.
+
+    With `mood_after_start` it fails once it has taken a run in.
+    """
+
+    daemon_threads = True
+    mood: str | int = "well"
+    mood_after_start: str | int | None = None
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.history: dict[str, list[dict[str, Any]]] = {}
+        self.closing = threading.Event()
+
+    def handle_error(self, *_: object) -> None:
+        """A client that hangs up is no news."""
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.server.mood == "hangs":
+            self.server.closing.wait()
+        elif isinstance(self.server.mood, int):
+            self.reply({"errors": [{"message": "no"}]}, status=self.server.mood)
+        elif self.path == "/graphql":
+            request = json.loads(body)
+            self.reply({"data": self.answer_query(request["query"], request["variables"])})
+        else:
+            self.take(body)
+            self.reply({})
+
+    do_PUT = do_POST
+
+    def answer_query(self, query: str, asked: dict[str, Any]) -> dict[str, Any]:
+        mine = {"id": "us", "name": "us"}
+        if "upsertBucket" in query:
+            self.server.mood = self.server.mood_after_start or self.server.mood
+            project = {"id": "twofold", "name": "twofold", "entity": mine}
+            bucket = {"id": asked["name"], "name": asked["name"], "project": project, "historyLineCount": 0}
+            return {"upsertBucket": {"inserted": True, "bucket": {**bucket, "config": "{}"}}}
+        if "createRunFiles" in query:
+            files = [{"name": name, "uploadUrl": f"{self.server.url}/{name}"} for name in asked["files"]]
+            return {"createRunFiles": {"runID": asked["run"], "uploadHeaders": [], "files": files}}
+        if "viewer" in query:
+            return {"viewer": {"id": "us", "entity": "us", "username": "us", "flags": "{}", "teams": {"edges": []}}}
+        return {"model": None, "serverInfo": {"features": []}}
+
+    def take(self, body: bytes) -> None:
+        """Keeps the rows of `/files/us/twofold/RUN/file_stream`."""
+        if self.path.endswith("/file_stream"):
+            run = self.path.split("/")[-2]
+            rows = json.loads(body).get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
+            self.server.history.setdefault(run, []).extend(json.loads(row) for row in rows)
+
+    def reply(self, answer: dict[str, Any], status: int = 200) -> None:
+        content = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.closing.set()
+        server.shutdown()
+
+
+@dataclass
+class Ended:
+    """A run that ended well."""
+
+    folder: Path
+    stderr: str
+    seconds: float
+
+    @property
+    def metrics(self) -> bytes:
+        return (self.folder / "metrics.csv").read_bytes()
+
+    @property
+    def checkpoints(self) -> set[str]:
+        return {path.name for path in (self.folder / "checkpoints").iterdir()}
+
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        return torch.load(self.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def fit(twofold: Twofold, cwd: Path, *arguments: object, **environment: str) -> Ended:
+    """Trains, to the end."""
+    before = time.monotonic()
+    done = twofold(cwd, *(arguments or FIT), **environment)
+    seconds = time.monotonic() - before
+    assert done.returncode == 0, done.stderr
+    [folder] = (cwd / "runs" / "palindrome_lstm").iterdir()
+    if "WANDB_API_KEY" in environment:
+        assert_key_nowhere(environment["WANDB_API_KEY"], cwd, done)
+    return Ended(folder, done.stderr, seconds)
+
+
+def assert_key_nowhere(key: str, cwd: Path, done: "subprocess.CompletedProcess[str]") -> None:
+    said = {"stdout": done.stdout.encode(), "stderr": done.stderr.encode()}
+    files = {str(path): path.read_bytes() for path in cwd.rglob("*") if path.is_file()}
+    assert {"config.yaml", "run.json", "last.ckpt", "debug.log"} <= {Path(name).name for name in files}
+    for name, content in {**said, **files}.items():
+        assert key.encode() not in content, name
+        assert b64encode(f"api:{key}".encode()) not in content, name
+
+
+def wandb(cwd: Path, *arguments: object, **environment: str) -> str:
+    """What W&B's own command says."""
+    command = [str(Path(sys.executable).with_name("wandb")), *map(str, arguments)]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    environment = {**inherited, "HOME": str(cwd), **environment}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def untroubled(tmp_path_factory: pytest.TempPathFactory, twofold: Twofold) -> Ended:
+    """Without W&B."""
+    ended = fit(twofold, tmp_path_factory.mktemp("untroubled"), WANDB_MODE="disabled")
+    assert ended.stderr == ""
+    assert not (ended.folder / "wandb").exists()
+    return ended
+
+
+def assert_nothing_lost(ended: Ended, untroubled: Ended) -> None:
+    assert ended.metrics == untroubled.metrics
+    assert ended.checkpoints == untroubled.checkpoints
+    assert all(torch.equal(ended.weights[name], weight) for name, weight in untroubled.weights.items())
+
+
+def test_online(tmp_path: Path, twofold: Twofold, untroubled: Ended, server: Server) -> None:
+    ended = fit(twofold, tmp_path, WANDB_BASE_URL=server.url, WANDB_API_KEY=KEY)
+    assert ended.stderr == ""
+    assert_nothing_lost(ended, untroubled)
+    assert [path.name[:4] for path in (ended.folder / "wandb").glob("*run-*")] == ["run-"]
+    assert steps(server, ended) == LOGGED
+
+
+@pytest.mark.parametrize(
+    ("mood", "told"), [(500, "500"), ("hangs", "deadline exceeded"), ("refuses", "connection refused")]
+)
+def test_what_can_t_begin_online_is_recorded_offline(
+    tmp_path: Path, twofold: Twofold, untroubled: Ended, server: Server, mood: str | int, told: str
+) -> None:
+    server.mood = mood
+    url = f"http://127.0.0.1:{unused_port()}" if mood == "refuses" else server.url
+    ended = fit(twofold, tmp_path, WANDB_BASE_URL=url, WANDB_API_KEY=KEY, WANDB_INIT_TIMEOUT="1")
+    assert ended.seconds < untroubled.seconds + BUSY_MACHINE
+    assert_nothing_lost(ended, untroubled)
+    assert ended.stderr.count("\n") == 1
+    assert told in ended.stderr
+    assert f"wandb sync {ended.folder.relative_to(tmp_path)}/wandb/offline-*" in ended.stderr
+    [recorded] = ended.folder.glob("wandb/offline-run-*/*.wandb")
+    assert recorded.stat().st_size > MORE_THAN_A_HEADER
+
+
+def test_what_a_dying_server_didn_t_take_is_uploaded_later(
+    tmp_path: Path, twofold: Twofold, untroubled: Ended, server: Server
+) -> None:
+    server.mood_after_start = "hangs"
+    ended = fit(twofold, tmp_path, WANDB_BASE_URL=server.url, WANDB_API_KEY=KEY, WANDB_FINISH_TIMEOUT="1")
+    assert ended.seconds < untroubled.seconds + BUSY_MACHINE
+    assert_nothing_lost(ended, untroubled)
+    assert not server.history
+    assert ended.stderr.count("\n") == 1
+    assert f"wandb sync --include-online {ended.folder.relative_to(tmp_path)}/wandb/run-*" in ended.stderr
+    server.mood, server.mood_after_start = "well", None
+    parts = ended.folder.glob("wandb/run-*")
+    wandb(tmp_path, "sync", "--include-online", *parts, WANDB_BASE_URL=server.url, WANDB_API_KEY=KEY)
+    assert steps(server, ended) == LOGGED
+
+
+def test_a_refused_key_and_a_kill_leave_two_offline_parts_of_one_run(
+    tmp_path: Path, twofold: Twofold, untroubled: Ended, server: Server
+) -> None:
+    server.mood = 401
+    account = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
+    killing = {"KILL": "step 8", "KILL_AFTER": "2"}
+    killed = twofold(tmp_path, *FIT, "--trainer.callbacks+=killer.Killer", **account, **killing)
+    assert killed.returncode == -signal.SIGKILL
+    assert_key_nowhere(KEY, tmp_path, killed)
+    [config] = tmp_path.glob("runs/palindrome_lstm/*/config.yaml")
+    resumed = fit(twofold, tmp_path, "fit", "-c", config, "--ckpt_path", "last", **account)
+    assert_nothing_lost(resumed, untroubled)
+    for stderr in (killed.stderr, resumed.stderr):
+        assert stderr.count("\n") == 1
+        assert "401" in stderr
+
+    server.mood = "well"
+    parts = sorted(resumed.folder.glob("wandb/offline-run-*"))
+    plan = wandb(tmp_path, "sync", "--dry-run", *parts)
+    assert "Would sync 2 run(s)" in plan
+    assert plan.count(f"/run-{resumed.folder.name}.wandb") == 2
+    wandb(tmp_path, "sync", *parts, **account)
+    # One axis; what came after the checkpoint at batch 5 was done twice.
+    assert steps(server, resumed) == [1, 3, 5, 7, 5, 7, 9, 11]
+
+
+def steps(server: Server, ended: Ended) -> list[int]:
+    """At which batches the server knows the loss."""
+    assert server.history.keys() == {ended.folder.name}
+    return [row["trainer/global_step"] for row in server.history[ended.folder.name] if "train/loss" in row]
+
+
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
