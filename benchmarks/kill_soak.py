@@ -1,0 +1,179 @@
+"""Runs that are killed at random moments end with the bits of one left alone: python -m benchmarks.kill_soak
+
+Each experiment trains once without disturbance. Then it starts again, and SIGKILL ends its process at a random moment,
+while it starts, trains, validates, draws or writes; it goes on by `--ckpt_path last` and is killed again, some times in
+a row, until it is allowed to end. What both left is compared: all files byte by byte, and all that the last checkpoint
+holds of training. Then the next run of that experiment begins.
+
+Writes benchmarks/results/kill_soak.csv, a row for each experiment, and exits with 1 if anything differed.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.command import ROOT
+from benchmarks.same_run import differences
+from runtime.tables import write_rows
+
+TABLE = ROOT / "benchmarks" / "results" / "kill_soak.csv"
+IN_A_ROW = 8
+"""Kills of one run before it may end."""
+START, END = 0.3, 1.0
+"""Between these shares of the time that an undisturbed run takes a kill comes; before, a process only imports."""
+
+_PALINDROMES = "--data.batches_per_epoch 30 --trainer.max_steps 400 --checkpoint.every_n_batches 25"
+_DIGITS = "--data.source packaged --data.batch_size 64 --trainer.max_steps 150 --checkpoint.every_n_batches 20"
+_GAME = f"{_DIGITS} --trainer.log_every_n_steps 5"
+EXPERIMENTS = {
+    "palindrome_lstm": f"{_PALINDROMES} --data.length 20",
+    "palindrome_rnn": f"{_PALINDROMES} --data.length 20",
+    "palindrome_long": f"{_PALINDROMES} --data.length 200",
+    "palindrome_recall": _PALINDROMES.replace("400", "200"),
+    "gan": _GAME,
+    "gan_template": _GAME,
+    "dcgan": _GAME.replace("150", "40"),
+    "wgan_gp": _GAME,
+    "hinge_sn": _GAME,
+    "digit_classifier": f"{_DIGITS} --trainer.limit_train_batches 25 --trainer.limit_val_batches 2",
+}
+"""Configs, shortened so that epochs end, pictures are drawn and checkpoints are written all the time."""
+OFTEN = {
+    "every_n_batches: 500 }": "every_n_batches: 15 }",
+    "GenerativeMetrics\n": "GenerativeMetrics\n      init_args: { every_n_batches: 30, samples: 200, final_samples: 500 }\n",  # noqa: E501
+}
+"""What configs say about pictures and metrics, and what is put there instead."""
+
+
+@dataclass
+class Summary:
+    """What became of one experiment.
+
+    Attributes:
+        kills: processes that were ended by SIGKILL.
+        runs: that were compared with the undisturbed one.
+        differences: between them, in words.
+    """
+
+    kills: int = 0
+    runs: int = 0
+    differences: list[str] = field(default_factory=list)
+
+
+def soak(experiment: str, kills: int, seed: int, folder: Path) -> Summary:
+    """Kills runs of a shipped config until there were so many kills; the moments depend on the seed."""
+    moments = random.Random(f"{seed} {experiment}")
+    config = folder / f"{experiment}.yaml"
+    text = (ROOT / "configs" / config.name).read_text()
+    for usual, often in OFTEN.items():
+        text = text.replace(usual, often)
+    config.write_text(text)
+    command = ["-c", str(config), *EXPERIMENTS[experiment].split()]
+    start = time.monotonic()
+    _finish(_start(folder / "undisturbed", command))
+    took = time.monotonic() - start
+    expected = _run_in(folder / "undisturbed")
+    assert expected is not None, "a run that ended well has left its folder"
+    summary = Summary()
+    while summary.kills < kills:
+        runs = folder / f"killed {summary.runs}"
+        in_a_row = min(IN_A_ROW, kills - summary.kills)
+        while in_a_row:
+            if _survives(_start(runs, _going_on(runs) or command), moments.uniform(START, END) * took):
+                continue
+            in_a_row -= 1
+            summary.kills += 1
+        _finish(_start(runs, _going_on(runs) or command))
+        actual = _run_in(runs)
+        assert actual is not None, "a run that ended well has left its folder"
+        summary.runs += 1
+        summary.differences += differences(expected, actual)
+    return summary
+
+
+def _start(runs: Path, command: Sequence[str]) -> subprocess.Popen[str]:
+    environment = {**os.environ, "TWOFOLD_RUNS": str(runs), "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"}
+    return subprocess.Popen(
+        [str(Path(sys.executable).with_name("twofold")), "fit", *command],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _survives(process: subprocess.Popen[str], seconds: float) -> bool:
+    """Whether it ended before it was killed, which takes so many seconds."""
+    try:
+        process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+    return process.returncode != -signal.SIGKILL
+
+
+def _finish(process: subprocess.Popen[str]) -> None:
+    """Waits until it ends well.
+
+    Raises:
+        RuntimeError: when it doesn't; with what it complained.
+    """
+    _, complaint = process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"a run ended with {process.returncode}: {complaint}")
+
+
+def _run_in(runs: Path) -> Path | None:
+    """The only run's folder, once it has a config, from which it can go on."""
+    found = [path.parent for path in runs.glob("*/*/config.yaml")]
+    assert len(found) <= 1, "each command goes on with the run before"
+    return found[0] if found else None
+
+
+def _going_on(runs: Path) -> list[str] | None:
+    run = _run_in(runs)
+    return None if run is None else ["-c", str(run / "config.yaml"), "--ckpt_path", "last"]
+
+
+def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
+    """Soaks all experiments, prints and writes the table; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="kill_soak", description="kills runs at random moments and compares")
+    parser.add_argument("--kills", type=int, default=200, help="in all")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--experiments", nargs="+", default=list(EXPERIMENTS), choices=EXPERIMENTS)
+    options = parser.parse_args(arguments)
+    share = -(-options.kills // len(options.experiments))
+    rows = []
+    with TemporaryDirectory() as folder, ThreadPoolExecutor(max(1, (os.cpu_count() or 1))) as at_once:
+        folders = {name: Path(folder, name) for name in options.experiments}
+        for path in folders.values():
+            path.mkdir()
+        summaries = {name: at_once.submit(soak, name, share, options.seed, path) for name, path in folders.items()}
+        for name, future in summaries.items():
+            summary = future.result()
+            rows.append(
+                {
+                    "experiment": name,
+                    "kills": summary.kills,
+                    "runs": summary.runs,
+                    "differences": len(summary.differences),
+                    "which": "; ".join(summary.differences),
+                }
+            )
+            print(", ".join(f"{value} {column}" for column, value in rows[-1].items() if value != ""), flush=True)
+            write_rows(table, list(rows[0]), rows)
+    return 1 if any(row["differences"] for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
