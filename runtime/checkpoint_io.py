@@ -19,4 +19,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
     ) -> dict[str, Any]:
-        return read_tensors(path, map_location)
+        return read_checkpoint(path, map_location)
+
+
+def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """What a Trainer saved.
+
+    Raises:
+        ValueError: when `networks.files.read_tensors` refuses the file, or it is no checkpoint.
+    """
+    content = read_tensors(path, map_location)
+    match content:
+        case {"state_dict": dict(), "global_step": int(step), "pytorch-lightning_version": str()} if step >= 0:
+            return content
+    raise ValueError(f"{path} is not a checkpoint")
