@@ -146,11 +146,11 @@ def test_a_mistake_gets_one_line_and_leaves_nothing(command: str, told: str, two
 
 
 def test_a_run_that_fails_says_so_in_one_line(twofold: Twofold, tmp_path: Path) -> None:
-    options = ("--checkpoint.monitor", "val/nothing", "--data.batches_per_epoch", 2, "--trainer.max_steps", 3)
+    options = ("--checkpoint.monitor", "nothing", "--data.batches_per_epoch", 2, "--trainer.max_steps", 3)
     code, _, complained = twofold("fit", "-c", LSTM, *options)
     assert code == 1
     assert complained.count("\n") == 1
-    assert complained.startswith("twofold: the run failed: checkpoint.monitor is 'val/nothing'")
+    assert complained.startswith("twofold: the run failed: checkpoint.monitor is 'nothing'")
     _, listed, _ = twofold("runs")
     assert " failed " in listed
 
