@@ -33,6 +33,8 @@ from runtime.run_folder import RunFolder
 from runtime.tables import write_rows
 
 BASE_CONFIG = Path(__file__).parents[1] / "configs" / "base.yaml"
+LINKED = {"length": "horizon", "target": "target"}
+"""What the data says and the model takes from there."""
 DATA_FACTS = ("length", "data_source")
 NO_CHECKPOINT = {
     "last": "train it first, by twofold fit with the same -c and --ckpt_path last",
@@ -106,8 +108,8 @@ class TwofoldCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--experiment", type=str, help="The runs of one experiment share a folder by this name.")
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
-        parser.link_arguments("data.init_args.length", "model.init_args.horizon")
-        parser.link_arguments("data.init_args.target", "model.init_args.target")
+        for data, model in LINKED.items():
+            parser.link_arguments(f"data.init_args.{data}", f"model.init_args.{model}")
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         # What comes first is built first. The data refuses a length in words of its own; the model knows it as horizon.
@@ -123,6 +125,10 @@ class TwofoldCLI(LightningCLI):
             self.config = parser.parse_args(args)
         except _ParserError as error:
             raise UsageError(condense(str(error), _known_settings(self._subcommand_parsers[args[0]]))) from error
+        given = {argument.partition("=")[0] for argument in args}
+        for data, model in LINKED.items():
+            if f"--model.{model}" in given and data in self.config[args[0]].data.get("init_args", {}):
+                raise UsageError(f"--model.{model} is what the data says; write --data.{data}")
 
     def _parse_ckpt_path(self) -> None:
         """Lightning would merge the checkpoint's hyperparameters over the command line here; the config rules."""
