@@ -10,6 +10,8 @@ import pytest
 
 COMMAND = Path(sys.executable).with_name("twofold")
 TESTS = Path(__file__).parent
+# This checkout first: another may be the one that is installed.
+PYTHONPATH = os.pathsep.join(map(str, (TESTS.parents[1], TESTS)))
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -23,7 +25,7 @@ def twofold(tmp_path_factory: pytest.TempPathFactory) -> Twofold:
         return subprocess.run(
             [COMMAND, *map(str, arguments)],
             cwd=cwd,
-            env={**inherited, "HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS), **environment},
+            env={**inherited, "HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": PYTHONPATH, **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
