@@ -1,5 +1,6 @@
 """Checkpoint files that are whole or not there, and that bring no code along."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,10 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from networks.files import read_tensors, replacing
+
+LOOPS = {"fit_loop", "validate_loop", "test_loop", "predict_loop"}
+PARTS: dict[str, type] = {"callbacks": dict, "optimizer_states": list, "lr_schedulers": list, "epoch": int}
+"""What else Lightning saves, or leaves out where only weights are wanted."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -30,6 +35,17 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     """
     content = read_tensors(path, map_location)
     match content:
-        case {"state_dict": dict(), "global_step": int(step), "pytorch-lightning_version": str()} if step >= 0:
+        case {
+            "state_dict": dict(weights),
+            "global_step": int(step),
+            "loops": dict(loops),
+            "pytorch-lightning_version": str(version),
+        } if (
+            step >= 0
+            and all(isinstance(name, str) for name in weights)
+            and loops.keys() >= LOOPS
+            and re.match(r"\d+\.\d", version)
+            and all(isinstance(content.get(name, kind()), kind) for name, kind in PARTS.items())
+        ):
             return content
     raise ValueError(f"{path} is not a checkpoint")

@@ -121,10 +121,12 @@ def test_a_single_callback_instead_of_a_list(twofold: Twofold) -> None:
 
 def test_weights_of_another_experiment_are_refused(twofold: Twofold) -> None:
     checkpoint = fitted(twofold) / "checkpoints" / "last.ckpt"
-    code, _, complained = twofold("test", "-c", RNN, "--ckpt_path", checkpoint)
-    assert code == 2
-    assert complained.count("\n") == 1
-    assert "don't fit the model of this config" in complained
+    packaged = ("--data.source", "packaged")
+    for config in ((RNN,), (RECALL,), (GAN, *packaged), (CLASSIFIER, *packaged)):
+        code, _, complained = twofold("test", "-c", *config, "--ckpt_path", checkpoint)
+        assert code == 2
+        assert complained.count("\n") == 1
+        assert "don't fit the model of this config" in complained
 
 
 @pytest.mark.parametrize("command", ["test", "validate", "predict"])

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule
 from safetensors.torch import save_file
 
+from datamodules import MNISTDataModule, PalindromeDataModule
 from lightning_modules import GAN, DigitClassifier, PalindromeLSTM, PalindromeRNN
 from networks import judge
 from networks.digit_cnn import DigitCNN
@@ -402,6 +403,50 @@ def test_nothing_is_imported_that_a_generator_file_names(
     for door in ("export", "sample", "interpolate"):
         assert_refused(doors[door][1](path), "")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+PARTS: list[tuple[str, Any, int, str]] = [
+    ("global_step", "x", 2, "is not a checkpoint"),
+    ("global_step", -1, 2, "is not a checkpoint"),
+    ("pytorch-lightning_version", "x", 2, "is not a checkpoint"),
+    ("state_dict", [], 2, "is not a checkpoint"),
+    ("state_dict", {7: torch.zeros(1)}, 2, "is not a checkpoint"),
+    ("state_dict", {}, 2, "don't fit the model of this config"),
+    ("state_dict", {"readout.bias": "x"}, 2, "don't fit the model of this config"),
+    ("loops", {}, 2, "is not a checkpoint"),
+    ("callbacks", [], 2, "is not a checkpoint"),
+    ("optimizer_states", 7, 2, "is not a checkpoint"),
+    ("lr_schedulers", None, 2, "is not a checkpoint"),
+    ("epoch", "x", 2, "is not a checkpoint"),
+    ("seed", "x", 1, "the checkpoint holds no seed, so it isn't one of a PalindromeLSTM"),
+    ("PalindromeDataModule", {"seed": "x"}, 1, "the checkpoint holds no seed for a PalindromeDataModule"),
+    ("PalindromeDataModule", 7, 1, "the checkpoint holds no seed for a PalindromeDataModule"),
+]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("part", "junk", "code", "told"), PARTS)
+def test_junk_in_a_part_of_a_checkpoint_is_told(
+    doors: dict[str, tuple[Path, Open]], tmp_path: Path, part: str, junk: Any, code: int, told: str
+) -> None:
+    path, opened = doors["test"]
+    torch.save({**torch.load(path, weights_only=True), part: junk}, path)
+    before = sorted(tmp_path.rglob("*"))
+    answer = opened(path)
+    assert (answer[0], answer[1], answer[2].count("\n")) == (code, "", 1), answer
+    assert told in answer[2]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("marker")
+@pytest.mark.parametrize("cls", [PalindromeDataModule, MNISTDataModule])
+def test_a_datamodule_is_not_loaded(runs: dict[str, Path], cls: type[LightningDataModule]) -> None:
+    path = runs["gan"] / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    names = {"_instantiator": "hostile.instantiate", "_class_path": "hostile.Module"}
+    torch.save({**content, "datamodule_hyper_parameters": names}, path)
+    with pytest.raises(ValueError, match=f"doesn't hold the arguments of a {cls.__name__}"):
+        cls.load_from_checkpoint(path)
 
 
 BIG = 30_000
