@@ -55,10 +55,11 @@ def _refuse_doubles(node: yaml.Node | None, path: Path, seen: set[int]) -> None:
         lines: dict[str, int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode) and lines.setdefault(key.value, line) != line:
-                raise UsageError(
-                    f"{path}, line {line}: {key.value} stands there a second time, see line {lines[key.value]}"
-                )
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in lines:
+                    first = lines[key.value]
+                    raise UsageError(f"{path}, line {line}: {key.value} stands there a second time, see line {first}")
+                lines[key.value] = line
             _refuse_doubles(value, path, seen)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:

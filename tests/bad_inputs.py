@@ -120,6 +120,7 @@ TWOFOLD = [
     # Config files.
     ("fit -c double.yaml", "double.yaml, line 18: max_steps stands there a second time, see line 17"),
     ("fit -c doubled_section.yaml", "doubled_section.yaml, line 22: model stands there a second time, see line 3"),
+    ("fit -c doubled_beside.yaml", "doubled_beside.yaml, line 10: lr stands there a second time, see line 10"),
     (f"fit -c {LSTM} -c double.yaml", "double.yaml, line 18: max_steps stands there a second time"),
     ("fit -c tab.yaml", "the config is not YAML, see line 6, column 1: while scanning for the next token"),
     ("fit -c list.yaml", "list.yaml holds no settings; start from one of configs/"),
@@ -329,6 +330,7 @@ def write_bad_files(folder: Path) -> None:
         "hiden": text.replace("hidden_size", "hiden_size"),
         "unknown_class": text.replace("PalindromeLSTM", "PalindromLSTM"),
         "double": text.replace("  max_steps: 500", "  max_steps: 2\n  max_steps: 3"),
+        "doubled_beside": text.replace("{ lr: 0.01,", "{ lr: 0.01, lr: 0.02,"),
         "doubled_section": text + "model:\n  class_path: lightning_modules.PalindromeRNN\n",
         "tab": text.replace("    hidden_size", "\thidden_size"),
         "list": "- model\n- data\n",
