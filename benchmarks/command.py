@@ -1,13 +1,31 @@
-"""`twofold` as a user starts it, for benchmarks that measure whole runs."""
+"""What benchmarks share as commands: how they start, and `twofold` as a user starts it, for those of whole runs."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from runtime.errors import OneLineParser, exit_code
 from runtime.tables import read_rows
 
 ROOT = Path(__file__).parents[1]
+
+
+def start(name: str, main: Callable[[], int | None], about: str | None) -> int:
+    """Starts a benchmark that takes no options, of which `--help` is one; returns the exit code.
+
+    Args:
+        name: the one of its file.
+        about: the file's docstring, whose first line helps.
+    """
+
+    def run(arguments: list[str]) -> int:
+        description = (about or "").partition("\n")[0]
+        OneLineParser(prog=f"python -m benchmarks.{name}", description=description).parse_args(arguments)
+        return main() or 0
+
+    return exit_code(name, run, None)
 
 
 def twofold(runs: str, *arguments: object) -> float:

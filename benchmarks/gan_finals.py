@@ -8,7 +8,6 @@ depends on the batches alone. Both judges look at 10,000 images of each averaged
 Writes benchmarks/results/gan_finals.csv, rows as soon as they are measured; what is there already is not repeated.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -34,6 +33,7 @@ from benchmarks.gan_search import (
 from benchmarks.verdicts import verdicts
 from callbacks.pictures import unnoticed
 from datamodules import MNISTDataModule
+from runtime.errors import OneLineParser, exit_code
 from runtime.quiet import hush
 from runtime.tables import read_rows, rounded, write_rows
 from scripts.bare_training import settle
@@ -63,7 +63,9 @@ def final(recipe: Recipe, seed: int, batches: int, data: MNISTDataModule) -> lis
 
 def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
     """Times, trains and judges what isn't in the table yet; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="gan_finals", description="the best recipes of the search, with three seeds")
+    parser = OneLineParser(
+        prog="python -m benchmarks.gan_finals", description="the best of the search, with three seeds"
+    )
     parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
     parser.add_argument("--minutes", type=float, default=5, help="of training on all cores")
     options = parser.parse_args(arguments)
@@ -103,4 +105,4 @@ def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("gan_finals", main, None))

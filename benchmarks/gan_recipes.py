@@ -12,7 +12,6 @@ Writes into benchmarks/results, as soon as a run has ended; what is there alread
 - gan_recipes.png: 64 images of each config's first seed, from the same noise.
 """
 
-import argparse
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,6 +30,7 @@ from datamodules import MNISTDataModule
 from networks.files import load_generator, replacing
 from networks.sampling import draw
 from networks.seeding import generator, latent_noise
+from runtime.errors import OneLineParser, exit_code
 from runtime.tables import read_rows, rounded, write_rows
 from scripts.figures import panels
 
@@ -82,7 +82,7 @@ def draw_samples(weights: Mapping[str, Path], picture: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int:
     """Trains and judges what isn't yet, prints and writes the table; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="gan_recipes", description="the recipes of the game at equal time")
+    parser = OneLineParser(prog="python -m benchmarks.gan_recipes", description="the recipes of the game at equal time")
     parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
     parser.add_argument("--source", default="torchvision", help="packaged tries it out without MNIST")
     parser.add_argument("--minutes", type=float, default=5, help="of training for each run")
@@ -122,4 +122,4 @@ def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("gan_recipes", main, None))

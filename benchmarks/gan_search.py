@@ -12,7 +12,6 @@ Writes into benchmarks/results: gan_search.journal, Optuna's storage, from which
 gan_search_300s.csv, every trial in words.
 """
 
-import argparse
 import math
 import sys
 import time
@@ -39,6 +38,7 @@ from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from networks.quality_report import impression
 from networks.sampling import draw
 from networks.seeding import generator, latent_noise
+from runtime.errors import OneLineParser, exit_code
 from runtime.tables import rounded, write_rows
 from scripts.bare_training import bare_trainer, settle
 
@@ -287,7 +287,7 @@ def table_of(study: str) -> Path:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="gan_search", description="searches the best recipe for the game")
+    parser = OneLineParser(prog="python -m benchmarks.gan_search", description="searches the best recipe for the game")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="of one thread for each trial")
     parser.add_argument("--trials", type=int, default=72, help="trials that end well or are pruned, in all")
     parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
@@ -312,4 +312,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(exit_code("gan_search", main, None))

@@ -14,7 +14,6 @@ Writes benchmarks/results/gan_speed.csv: images per second, and the ratio to `tw
 quartiles over rounds.
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -34,6 +33,7 @@ from datamodules import MNISTDataModule
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from networks.objectives import cross_entropy, nonsaturating
 from networks.seeding import generator, latent_noise
+from runtime.errors import OneLineParser, exit_code
 from runtime.tables import write_rows
 
 RESULTS = ROOT / "benchmarks" / "results" / "gan_speed.csv"
@@ -124,7 +124,7 @@ def peer(checkout: Path, data: Path) -> float:
 
 def main(arguments: Sequence[str] | None = None, results: Path = RESULTS, rounds: int = ROUNDS) -> int:
     """Measures, prints and writes the table; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="gan_speed", description="images per second of the textbook game")
+    parser = OneLineParser(prog="python -m benchmarks.gan_speed", description="images per second of the textbook game")
     parser.add_argument("--root", type=Path, default=Path("data"), help="the folder that holds MNIST/raw")
     parser.add_argument("--peer", type=Path, help="a checkout of PyTorch-GAN")
     options = parser.parse_args(arguments)
@@ -165,4 +165,4 @@ def summed_up(name: str, speeds: Sequence[float], ours: Sequence[float]) -> list
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("gan_speed", main, None))

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 import torch
 import torch.nn.functional as F
 
-from benchmarks.command import ROOT, seconds_after
+from benchmarks.command import ROOT, seconds_after, start
 from benchmarks.timing import milliseconds, quartiles
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
@@ -89,4 +89,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(start("lightning_price", main, __doc__))

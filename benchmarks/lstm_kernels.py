@@ -17,6 +17,7 @@ Writes into benchmarks/results, a row as soon as it is measured:
 
 import csv
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -29,6 +30,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from benchmarks.command import start
 from benchmarks.timing import interleaved, quartiles
 from networks.lstm import LSTM, State
 from scripts.figures import panels, plt
@@ -243,4 +245,4 @@ def main(folder: Path = RESULTS, rounds: Mapping[int, int] = ROUNDS, threads: Se
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(start("lstm_kernels", main, __doc__))

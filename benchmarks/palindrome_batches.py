@@ -5,9 +5,11 @@ Writes benchmarks/results/palindrome_batches.csv: milliseconds per batch of 128,
 
 import csv
 import statistics
+import sys
 from functools import partial
 from pathlib import Path
 
+from benchmarks.command import start
 from benchmarks.timing import milliseconds
 from datamodules import PalindromeDataModule
 
@@ -37,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(start("palindrome_batches", main, __doc__))

@@ -7,6 +7,7 @@ Writes benchmarks/results/palindromes_solved.csv, a row as soon as it is measure
 Delete the file to measure anew.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
-from benchmarks.command import ROOT, twofold
+from benchmarks.command import ROOT, start, twofold
 from runtime.tables import read_rows, write_rows
 
 RESULTS = ROOT / "benchmarks" / "results" / "palindromes_solved.csv"
@@ -78,4 +79,4 @@ def main(results: Path = RESULTS, cases: Sequence[Case] = CASES) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(start("palindromes_solved", main, __doc__))

@@ -26,6 +26,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from matplotlib import pyplot as plt
 
+from benchmarks.command import start
 from callbacks import LengthCurriculum
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
@@ -164,4 +165,4 @@ def replace(table: Path, hidden: int, rows: Iterable[Mapping[str, Any]]) -> None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start("recall_capacity", main, __doc__))

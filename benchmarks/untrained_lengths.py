@@ -5,13 +5,14 @@ with 100 palindromes. Writes benchmarks/results/untrained_lengths.csv: accuracy,
 bytes), and its seconds, with starting up.
 """
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.command import ROOT, twofold
+from benchmarks.command import ROOT, start, twofold
 from runtime.tables import read_rows, write_rows
 
 RESULTS = ROOT / "benchmarks" / "results" / "untrained_lengths.csv"
@@ -42,4 +43,4 @@ def ask(runs: str, config: Path, length: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(start("untrained_lengths", main, __doc__))

@@ -14,6 +14,8 @@ from networks.files import replacing
 FOLDER = "checkpoints"
 LAST = "last.ckpt"
 BEST = "best.ckpt"
+OF_VALIDATION = "val/"
+"""Begins the names of what is logged in validation."""
 
 Mode = Literal["max", "min"]
 
@@ -34,7 +36,8 @@ class Checkpoints(Checkpoint):
         mode: whether the best value is the highest (max) or the lowest (min).
 
     Raises:
-        ValueError: when `every_n_batches` or `keep` is below 1, or `mode` is neither max nor min.
+        ValueError: when `every_n_batches` or `keep` is below 1, or `mode` is neither max nor min; in validation, or
+            before training where the trainer has `num_sanity_val_steps`, when nothing logs a `monitor` val/….
     """
 
     def __init__(
@@ -69,6 +72,11 @@ class Checkpoints(Checkpoint):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._publish(trainer)
 
+    def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Another metric may be logged in training, later.
+        if self.monitor is not None and self.monitor.startswith(OF_VALIDATION):
+            _score(trainer, self.monitor)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -96,12 +104,9 @@ class Checkpoints(Checkpoint):
             self._draft.unlink(missing_ok=True)
 
     def _keep_if_best(self, trainer: Trainer, monitor: str) -> None:
-        score = trainer.callback_metrics.get(monitor)
-        if score is None:
-            logged = ", ".join(sorted(trainer.callback_metrics))
-            raise ValueError(f"checkpoint.monitor is '{monitor}', which wasn't logged; logged were {logged}")
-        if self.sign * float(score) >= self.sign * self.best_score:
-            self.best_score = float(score)
+        score = _score(trainer, monitor)
+        if self.sign * score >= self.sign * self.best_score:
+            self.best_score = score
             best = _folder(trainer) / BEST
             draft = _write(trainer, best)
             if trainer.is_global_zero:
@@ -137,6 +142,14 @@ class Checkpoints(Checkpoint):
         # The best by another metric, or in the other direction, says nothing about this one.
         if (state_dict["monitor"], state_dict["sign"]) == (self.monitor, self.sign):
             self.best_score = state_dict["best_score"]
+
+
+def _score(trainer: Trainer, monitor: str) -> float:
+    score = trainer.callback_metrics.get(monitor)
+    if score is None:
+        logged = ", ".join(sorted(trainer.callback_metrics)) or "no other"
+        raise ValueError(f"checkpoint.monitor is '{monitor}', which wasn't logged; logged were {logged}")
+    return float(score)
 
 
 def _keeps_files(trainer: Trainer) -> bool:

@@ -40,7 +40,7 @@ class MNISTDataModule(ReproducibleDataModule):
 
     Raises:
         ValueError: when an argument is out of range; from `prepare_data` and `setup` when `source` can't be had or a
-            file is broken.
+            file is broken; from `train_dataloader` when a batch is larger than the data.
 
     Attributes:
         data_source: what `setup` found, `torchvision` or `packaged`; None before.
@@ -101,6 +101,10 @@ class MNISTDataModule(ReproducibleDataModule):
         rows = self.digits.train
         if self.train_on_validation:
             rows = torch.cat([rows, self.digits.validation])
+        if self.batch_size > len(rows):
+            raise ValueError(
+                f"batch_size is {self.batch_size:,}, and there are {len(rows):,} images to train on; write no more"
+            )
 
         def make_batch(k: int) -> ImageBatch:
             return self._images(rows[shuffled(len(rows), self.batch_size, self.seed, k)])

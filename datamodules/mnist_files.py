@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import queue
+import shutil
 import socket
 import struct
 import tempfile
@@ -32,6 +33,9 @@ from datamodules.streams import philox
 
 CONNECT_TIMEOUT = 10.0
 """Seconds that a server may take to answer, and later to send the next bytes."""
+
+STAGING = ".mnist-"
+"""How the names of folders begin into which files are downloaded, before they are moved to their place."""
 
 SPLIT_SEED = 0
 """The same for every run: a classifier that judges a generator must not have trained on images of its own test."""
@@ -101,6 +105,8 @@ def download_mnist(root: Path) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / ".mnist.lock"):
+            for left in root.glob(f"{STAGING}*"):  # by a download that was killed
+                shutil.rmtree(left, ignore_errors=True)
             if not has_mnist(root):
                 _download_from_any_mirror(root)
     except OSError as error:
@@ -111,7 +117,7 @@ def _download_from_any_mirror(root: Path) -> None:
     reasons = []
     for mirror in MNIST.mirrors:
         # A name of its own for each attempt, since a download that is killed leaves a torn file.
-        with tempfile.TemporaryDirectory(dir=root, prefix=".mnist-") as staging:
+        with tempfile.TemporaryDirectory(dir=root, prefix=STAGING) as staging:
             try:
                 _wait_for_answer(mirror + MNIST.resources[0][0])
                 _download(mirror, staging)

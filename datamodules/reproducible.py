@@ -1,7 +1,7 @@
 """What both datamodules share: a seed that the checkpoint keeps, batches split among ranks, and a resumable stream."""
 
 from collections.abc import Callable
-from typing import TypedDict
+from typing import Any, NoReturn, TypedDict
 
 from jaxtyping import Shaped
 from lightning.pytorch import LightningDataModule
@@ -40,7 +40,18 @@ class ReproducibleDataModule(LightningDataModule):
         return {"seed": self.seed}
 
     def load_state_dict(self, state_dict: SeedState) -> None:  # type: ignore[override]
-        self._seed = state_dict["seed"]
+        match state_dict:
+            case {"seed": int(seed)}:
+                self._seed = seed
+            case _:
+                raise ValueError(f"the checkpoint holds no seed for a {type(self).__name__}; it was written by another")
+
+    @classmethod
+    def load_from_checkpoint(cls, *_: Any, **__: Any) -> NoReturn:
+        """A checkpoint holds no arguments of a datamodule, and Lightning's own method imports what the file names."""
+        raise ValueError(
+            f"a checkpoint doesn't hold the arguments of a {cls.__name__}; write them down and make it anew"
+        )
 
     def of_this_rank(self, items: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "share ..."]:
         """The rows of a batch that this rank works on: every `world_size`-th.

@@ -1,5 +1,6 @@
 """What every module here shares: a run that repeats, and checkpoints that can be trusted."""
 
+import copy
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +60,11 @@ class ReproducibleModule(Guarded):
         checkpoint["seed"] = self.seed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.seed = checkpoint["seed"]
+        match checkpoint:
+            case {"seed": int() | None as seed}:
+                self.seed = seed
+            case _:
+                raise ValueError(f"the checkpoint holds no seed, so it isn't one of a {type(self).__name__}")
 
     def seed_for(self, *key: int | str) -> int:
         """The seed of one random stream of this run."""
@@ -92,13 +97,18 @@ class ReproducibleModule(Guarded):
             case {"state_dict": dict(weights), "hyper_parameters": dict(saved), "seed": int() | None} if (
                 saved.keys() == kinds.keys()
             ):
-                missing = {name: _restore(saved[name], kinds[name]) for name in saved.keys() - arguments.keys()}
+                pass
             case _:
                 raise ValueError(f"{checkpoint_path} is not a checkpoint of a {cls.__name__}")
+        named = {name: kinds[name] for name in saved.keys() - arguments.keys()}
         try:
-            module = cls(**arguments, **missing).to(map_location)
+            with torch.device("meta"):  # first without memory: the file may claim any size
+                sizes = {name: copy.deepcopy(part).to("meta") for name, part in _networks(arguments).items()}
+                skeleton = cls(**{**arguments, **sizes}, **_restored(saved, named))
+            skeleton.load_state_dict(weights, assign=True)
+            module = cls(**arguments, **_restored(saved, named)).to(map_location)
             module.load_state_dict(weights)
-        except (TypeError, RuntimeError) as error:
+        except (TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise ValueError(f"{checkpoint_path} doesn't fit this {cls.__name__}: {error}") from error
         module.on_load_checkpoint(checkpoint)
         return module.eval()
@@ -128,6 +138,14 @@ def _kinds(cls: type) -> dict[str, type | None]:
     }
     hints = get_type_hints(cls.__init__)  # type: ignore[misc]
     return {name: kinds.get(hints.get(name)) for name in inspect.signature(cls).parameters}
+
+
+def _networks(arguments: dict[str, Any]) -> dict[str, nn.Module]:
+    return {name: part for name, part in arguments.items() if isinstance(part, nn.Module)}
+
+
+def _restored(saved: dict[str, Any], kinds: dict[str, type | None]) -> dict[str, Any]:
+    return {name: _restore(saved[name], kind) for name, kind in kinds.items()}
 
 
 def _restore(value: Any, kind: type | None) -> Any:

@@ -5,11 +5,13 @@ Writing never leaves a torn file under a good name; reading never runs code that
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import ZIP_STORED, ZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +21,18 @@ from torch import Tensor, nn
 from networks.table import Description, build, describe
 
 SAFETENSORS = ".safetensors"
+
+MOST_BYTES = 4 * 2**30
+"""Of a file with weights; the largest network here takes some 10⁷."""
+
+MOST_TEXT = 10**6
+"""Bytes of what a file says of itself, which are some hundreds."""
+
+MOST_VALUES = 10**6
+"""In a checkpoint, counting a value each time it is met: a few references can make many of one."""
+
+MOST_VIEWS = 4
+"""How many times over the tensors of a file may use its bytes; tied weights use some twice."""
 
 
 @contextmanager
@@ -59,18 +73,83 @@ def write_tensors(content: Any, path: str | Path) -> None:
 def read_tensors(path: str | Path, map_location: Any = "cpu") -> Any:
     """Reads what `torch.save` wrote, accepting tensors and plain values only, whatever the environment says.
 
+    What comes out takes no more memory than a few times the file's size.
+
     Raises:
-        ValueError: when there is no such file, it is damaged, or it carries pickled code.
+        ValueError: when there is no such file, it can't be read, is damaged, carries pickled code, or claims to hold
+            more than it has room for.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path} is not a file")
+    path = readable(path, MOST_BYTES)
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        honest = _has_room_for_its_parts(path)
+        content = torch.load(path, map_location=map_location, weights_only=True) if honest else None
     except UnpicklingError as error:
         raise ValueError(f"{path} holds more than tensors and plain values, so it isn't loaded") from error
     except Exception as error:  # torch's unpickler meets damage with many kinds of exception
         raise ValueError(f"{path} is damaged or wasn't written by torch.save") from error
+    if not honest or _outgrows(content, path.stat().st_size):
+        raise ValueError(f"{path} claims to hold more than it has room for, so it isn't loaded")
+    return content
+
+
+def _has_room_for_its_parts(path: Path) -> bool:
+    """Whether an archive's parts lie there one beside the other and uncompressed, as torch.save puts them.
+
+    Raises:
+        Exception: of one kind or another, when it is no archive.
+    """
+    with path.open("rb") as start:
+        if start.read(4) != b"PK\3\4":  # for anything else torch tries its older readers
+            raise ValueError("not an archive")
+    with ZipFile(path) as archive:
+        parts = archive.infolist()
+    return all(part.compress_type == ZIP_STORED for part in parts) and (
+        sum(part.file_size for part in parts) <= path.stat().st_size
+    )
+
+
+def readable(path: str | Path, most: int) -> Path:
+    """The path of a file that can be opened and is no larger than `most` bytes.
+
+    Raises:
+        ValueError: when it isn't. A pipe is none either: who opens one may wait for ever.
+    """
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(path), re.IGNORECASE):
+        raise ValueError(f"{path} is an address; download it yourself and write the file's path")
+    path = Path(path)
+    if not os.path.isfile(path):  # Path.is_file() raises in a folder that may not be entered
+        raise ValueError(f"{path} is not a file")
+    if (size := path.stat().st_size) > most:
+        raise ValueError(f"{path} has {size:,} bytes, and no such file has more than {most:,}; it isn't loaded")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ValueError(f"{path} can't be read ({error.strerror})") from error
+    return path
+
+
+def _outgrows(content: Any, size: int) -> bool:
+    """Whether what came out of a file of so many bytes takes much more than that, now or when it is used.
+
+    A tensor may claim a size of which it holds but one number, or none, and a list may hold itself.
+    """
+    waiting, met, claimed = [content], 0, 0
+    while waiting:
+        value = waiting.pop()
+        met += 1
+        if isinstance(value, Tensor):
+            if value.is_meta or value.layout is not torch.strided:
+                return True
+            claimed += value.numel() * value.element_size()
+        elif isinstance(value, bytearray):
+            claimed += len(value)
+        elif isinstance(value, dict | list | tuple | set):
+            if met + len(waiting) + len(value) > MOST_VALUES:
+                return True
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+        if claimed > MOST_VIEWS * size:
+            return True
+    return False
 
 
 def write_safetensors(weights: Mapping[str, Tensor], path: str | Path, name: str, facts: dict[str, Any]) -> None:
@@ -89,11 +168,13 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
     """The tensors in a safetensors file, on the CPU, and its text.
 
     Raises:
-        ValueError: when there is no such file, or it is damaged.
+        ValueError: when there is no such file, or it can't be read, is too large or damaged.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path} is not a file")
+    path = readable(path, MOST_BYTES)
+    with path.open("rb") as start:
+        text_size = int.from_bytes(start.read(8), "little")
+    if text_size > MOST_TEXT:
+        raise ValueError(f"{path} is damaged or isn't a safetensors file")
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
@@ -176,10 +257,10 @@ def read_facts(path: str | Path) -> dict[str, Any]:
     if path.suffix == SAFETENSORS and (text := read_safetensors(path)[1].get("generator")) is not None:
         return _parsed_facts(text, f"the text in {path}")
     facts_path = path.with_suffix(".json")
-    if not facts_path.is_file():
+    if not facts_path.exists():
         raise ValueError(f"{facts_path} is missing; it says which network the weights in {path} belong to")
     try:
-        return _parsed_facts(facts_path.read_text(), str(facts_path))
+        return _parsed_facts(readable(facts_path, MOST_TEXT).read_text(), str(facts_path))
     except UnicodeDecodeError as error:
         raise ValueError(f"{facts_path} is not JSON") from error
 

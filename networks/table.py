@@ -25,6 +25,9 @@ from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 Description = dict[str, Any]
 """`{"name": str, "arguments": {str: plain value} | None}`; plain is a number, string, None or a list of them."""
 
+LONGEST_LIST, DEEPEST_LIST = 1000, 3
+"""Of plain values; one of a million widths would take hours to build."""
+
 _classes: dict[str, type] = {}
 
 
@@ -110,9 +113,9 @@ def _checked(description: Description) -> tuple[str, dict[str, Any]]:
     raise ValueError('the file doesn\'t describe its network as {"name": …, "arguments": {…}} with plain values')
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: Any, nesting: int = DEEPEST_LIST) -> bool:
     if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
+        return nesting > 0 and len(value) <= LONGEST_LIST and all(_is_plain(inner, nesting - 1) for inner in value)
     return value is None or isinstance(value, bool | int | float | str)
 
 

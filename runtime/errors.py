@@ -1,10 +1,12 @@
 """What may go wrong, in words, and what the process then says and returns."""
 
+import difflib
 import os
+import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 class UsageError(Exception):
@@ -19,17 +21,29 @@ class Stopped(Exception):
         self.signal = signal
 
 
+LONGEST_LINE = 1000
+
+
 def one_line(error: BaseException) -> str:
-    """An error's message without its line breaks; its type where there is no message."""
+    """An error's message without its line breaks, shortened if it is long; its type where there is no message."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+    line = " ".join(str(error)[: 10 * LONGEST_LINE].split()) or type(error).__name__
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"
 
 
 class OneLineParser(ArgumentParser):
-    """Refuses arguments by a UsageError."""
+    """Refuses arguments by a UsageError; takes no option by the beginning of its name."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
+        if unknown := re.match(r"unrecognized arguments: (--[^\s=]+)", message):
+            options = [option for action in self._actions for option in action.option_strings]
+            nearest = difflib.get_close_matches(unknown[1], options, n=1)
+            advice = f"did you mean {nearest[0]}?" if nearest else "--help shows the options there are"
+            raise UsageError(f"there is no option {unknown[1]} here; {advice}")
         raise UsageError(message)
 
 

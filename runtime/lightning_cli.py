@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -20,10 +19,11 @@ import datamodules
 import lightning_modules
 from callbacks import Checkpoints, PredictionFiles, Stopwatch
 from lightning_modules.finite import NotFinite
-from networks.files import read_tensors
 from networks.seeding import HIGHEST_SEED
-from runtime.checkpoint_io import AtomicCheckpointIO
+from runtime.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from runtime.config_files import read_config
 from runtime.errors import UsageError, one_line
+from runtime.impossible import refuse_impossible
 from runtime.listing import resume_command
 from runtime.progress import RunProgress
 from runtime.quiet import hush
@@ -35,6 +35,8 @@ from runtime.signals import StopOnSignal
 from runtime.tables import write_rows
 
 BASE_CONFIG = Path(__file__).parents[1] / "configs" / "base.yaml"
+LINKED = {"length": "horizon", "target": "target"}
+"""What the data says and the model takes from there."""
 DATA_FACTS = ("length", "data_source")
 NO_CHECKPOINT = {
     "last": "train it first, by twofold fit with the same -c and --ckpt_path last",
@@ -60,6 +62,15 @@ def run(arguments: list[str]) -> int:
 
 
 class _Parser(LightningArgumentParser):
+    """Takes no setting by the beginning of its name, and no config file that isn't one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
+        read_config(Path(path))
+        return super().parse_path(path, *args, **kwargs)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise _ParserError(message) from ex
 
@@ -99,8 +110,8 @@ class TwofoldCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--experiment", type=str, help="The runs of one experiment share a folder by this name.")
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
-        parser.link_arguments("data.init_args.length", "model.init_args.horizon")
-        parser.link_arguments("data.init_args.target", "model.init_args.target")
+        for data, model in LINKED.items():
+            parser.link_arguments(f"data.init_args.{data}", f"model.init_args.{model}")
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         # What comes first is built first. The data refuses a length in words of its own; the model knows it as horizon.
@@ -116,6 +127,10 @@ class TwofoldCLI(LightningCLI):
             self.config = parser.parse_args(args)
         except _ParserError as error:
             raise UsageError(condense(str(error), _known_settings(self._subcommand_parsers[args[0]]))) from error
+        given = {argument.partition("=")[0] for argument in args}
+        for data, model in LINKED.items():
+            if f"--model.{model}" in given and data in self.config[args[0]].data.get("init_args", {}):
+                raise UsageError(f"--model.{model} is what the data says; write --data.{data}")
 
     def _parse_ckpt_path(self) -> None:
         """Lightning would merge the checkpoint's hyperparameters over the command line here; the config rules."""
@@ -126,6 +141,7 @@ class TwofoldCLI(LightningCLI):
         return self.config[self.subcommand]
 
     def before_instantiate_classes(self) -> None:
+        refuse_impossible(yaml.safe_load(self._dump()))
         given = [Path(str(path)) for path in self.settings.config]
         if self.subcommand == "fit":
             self._prepare_fit(given[-1])
@@ -169,7 +185,7 @@ class TwofoldCLI(LightningCLI):
                 f"to train on, add --trainer.max_steps with more than {before['trainer']['max_steps']}"
             )
         newest = _newest_whole_checkpoint(folder)
-        self._resumed_at = 0 if newest is None else int(read_tensors(newest)["global_step"])
+        self._resumed_at = 0 if newest is None else read_checkpoint(newest)["global_step"]
         self.settings.ckpt_path = None if newest is None else str(newest)
 
     def _prepare_evaluation(self, config: Path) -> None:
@@ -184,8 +200,12 @@ class TwofoldCLI(LightningCLI):
             checkpoint = found
         else:
             checkpoint = Path(asked)
-            if not checkpoint.is_file():
+            if not checkpoint.exists() and "://" not in asked:
                 raise UsageError(f"--ckpt_path {asked} is not a file; write last, best or a checkpoint's path")
+        try:
+            read_checkpoint(checkpoint)
+        except ValueError as error:
+            raise UsageError(f"--ckpt_path: {error}") from error
         self.folder = RunFolder.of_checkpoint(checkpoint)
         self.settings.ckpt_path = str(checkpoint)
         self.settings.trainer.default_root_dir = str(self.folder.path if self.folder else checkpoint.parent)
@@ -220,7 +240,7 @@ class TwofoldCLI(LightningCLI):
     def _leave_nothing(self) -> None:
         """Removes the folder that was made for this command."""
         if self._is_new and self.folder is not None:
-            shutil.rmtree(self.folder.path, ignore_errors=True)
+            self.folder.discard()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = {**self._get(self.config_init, "trainer"), **kwargs}
@@ -232,7 +252,10 @@ class TwofoldCLI(LightningCLI):
         if self.subcommand == "fit" and self.folder is not None:
             watching += [Stopwatch(), RunRecord(self.folder, self._text, self._resumed_at)]
         if config["enable_checkpointing"] is not False:
-            watching.append(self._get(self.config_init, "checkpoint"))
+            checkpoints = self._get(self.config_init, "checkpoint")
+            watching.append(checkpoints)
+            if checkpoints.monitor is not None and not config["num_sanity_val_steps"]:
+                config["num_sanity_val_steps"] = 1  # which tells a metric that nothing logs before training starts
         if self.subcommand == "fit" and self.folder is not None:
             watching.append(StopOnSignal(self.folder))
         plugins = _as_list(config["plugins"])
@@ -294,7 +317,7 @@ class TwofoldCLI(LightningCLI):
         except RuntimeError as error:
             if "loading state_dict" not in str(error):
                 raise
-            saved = read_tensors(self.settings.ckpt_path).get("hyper_parameters", {})
+            saved = read_checkpoint(self.settings.ckpt_path).get("hyper_parameters", {})
             raise UsageError(
                 f"the weights in {self.settings.ckpt_path} don't fit the model of this config"
                 f"{_differences(saved, self.model.hparams)}; write -c with the config.yaml of the checkpoint's own run"
@@ -316,7 +339,7 @@ class TwofoldCLI(LightningCLI):
             return
         path = Path(self.trainer.default_root_dir) / name
         checkpoint = Path(self.settings.ckpt_path)
-        row = {"checkpoint": checkpoint.name, "step": read_tensors(checkpoint)["global_step"]}
+        row = {"checkpoint": checkpoint.name, "step": read_checkpoint(checkpoint)["global_step"]}
         row |= {fact: getattr(self.datamodule, fact) for fact in DATA_FACTS if hasattr(self.datamodule, fact)}
         row |= {key: float(value) for key, value in sorted(self.trainer.callback_metrics.items())}
         write_rows(path, list(row), [row])
@@ -362,7 +385,7 @@ def _newest_whole_checkpoint(folder: RunFolder) -> Path | None:
     """The newest checkpoint that can be read; each damaged one is passed over with a line that names it."""
     for path in folder.checkpoints():
         try:
-            read_tensors(path)
+            read_checkpoint(path)
         except ValueError as error:
             print(f"twofold: {error}; going back to the one before", file=sys.stderr)
         else:

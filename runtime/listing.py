@@ -9,9 +9,14 @@ from runtime.run_folder import FACTS, RunFolder, runs_root
 
 def list_runs(arguments: list[str]) -> int:
     """Prints one row a run, oldest first."""
+    if arguments and arguments[0] in ("-h", "--help"):
+        print("usage: twofold runs\n\nlists the runs under runs/ (or $TWOFOLD_RUNS) and how to go on with each")
+        return 0
     if arguments:
         raise UsageError(f"`twofold runs` takes no arguments, but got '{arguments[0]}'")
     root = runs_root()
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"$TWOFOLD_RUNS is {root}, which is no folder; write a folder's path")
     folders = [RunFolder(path.parent) for path in sorted(root.glob(f"*/*/{FACTS}"), key=_run_order)]
     if not folders:
         print(f"no runs under {root} yet; start one with: twofold fit -c configs/palindrome_lstm.yaml")

@@ -24,6 +24,8 @@ IN_WORDS = {
     "<class 'float'>": "a number",
     "<class 'bool'>": "true or false",
     "<class 'str'>": "text",
+    "<class 'tuple'>": "a list in brackets",
+    "<class 'collections.abc.Sequence'>": "a list in brackets",
 }
 
 
@@ -42,6 +44,8 @@ def condense(message: str, known: Iterable[str]) -> str:
         return f"the config is not YAML, see line {where[-1][0]}, column {where[-1][1]}: {problem}"
     if "arguments are required" in message or "Unexpected config" in message:
         return "the config says no model or data; start from one of configs/, say -c configs/palindrome_lstm.yaml"
+    if asked := re.search(r"you tried to allocate (\d+) bytes", message):
+        return f"there is no memory for this, it asks for {int(asked[1]):,} bytes; write smaller sizes"
     setting, value = _setting_and_value(message)
     unknown = UNKNOWN.search(message)
     if unknown and setting.split(".")[-1] not in KEY.findall(message)[1:]:

@@ -42,7 +42,7 @@ def check_resumable(before: Config, now: Config) -> list[str]:
     for key in changed:
         if _within(key, FIXED) and not _within(key, FREE_WITHIN_FIXED):
             raise UsageError(
-                f"{_typed(key)} was {_value(old, key)} in this run and can't become {_value(new, key)}; "
+                f"{typed(key)} was {_value(old, key)} in this run and can't become {_value(new, key)}; "
                 "leave it as it was, or start a new run without --ckpt_path"
             )
     steps_before, steps_now = before["trainer"]["max_steps"], now["trainer"]["max_steps"]
@@ -55,7 +55,7 @@ def check_resumable(before: Config, now: Config) -> list[str]:
         for key, value in old.items():
             if "lr_scheduler.init_args" in key and value == steps_before:
                 raise UsageError(
-                    f"{_typed(key)} is {value} because max_steps was, so with {steps_now} steps the schedule would "
+                    f"{typed(key)} is {value} because max_steps was, so with {steps_now} steps the schedule would "
                     "have been another from the start; start a new run without --ckpt_path"
                 )
     return [
@@ -98,7 +98,7 @@ def _within(key: str, keys: tuple[str, ...]) -> bool:
     return any(key == fixed or key.startswith(f"{fixed}.") for fixed in keys)
 
 
-def _typed(key: str) -> str:
+def typed(key: str) -> str:
     """The setting as people type it."""
     return key if key.startswith(STEER_TRAINING) else "--" + key.replace(".init_args", "")
 

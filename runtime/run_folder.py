@@ -7,8 +7,9 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,9 @@ from runtime.errors import UsageError
 CONFIG = "config.yaml"
 FACTS = "run.json"
 LOCK = ".lock"
+
+MOST_FACTS = 10**6
+"""Bytes of a `run.json`, which has some hundreds."""
 
 
 def runs_root() -> Path:
@@ -83,12 +87,19 @@ class RunFolder:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What `run.json` says; empty without one."""
+        """What `run.json` says; empty without one, or when it is something else."""
+        path = self.path / FACTS
         try:
-            facts = json.loads((self.path / FACTS).read_text())
-        except (OSError, ValueError):
+            # Opening a pipe would wait for ever.
+            facts = json.loads(path.read_text()) if path.is_file() and path.stat().st_size <= MOST_FACTS else None
+        except (OSError, ValueError, RecursionError):
             return {}
-        return facts if isinstance(facts, dict) and isinstance(facts.get("id"), str) else {}
+        if not isinstance(facts, dict):
+            return {}
+        match {"step": 0, "state": "", "threads": 1, **facts}:
+            case {"id": str(), "step": int(), "state": str(), "threads": int()}:
+                return facts
+        return {}
 
     @property
     def id(self) -> str:
@@ -120,6 +131,13 @@ class RunFolder:
         draft = self.path / f".{FACTS}.part"
         draft.write_text(json.dumps(merged, indent=2) + "\n")
         draft.replace(self.path / FACTS)
+
+    def discard(self) -> None:
+        """Removes the folder, and what it lies in as far as nothing else is there."""
+        with suppress(OSError):
+            shutil.rmtree(self.path)
+            self.path.parent.rmdir()
+            self.path.parent.parent.rmdir()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -21,6 +21,7 @@ from lightning_modules import DigitClassifier
 from networks.files import load_generator
 from networks.seeding import generator, latent_noise
 from runtime.cli import main as twofold
+from runtime.errors import OneLineParser, exit_code
 from runtime.run_folder import RunFolder
 from runtime.tables import read_rows
 from scripts import memory_horizon
@@ -101,8 +102,14 @@ JUDGE = Run(
 )
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Trains what isn't trained yet and writes the page; returns the exit code."""
+    return exit_code("demo", _run, arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    description = (__doc__ or "").partition("\n")[0]
+    OneLineParser(prog="python -m scripts.demo", description=description).parse_args(arguments)
     os.environ["TWOFOLD_RUNS"] = str(FOLDER)
     memory = {length: [(run, run.folder()) for run in runs] for length, runs in MEMORY.items()}
     horizon = FOLDER / "memory_horizon.csv"

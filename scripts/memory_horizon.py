@@ -240,6 +240,8 @@ def _parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--folder", type=Path, help="where table and picture go")
     wanted = parser.parse_args(arguments)
     wanted.folder = wanted.folder or (Path() if wanted.short else Path("benchmarks/results"))
+    if wanted.folder.exists() and not wanted.folder.is_dir():
+        raise UsageError(f"--folder {wanted.folder} is no folder; write a folder's path")
     return wanted
 
 

@@ -21,8 +21,10 @@ from torch import Tensor
 from datamodules import MNISTDataModule
 from lightning_modules import DigitClassifier
 from lightning_modules.classification import DIGITS
-from networks.files import read_tensors, replacing
+from networks.files import replacing
 from networks.judge import FOLDER, JUDGES, Judge, save_judge
+from runtime.checkpoint_io import read_checkpoint
+from runtime.config_files import read_config
 from runtime.errors import OneLineParser, UsageError, exit_code
 from runtime.resuming import leaves
 from runtime.run_folder import RunFolder
@@ -50,11 +52,11 @@ def _run(arguments: list[str]) -> int:
     wanted = _parse(arguments)
     trained = read_run(wanted.run)
     name = judge_name(trained.judge)
-    mnist = MNISTDataModule(**{**trained.data, "source": "torchvision"})
     try:
+        mnist = MNISTDataModule(**{**trained.data, "source": "torchvision"})
         mnist.prepare_data()
         mnist.setup()
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
     counts = confusion(trained.judge, mnist)
     accuracy = int(counts.diagonal().sum()) / int(counts.sum())
@@ -98,20 +100,21 @@ def read_run(path: Path) -> Trained:
         raise UsageError(f"the run in {path} has no best checkpoint; its config needs a checkpoint.monitor")
     try:
         network = DigitClassifier.load_from_checkpoint(checkpoint).network
+        step = read_checkpoint(checkpoint)["global_step"]
     except ValueError as error:
         raise UsageError(str(error)) from error
     if not isinstance(network, Judge):
         known = " or ".join(cls.__name__ for cls in get_args(Judge))
         raise UsageError(f"{checkpoint} holds a {type(network).__name__}; networks.judge knows {known}")
-    config = yaml.safe_load(folder.config.read_text())
+    config = read_config(folder.config)
     _refuse_overrides(config)
     return Trained(
         judge=network,
-        step=int(read_tensors(checkpoint)["global_step"]),
+        step=step,
         steps=folder.step,
         experiment=config["experiment"],
         data=config["data"]["init_args"],
-        threads=facts["threads"],
+        threads=facts.get("threads", 1),
     )
 
 
@@ -204,9 +207,11 @@ def _rows(counts: Int[Tensor, "10 10"]) -> Iterator[str]:
 
 def _refuse_overrides(config: dict[str, Any]) -> None:
     """The card names the config as the way to the same weights, so the run has to be what the config says."""
-    path = CONFIGS / f"{config['experiment']}.yaml"
+    path = CONFIGS / f"{config.get('experiment')}.yaml"
     if not path.is_file():
-        raise UsageError(f"the run's experiment is {config['experiment']}, and {path} isn't there; train from a config")
+        raise UsageError(
+            f"the run's experiment is {config.get('experiment')}, and {path} isn't there; train from a config"
+        )
     base = yaml.safe_load((CONFIGS / "base.yaml").read_text())
     shipped = {**yaml.safe_load(path.read_text()), "seed_everything": base["seed_everything"]}
     did = dict(leaves("", config))

@@ -231,6 +231,26 @@ def test_an_unknown_metric_is_refused_with_those_that_are_logged(plain_trainer: 
         fit(plain_trainer, scripted(0), 2, Checkpoints(monitor="val/acuracy"))
 
 
+def test_a_metric_of_validation_that_is_never_logged_is_refused_before_training(plain_trainer: MakeTrainer) -> None:
+    trained: list[int] = []
+
+    class Counts(Callback):
+        def on_train_batch_start(self, *_: Any) -> None:
+            trained.append(1)
+
+    for monitor in ("val/acuracy", "score", "val/accuracy", "train/loss"):
+        trained.clear()
+        callbacks = [Counts(), Checkpoints(every_n_batches=9, monitor=monitor)]
+        settings: dict[str, Any] = {"num_sanity_val_steps": 1, "callbacks": callbacks, "limit_val_batches": 1}
+        if monitor == "val/acuracy":
+            with pytest.raises(ValueError, match=r"monitor is 'val/acuracy', which wasn't logged; .*val/accuracy"):
+                fit(plain_trainer, scripted(0, 1), 2, Checkpoints(), **settings)
+            assert not trained
+        else:
+            fit(plain_trainer, scripted(0, 1), 2, Checkpoints(), **settings)
+            assert len(trained) == 2
+
+
 def test_the_sanity_check_and_validate_alone_keep_nothing(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
     checkpoints = Checkpoints(every_n_batches=100, monitor="score")
     fit(plain_trainer, scripted(0.9, 0.1), 2, checkpoints, num_sanity_val_steps=1)

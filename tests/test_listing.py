@@ -22,6 +22,11 @@ def test_no_runs_yet(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     assert not (tmp_path / "my runs").exists()
 
 
+def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: twofold runs\n")
+
+
 def test_every_state(capsys: pytest.CaptureFixture[str]) -> None:
     finished, failed, interrupted, running = (RunFolder.create(name) for name in ("d", "c", "b", "a"))
     finished.note(state="finished", step=12_000)

@@ -383,26 +383,6 @@ def test_hostile_hyper_parameters_are_refused_and_import_nothing(
     assert not hostile()
 
 
-class Touches:
-    """Creates a file when unpickled."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.marker,)
-
-
-def test_pickled_code_is_refused_whatever_the_environment_says(
-    checkpoint: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    path = checkpoint(make_lstm(), extra=Touches(tmp_path / "touched"))
-    with pytest.raises(ValueError, match="holds more than tensors and plain values"):
-        PalindromeLSTM.load_from_checkpoint(path)
-    assert not (tmp_path / "touched").exists()
-
-
 def test_weights_of_another_size_are_refused_with_both_sizes(checkpoint: Callable[..., Path]) -> None:
     path = checkpoint(make_lstm())
     with pytest.raises(ValueError, match=r"doesn't fit this PalindromeLSTM: .*\n.*\[32, 10\].*\[64, 10\]"):

@@ -173,7 +173,8 @@ def test_a_checkpoint_of_something_else_is_refused(finished: Path, ship: Ship, t
 def test_a_classifier_that_is_no_judge_is_refused(finished: Path, ship: Ship, tmp_path: Path) -> None:
     path = finished / "checkpoints" / "best.ckpt"
     other = DigitClassifier(MLPGenerator(latent_dim=2))
-    torch.save({"state_dict": other.state_dict(), "hyper_parameters": dict(other.hparams), "seed": 1}, path)
+    whole = torch.load(path, weights_only=True)
+    torch.save({**whole, "state_dict": other.state_dict(), "hyper_parameters": dict(other.hparams)}, path)
     assert "holds a MLPGenerator; networks.judge knows DigitCNN or DigitReader" in refused(ship, finished, tmp_path)
 
 

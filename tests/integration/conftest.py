@@ -11,7 +11,8 @@ import pytest
 
 COMMAND = Path(sys.executable).with_name("twofold")
 TESTS = Path(__file__).parent
-IMPORTED_FROM = os.pathsep.join([str(TESTS), str(TESTS.parents[1])])  # the code beside these tests, wherever installed
+# This checkout first: another may be the one that is installed.
+PYTHONPATH = os.pathsep.join(map(str, (TESTS.parents[1], TESTS)))
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -27,7 +28,7 @@ def twofold(tmp_path_factory: pytest.TempPathFactory) -> Twofold:
         return subprocess.run(
             [COMMAND, *map(str, arguments)],
             cwd=cwd,
-            env={**inherited, "HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": IMPORTED_FROM, **environment},
+            env={**inherited, "HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": PYTHONPATH, **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -8,13 +8,15 @@ import gzip
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -178,9 +180,15 @@ class TestFilesInPlace:
         assert next(iter(train)).images.shape == (32, 1, 28, 28)
 
     @pytest.mark.parametrize("source", ["auto", "torchvision"])
-    def test_a_broken_packed_file_is_named(self, files: Path, root: Path, source: str) -> None:
+    @pytest.mark.parametrize("damage", ["cut short", "one bit", "empty"])
+    def test_a_broken_packed_file_is_named(self, files: Path, root: Path, source: str, damage: str) -> None:
         broken = put(files, root) / "t10k-images-idx3-ubyte.gz"
-        broken.write_bytes(broken.read_bytes()[:-1])
+        whole = broken.read_bytes()
+        broken.write_bytes(
+            {"cut short": whole[:-1], "one bit": whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:], "empty": b""}[
+                damage
+            ]
+        )
         with pytest.raises(ValueError, match=f"{broken} is broken; delete it and start again") as refusal:
             load(root, source)
         assert "\n" not in str(refusal.value)
@@ -230,17 +238,87 @@ class TestDownload:
     @pytest.mark.parametrize("files", ["packaged"], indirect=True)
     def test_of_two_processes_one_downloads(self, files: Path, root: Path) -> None:
         with serve(files) as server:
-            program = f"""
-from torchvision.datasets import MNIST
-from datamodules import MNISTDataModule
-MNIST.mirrors, MNIST.resources = ["{server.url}"], {MNIST.resources}
-MNISTDataModule("{root}", "torchvision").prepare_data()
-"""
-            processes = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]
+            processes = [start_download(root, server.url) for _ in range(2)]
             assert [process.wait(timeout=120) for process in processes] == [0, 0]
         assert_is_mnist(load(root), files)
         # torchvision asks for each file twice, the first time to learn whether the server redirects.
         assert sum(request.startswith("GET") for request in server.requests) == 2 * len(MNIST.resources)
+
+    @pytest.mark.parametrize("files", ["packaged"], indirect=True)
+    def test_a_killed_download_leaves_the_field_to_the_next(self, files: Path, root: Path) -> None:
+        with serve(files, FallsSilent) as silent, serve(files) as server:
+            killed = start_download(root, silent.url)
+            wait_until(lambda: any(path.stat().st_size for path in root.glob(".mnist-*/MNIST/raw/*")), killed)
+            waiting = start_download(root, server.url)
+            time.sleep(0.5)
+            killed.kill()
+            assert killed.wait(timeout=30) == -signal.SIGKILL
+            assert waiting.wait(timeout=120) == 0
+        assert_is_mnist(load(root), files)
+        assert {path.name for path in root.iterdir()} <= {"MNIST", ".mnist.lock"}, "nor does what it left stay"
+
+    @pytest.mark.parametrize("files", ["packaged"], indirect=True)
+    def test_a_killed_download_is_made_up_for(self, files: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with serve(files, FallsSilent) as silent:
+            killed = start_download(root, silent.url)
+            wait_until(lambda: any(path.stat().st_size for path in root.glob(".mnist-*/MNIST/raw/*")), killed)
+            killed.kill()
+            killed.wait(timeout=30)
+        assert not mnist_files.has_mnist(root)
+        with serve(files) as server:
+            monkeypatch.setattr(MNIST, "mirrors", [server.url])
+            assert_is_mnist(load(root), files)
+        assert {path.name for path in root.iterdir()} <= {"MNIST", ".mnist.lock"}
+
+
+def start_download(root: Path, mirror: str) -> "subprocess.Popen[bytes]":
+    program = f"""
+from torchvision.datasets import MNIST
+from datamodules import MNISTDataModule
+MNIST.mirrors, MNIST.resources = ["{mirror}"], {MNIST.resources}
+MNISTDataModule("{root}", "torchvision").prepare_data()
+"""
+    checkout = str(Path(__file__).parents[2])
+    return subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": checkout})
+
+
+def wait_until(happened: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
+    """Waits for what a process brings about, at most a minute."""
+    until = time.monotonic() + 60
+    while not happened():
+        assert process.poll() is None, "the process has ended before"
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("files", ["packaged"], indirect=True)
+class TestFoldersThatCanNotBeWritten:
+    """/proc takes no file, not even the superuser's, whom no mode stops."""
+
+    def test_torchvision_is_refused(self, files: Path) -> None:
+        with (
+            serve(files),
+            pytest.raises(ValueError, match=r"can't write MNIST into /proc/mnist \(.+\); choose another"),
+        ):
+            load(Path("/proc/mnist"), "torchvision")
+
+    def test_auto_takes_the_packaged_digits(self, files: Path) -> None:
+        with pytest.warns(UserWarning, match=r"PACKAGED.*can't write MNIST into /proc/mnist"):
+            assert load(Path("/proc/mnist")).data_source == "packaged"
+
+    def test_files_that_are_there_need_no_writing(
+        self, files: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put(files, root)
+
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        for name in ("FileLock", "download_mnist"):
+            monkeypatch.setattr(mnist_files, name, refuse)
+        before = sorted(root.rglob("*"))
+        assert_is_mnist(load(root, "torchvision"), files)
+        assert sorted(root.rglob("*")) == before
 
 
 @pytest.mark.parametrize("files", ["packaged"], indirect=True)
@@ -271,6 +349,15 @@ class TestBadServers:
         assert datamodule.data_source == "packaged"
         assert not list(root.rglob("*ubyte*")), "no torn file is left"
         assert socket.getdefaulttimeout() is None
+
+    def test_one_that_has_none(self, files: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        root.mkdir()
+        with serve(root) as server:
+            monkeypatch.setattr(MNIST, "mirrors", [server.url])
+            with pytest.raises(
+                ValueError, match=r"can't be downloaded \(.*HTTP Error 404: File not found\); check the net"
+            ):
+                load(root, "torchvision")
 
     def test_one_with_other_files(self, files: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         other = root / "other"

@@ -1,0 +1,86 @@
+"""Settings nobody can mean: Lightning or torch take them, or refuse them late or in words about their own insides."""
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from runtime.errors import UsageError
+from runtime.resuming import leaves, typed
+
+NO_LIMIT = -1
+AT_LEAST = {
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.check_val_every_n_epoch": 1,
+    "trainer.log_every_n_steps": 0,
+    "trainer.num_nodes": 1,
+    "trainer.num_sanity_val_steps": NO_LIMIT,
+}
+ABOVE_0 = ("trainer.limit_train_batches", "trainer.val_check_interval", "trainer.gradient_clip_val")
+LIMITS = ("trainer.max_steps", "trainer.max_epochs")
+NOT_NEGATIVE = ("lr", "max_lr", "eps", "weight_decay", "momentum", "gamma")
+"""Of optimizers and schedulers."""
+
+
+def refuse_impossible(config: Mapping[str, Any]) -> None:
+    """Looks at a whole config, as `leaves` takes it apart.
+
+    Raises:
+        UsageError: when a number is out of range, or two settings, or one and this machine, don't go together.
+    """
+    settings = dict(leaves("", dict(config)))
+    for key, value in settings.items():
+        if key.startswith("model.") and ("optimizer" in key or "scheduler" in key):
+            _refuse_rate(key, value)
+        if not isinstance(value, int | float):
+            continue
+        if value < AT_LEAST.get(key, -math.inf):
+            raise _wrong(key, value, f"{AT_LEAST[key]} or more")
+        if key in ABOVE_0 and not value > 0:
+            raise _wrong(key, value, "a number above 0, or null for none")
+        if key in LIMITS and value < 1 and value != NO_LIMIT:
+            raise _wrong(key, value, f"1 or more, or {NO_LIMIT} for no limit")
+    for limit in ("steps", "epochs"):
+        least, most = settings.get(f"trainer.min_{limit}"), settings.get(f"trainer.max_{limit}")
+        if least is not None and most not in (None, NO_LIMIT) and least > most:
+            raise UsageError(f"--trainer.min_{limit} is {least} and --trainer.max_{limit} is {most}; swap them")
+    _refuse_no_time(settings.get("trainer.max_time"))
+    if _on_cpu(settings.get("trainer.accelerator")):
+        _refuse_for_cpu(settings)
+
+
+def _refuse_rate(key: str, value: Any) -> None:
+    name = key.rpartition(".")[2]
+    numbers = [number for number in (value if isinstance(value, list) else [value]) if isinstance(number, int | float)]
+    if not all(map(math.isfinite, numbers)):
+        raise _wrong(key, value, "a finite number")
+    if name in NOT_NEGATIVE and any(number < 0 for number in numbers):
+        raise _wrong(key, value, "0 or more")
+    if name == "betas" and not all(0 <= number < 1 for number in numbers):
+        raise _wrong(key, value, "two numbers from 0 to below 1, such as [0.9, 0.999]")
+
+
+def _refuse_no_time(given: Any) -> None:
+    if isinstance(given, str) and (not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", given) or not re.search("[1-9]", given)):
+        raise _wrong("trainer.max_time", given, "days:hours:minutes:seconds, such as 00:00:05:00")
+
+
+def _on_cpu(accelerator: Any) -> bool:
+    if accelerator == "auto":
+        return not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    return accelerator == "cpu"
+
+
+def _refuse_for_cpu(settings: Mapping[str, Any]) -> None:
+    devices, cores = str(settings.get("trainer.devices")), os.cpu_count() or 1
+    if re.fullmatch(r"-?[0-9]+", devices) and not 1 <= int(devices) <= cores:
+        raise _wrong("trainer.devices", devices, f"1 to {cores}: each is a process, and there are {cores} cores")
+    if str(settings.get("trainer.precision")) in ("16", "16-mixed"):
+        raise _wrong("trainer.precision", settings["trainer.precision"], "bf16-mixed on the CPU, or leave it out")
+
+
+def _wrong(key: str, value: Any, instead: str) -> UsageError:
+    return UsageError(f"{typed(key)} can't be {value}; write {instead}")
