@@ -24,10 +24,10 @@ demo: setup ## both lessons in a few minutes, and a page that shows them: runs/d
 	$(BIN)/python -m scripts.demo
 
 test: lint ## the tests that take minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: lint ## the tests that take up to an hour, too
-	$(BIN)/python -m pytest -m ''
+	$(BIN)/python -m pytest -n auto --dist loadfile -m ''
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff format --check .

@@ -74,11 +74,14 @@ MLP_PROBE = {
     "batch_size": 64,
     "generator_width": 512,
     "mlp_generator_norm": "batch",
+    "brushes": 0,
     "discriminator_width": 512,
     "discriminator_norm": "none",
+    "standardised": False,
 }
+OF_MLP = ("generator_width", "mlp_generator_norm", "brushes", "discriminator_width", "standardised")
 DCGAN_PROBE = {
-    **{name: value for name, value in MLP_PROBE.items() if "width" not in name and "mlp" not in name},
+    **{name: value for name, value in MLP_PROBE.items() if name not in OF_MLP},
     "generator": "dcgan",
     "discriminator": "dcgan",
     "generator_channels": 16,
@@ -119,11 +122,13 @@ def suggest(trial: BaseTrial) -> dict[str, Any]:
     if recipe["generator"] == "mlp":
         recipe["generator_width"] = trial.suggest_categorical("generator_width", [256, 512, 1024])
         recipe["generator_norm"] = trial.suggest_categorical("mlp_generator_norm", ["batch", "layer"])
+        recipe["brushes"] = trial.suggest_categorical("brushes", [0, 4, 8])
     else:
         recipe["generator_width"] = trial.suggest_categorical("generator_channels", [8, 16, 24, 32])
         recipe["generator_norm"] = trial.suggest_categorical("dcgan_generator_norm", ["batch", "none"])
     if recipe["discriminator"] == "mlp":
         recipe["discriminator_width"] = trial.suggest_categorical("discriminator_width", [256, 512, 1024])
+        recipe["standardised"] = trial.suggest_categorical("standardised", [False, True])
     else:
         recipe["discriminator_width"] = trial.suggest_categorical("discriminator_channels", [8, 16, 24, 32])
     recipe["discriminator_norm"] = trial.suggest_categorical("discriminator_norm", ["none", "spectral"])
@@ -134,12 +139,12 @@ def game(recipe: Recipe, steps: int) -> GAN:
     """The module that a recipe describes, for a training of `steps` batches."""
     width, norm = recipe["generator_width"], recipe["generator_norm"]
     if recipe["generator"] == "mlp":
-        maker: torch.nn.Module = MLPGenerator(recipe["latent_dim"], (width // 2, width, width), norm)
+        maker: torch.nn.Module = MLPGenerator(recipe["latent_dim"], (width // 2, width, width), norm, recipe["brushes"])
     else:
         maker = DCGANGenerator(recipe["latent_dim"], width, norm)
     width, norm = recipe["discriminator_width"], recipe["discriminator_norm"]
     if recipe["discriminator"] == "mlp":
-        critic: torch.nn.Module = MLPDiscriminator((width, width // 2), norm)
+        critic: torch.nn.Module = MLPDiscriminator((width, width // 2), norm, recipe["standardised"])
     else:
         critic = DCGANDiscriminator(width, norm)
     adam = partial(torch.optim.Adam, betas=(recipe["beta1"], recipe["beta2"]), fused=True)

@@ -17,6 +17,7 @@ from torch import nn
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
+from networks.brush_gan import BrushGenerator, StrokeDiscriminator
 from networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from networks.digit_cnn import DigitCNN
 from networks.digit_reader import DigitReader
@@ -123,7 +124,16 @@ def _plain_dict(arguments: dict[str, Any]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
 
 
-for _network in (MLPGenerator, MLPDiscriminator, DCGANGenerator, DCGANDiscriminator, DigitCNN, DigitReader):
+for _network in (
+    MLPGenerator,
+    MLPDiscriminator,
+    DCGANGenerator,
+    DCGANDiscriminator,
+    BrushGenerator,
+    StrokeDiscriminator,
+    DigitCNN,
+    DigitReader,
+):
     register(_network.__name__, _network)
 for _kind, _module in ((Optimizer, torch.optim), (LRScheduler, lr_scheduler)):
     for _name, _class in vars(_module).items():

@@ -13,7 +13,7 @@ from jaxtyping import TypeCheckError
 from networks.mlp_gan import MLPDiscriminator
 
 ROOT = Path(__file__).resolve().parent.parent
-MIDDLE = {"lightning_modules", "datamodules", "callbacks"}
+MIDDLE = ["lightning_modules", "datamodules", "callbacks"]
 MAY_IMPORT = {
     "networks": set(),
     **{package: {"networks"} for package in MIDDLE},

@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from datamodules import MNISTDataModule
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
-from networks.quality_report import scaled
 
 
 def sizes(network: nn.Module) -> list[int]:
@@ -87,36 +85,6 @@ def test_widths_and_normalisation_are_what_was_asked_for() -> None:
     assert sizes(MLPDiscriminator(widths=[20])) == [784, 20, 1]
 
 
-def test_brushes_paint_four_pixels_wide_and_overlap() -> None:
-    generator = MLPGenerator(16, widths=[32], brushes=3)
-    linear, convolution = generator.layers[2], generator.layers[5]
-    assert isinstance(linear, nn.Linear)
-    assert isinstance(convolution, nn.ConvTranspose2d)
-    assert linear.out_features == 3 * 14 * 14
-    assert generator(torch.randn(5, 16)).shape == (5, 1, 28, 28)
-    pressed = torch.zeros(1, 3, 14, 14)
-    pressed[0, 1, 4, 6] = 1  # one brush at one place
-    stroke = (convolution(pressed) - convolution.bias.view(1, 1, 1, 1))[0, 0]  # type: ignore[union-attr]
-    torch.testing.assert_close(stroke[7:11, 11:15], convolution.weight[1, 0])
-    stroke[7:11, 11:15] = 0
-    assert stroke.abs().max() < 1e-7
-
-
-def test_standardised_pixels_have_mean_0_and_deviation_1(digits: MNISTDataModule) -> None:
-    digits.setup()
-    images = scaled(digits.digits.images)
-    seen: list[torch.Tensor] = []
-    discriminator = MLPDiscriminator(standardised=True)
-    discriminator.layers.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    discriminator(images)
-    # The packaged digits are 5,000 of MNIST's.
-    assert seen[0].mean().item() == pytest.approx(0, abs=0.02)
-    assert seen[0].std().item() == pytest.approx(1, abs=0.02)
-    discriminator.standardised = False
-    discriminator(images)
-    assert torch.equal(seen[1], images.flatten(1))
-
-
 def test_spectral_normalisation_bounds_how_fast_a_logit_changes() -> None:
     discriminator = MLPDiscriminator(normalisation="spectral")
     images = torch.randn(64, 1, 28, 28)
@@ -135,7 +103,6 @@ def test_spectral_normalisation_bounds_how_fast_a_logit_changes() -> None:
     [
         (lambda: MLPGenerator(widths=[]), r"widths is \[\]; write one positive number for each hidden layer"),
         (lambda: MLPDiscriminator(widths=[4, 0]), r"widths is \[4, 0\]; write one positive number"),
-        (lambda: MLPGenerator(brushes=-1), "brushes is -1; write 0 for none, or a positive number, such as 4"),
         (lambda: MLPGenerator(normalisation="group"), "normalisation is 'group'; write batch, layer or none"),  # type: ignore[arg-type]
         (lambda: MLPDiscriminator(normalisation="batch"), "normalisation is 'batch'; write spectral or none"),  # type: ignore[arg-type]
     ],
