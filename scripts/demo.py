@@ -82,7 +82,7 @@ MEMORY = {
     ]
     for length in LENGTHS
 }
-GAME_BATCHES = "9000"
+GAME_BATCHES = "7000"
 GAME = Run(
     "Generator and discriminator",
     "gan",

@@ -1,0 +1,37 @@
+"""Runs are killed at random moments, many times over."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from benchmarks import kill_soak
+
+
+@pytest.mark.slow
+def test_sixty_kills_leave_no_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "soak.csv"
+    assert kill_soak.main(["--kills", "60"], table) == 0, capsys.readouterr().out
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["experiment"] for row in rows} == set(kill_soak.EXPERIMENTS)
+    assert sum(int(row["kills"]) for row in rows) >= 60
+    assert all(int(row["runs"]) >= 1 and row["differences"] == "0" for row in rows)
+
+
+def test_every_shipped_experiment_is_soaked() -> None:
+    shipped = {path.stem for path in (kill_soak.ROOT / "configs").glob("*.yaml")}
+    # A judge is trained like the other, only longer.
+    assert set(kill_soak.EXPERIMENTS) == shipped - {"base", "digit_reader"}
+
+
+def test_a_kill_in_the_start_begins_anew_and_one_difference_fails_the_soak(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kill_soak, "START", 0.05)
+    monkeypatch.setattr(kill_soak, "END", 0.06)
+    monkeypatch.setattr(kill_soak, "differences", lambda *_: ["metrics.csv differs"])
+    table = tmp_path / "soak.csv"
+    monkeypatch.setitem(kill_soak.EXPERIMENTS, "palindrome_lstm", "--trainer.max_steps 3")
+    assert kill_soak.main(["--kills", "1", "--experiments", "palindrome_lstm"], table) == 1
+    assert table.read_text().splitlines()[1] == "palindrome_lstm,1,1,1,metrics.csv differs"
