@@ -63,14 +63,14 @@ class Checkpoints(Checkpoint):
         self._asked = False
 
     def ask(self) -> None:
-        """Asks for a checkpoint after the batch that is being trained; `saved_at` tells when it is there."""
+        """Asks for a checkpoint after the batch that is being trained; from `publish` on `saved_at` tells of it."""
         self._asked = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.saved_at = self._draft = None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self._publish(trainer)
+        self.publish(trainer)
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Another metric may be logged in training, later.
@@ -97,7 +97,7 @@ class Checkpoints(Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._draft is None and self.saved_at != trainer.global_step:
             self._draw_up(trainer)
-        self._publish(trainer)
+        self.publish(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._draft is not None and trainer.is_global_zero:
@@ -117,8 +117,8 @@ class Checkpoints(Checkpoint):
         if _keeps_files(trainer):
             self._draft = _write(trainer, _folder(trainer) / f"step={trainer.global_step:06d}.ckpt")
 
-    def _publish(self, trainer: Trainer) -> None:
-        """Gives what was drawn up its name, if there is something."""
+    def publish(self, trainer: Trainer) -> None:
+        """Gives what was drawn up its name, if there is something; called when all of its batch has been logged."""
         if self._draft is None:
             return
         draft, self._draft = self._draft, None

@@ -8,8 +8,7 @@ from types import FrameType
 from typing import Any
 
 from lightning.fabric.plugins.environments import SLURMEnvironment
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks import Checkpoints
 from runtime.errors import Stopped
@@ -19,14 +18,12 @@ from runtime.run_folder import RunFolder
 REQUEUE = signal.SIGUSR1
 
 
-class StopOnSignal(Checkpoint):
+class StopOnSignal(Callback):
     """Saves a checkpoint after the batch in which a signal came, and raises `Stopped`, which says how to go on.
 
     Signals are SIGINT (Ctrl-C), SIGTERM and, under SLURM, SIGUSR1, which `#SBATCH --signal=SIGUSR1@90` sends 90 seconds
     before time is up, and upon which the job asks to be queued again. A second Ctrl-C or SIGTERM ends the process at
     once.
-
-    A kind of Checkpoint only because Lightning calls those last, and this has to come after `Checkpoints`.
 
     Args:
         folder: the run's.
@@ -56,8 +53,10 @@ class StopOnSignal(Checkpoint):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self.received is None:
             return
-        if self._checkpoints is not None and self._checkpoints.saved_at != trainer.global_step:
-            return  # the signal came after the last chance to save, so it is the batch that begins now
+        if self._checkpoints is not None:
+            self._checkpoints.publish(trainer)
+            if self._checkpoints.saved_at != trainer.global_step:
+                return  # the signal came after the last chance to save, so it is the batch that begins now
         if self.received == REQUEUE and trainer.is_global_zero:
             _requeue()
         name = signal.Signals(self.received).name

@@ -241,7 +241,7 @@ TWOFOLD = [
         "and there are 4,000 images to train on; write",
     ),
     (f"fit -c {GAN} --model.generator.widths 256", "--model.generator.widths can't be 256; write a list in brackets"),
-    (f"fit -c {GAN} --model.generator.widths [256,0]", "widths is [256, 0]; write one positive number for each"),
+    (f"fit -c {GAN} --model.generator.widths [256,0]", "widths [256, 0] and brushes 4; write positive numbers"),
     (f"fit -c {GAN} --model.r1 .nan", "r1 is nan; write a weight of 0 or more"),
     (f"fit -c {GAN} --model.gradient_penalty 3", "gradient_penalty pulls the discriminator's slope to 1"),
     (f"fit -c {GAN} --model.generator_lr_scheduler.end_factor .nan", "end_factor can't be nan; write a finite number"),

@@ -326,6 +326,7 @@ def test_a_run_that_fails_is_measured_to_its_end_and_warned_of_once(
 ) -> None:
     notes = Notes()
     gan = Failing(MLPGenerator(latent_dim=5), MLPDiscriminator())
+    gan.on_before_backward = gan.on_before_optimizer_step = lambda _: None  # type: ignore[assignment, method-assign]
     trainer = plain_trainer(max_steps=8, callbacks=[metrics(1, final_samples=40)], logger=notes, log_every_n_steps=1)
     with pytest.warns(UserWarning, match=r"not finite: .*train/g_loss is nan.* at batch 3, ") as caught:
         trainer.fit(gan, datamodule=few)

@@ -44,7 +44,7 @@ SMALL = {
     "palindrome_lstm": "--model.hidden_size 4",
     "palindrome_rnn": "--model.hidden_size 4",
     "digit_classifier": "--data.source packaged",
-    "gan": "--data.source packaged --model.generator.widths [8] --model.discriminator.widths [8]",
+    "gan": "--data.source packaged --model.generator.widths [8] --model.discriminator.channels 2",
 }
 MODULES: dict[str, type[LightningModule]] = {
     "palindrome_lstm": PalindromeLSTM,

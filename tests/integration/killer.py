@@ -14,8 +14,7 @@ seconds pass before, none unless told otherwise.
 import os
 import signal
 import time
-from io import BytesIO
-from pathlib import Path
+from io import BufferedWriter, BytesIO
 from typing import Any
 
 import torch
@@ -28,13 +27,14 @@ class Killer(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         whole = torch.save
 
-        def half(content: Any, path: Path, *arguments: Any, **more: Any) -> None:
-            if is_time("checkpoint", trainer) and "ckpt" in str(path):
+        def half(content: Any, file: BufferedWriter, *arguments: Any, **more: Any) -> None:
+            if is_time("checkpoint", trainer) and "ckpt" in file.name:
                 buffer = BytesIO()
                 whole(content, buffer)
-                Path(path).write_bytes(buffer.getvalue()[: buffer.tell() // 2])
+                file.write(buffer.getvalue()[: buffer.tell() // 2])
+                file.flush()
                 kill()
-            whole(content, path, *arguments, **more)
+            whole(content, file, *arguments, **more)
 
         torch.save = half  # type: ignore[assignment]
 

@@ -16,7 +16,8 @@ import yaml
 from PIL import Image
 from wandb.proto import wandb_internal_pb2
 
-from networks.files import load_generator, read_facts
+from benchmarks.same_run import differences, unequal
+from networks.files import load_generator, read_facts, read_tensors
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 CONFIGS = sorted(path for path in (Path(__file__).parents[2] / "configs").glob("*.yaml") if path.name != "base.yaml")
@@ -191,18 +192,36 @@ def test_evaluating_leaves_the_training_s_numbers_alone(
             assert row.keys() == {f"test/accuracy/T={left.length}", *positions}
 
 
-def test_two_same_commands_make_two_runs_and_steps_are_batches(tmp_path: Path, twofold: Twofold) -> None:
+def test_the_same_command_gives_the_same_bits_whoever_watches_and_another_seed_gives_others(
+    tmp_path: Path, twofold: Twofold
+) -> None:
     gan = next(path for path in CONFIGS if path.stem == "gan")
-    for _ in range(2):
-        arguments = ("--data.source", "packaged", "--data.batch_size", 8, "--trainer.max_steps", 7)
-        done = twofold(tmp_path, "fit", "-c", gan, *arguments, "--trainer.log_every_n_steps", 1)
+    command = ("fit", "-c", gan, "--data.source", "packaged", "--data.batch_size", 8, "--trainer.max_steps", 7)
+
+    def left_by(name: str, *options: object) -> Path:
+        done = twofold(tmp_path, *command, "--experiment", name, "--trainer.log_every_n_steps", 1, *options)
         assert done.returncode == 0, done.stderr
-    first, second = (tmp_path / "runs" / "gan").iterdir()
-    assert (first / "metrics.csv").read_bytes() == (second / "metrics.csv").read_bytes()
+        return max((tmp_path / "runs" / name).iterdir())
+
+    first, second = left_by("same"), left_by("same")
+    assert first != second
+    assert differences(first, second) == []
     with (first / "metrics.csv").open(newline="") as file:
         assert [row["step"] for row in csv.DictReader(file)] == [
             str(step) for step in range(8)
         ]  # the last is the end's
+
+    unwatched = left_by("unwatched", "--trainer.logger", "false", "--trainer.callbacks", "null")
+    other = left_by("other", "--seed_everything", 2)
+    state, alone, others = (trained(folder) for folder in (first, unwatched, other))
+    assert list(unequal(state, alone)) == []
+    assert len(list(unequal(state, others))) > 10
+
+
+def trained(folder: Path) -> dict[str, Any]:
+    """What a run's last checkpoint holds of the networks and their optimizers."""
+    checkpoint = read_tensors(folder / "checkpoints" / "last.ckpt")
+    return {name: checkpoint[name] for name in ("state_dict", "optimizer_states", "lr_schedulers")}
 
 
 @pytest.mark.parametrize(
