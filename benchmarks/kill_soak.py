@@ -1,9 +1,10 @@
 """Runs that are killed at random moments end with the bits of one left alone: python -m benchmarks.kill_soak
 
 Each experiment trains once without disturbance. Then it starts again, and SIGKILL ends its process at a random moment,
-while it starts, trains, validates, draws or writes; it goes on by `--ckpt_path last` and is killed again, some times in
-a row, until it is allowed to end. What both left is compared: all files byte by byte, and all that the last checkpoint
-holds of training. Then the next run of that experiment begins.
+one in five while it starts, the others while it trains, validates, draws or writes; it goes on by `--ckpt_path last`
+and is killed again, some times in a row, until it ends. A process that was quicker than its kill counts for nothing.
+What both left is compared: all files byte by byte, and all that the last checkpoint and the best hold of training. Then
+the next run of that experiment begins.
 
 Writes benchmarks/results/kill_soak.csv, a row for each experiment, and exits with 1 if anything differed.
 """
@@ -11,7 +12,6 @@ Writes benchmarks/results/kill_soak.csv, a row for each experiment, and exits wi
 import argparse
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -23,13 +23,14 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.command import ROOT
 from benchmarks.same_run import differences
+from runtime.run_folder import RunFolder
 from runtime.tables import write_rows
 
 TABLE = ROOT / "benchmarks" / "results" / "kill_soak.csv"
 IN_A_ROW = 8
 """Kills of one run before it may end."""
-START, END = 0.3, 1.0
-"""Between these shares of the time that an undisturbed run takes a kill comes; before, a process only imports."""
+WHILE_STARTING = 0.2
+"""The share of kills that are meant for a process before it trains."""
 
 _PALINDROMES = "--data.batches_per_epoch 30 --trainer.max_steps 400 --checkpoint.every_n_batches 25"
 _DIGITS = "--data.source packaged --data.batch_size 64 --trainer.max_steps 150 --checkpoint.every_n_batches 20"
@@ -59,12 +60,16 @@ class Summary:
     """What became of one experiment.
 
     Attributes:
-        kills: processes that were ended by SIGKILL.
+        kills: unfinished runs that were ended by SIGKILL.
+        starting: so many of the kills came before the process trained.
+        ending: so many came after the last batch.
         runs: that were compared with the undisturbed one.
         differences: between them, in words.
     """
 
     kills: int = 0
+    starting: int = 0
+    ending: int = 0
     runs: int = 0
     differences: list[str] = field(default_factory=list)
 
@@ -78,25 +83,41 @@ def soak(experiment: str, kills: int, seed: int, folder: Path) -> Summary:
         text = text.replace(usual, often)
     config.write_text(text)
     command = ["-c", str(config), *EXPERIMENTS[experiment].split()]
-    start = time.monotonic()
-    _finish(_start(folder / "undisturbed", command))
-    took = time.monotonic() - start
+    process, start = _start(folder / "undisturbed", command), time.monotonic()
+    _wait_until_it_trains(process, folder / "undisturbed", None)
+    began = time.monotonic()
+    _finish(process)
+    starting, training = began - start, time.monotonic() - began
     expected = _run_in(folder / "undisturbed")
     assert expected is not None, "a run that ended well has left its folder"
     summary = Summary()
     while summary.kills < kills:
         runs = folder / f"killed {summary.runs}"
-        in_a_row = min(IN_A_ROW, kills - summary.kills)
-        while in_a_row:
-            if _survives(_start(runs, _going_on(runs) or command), moments.uniform(START, END) * took):
-                continue
-            in_a_row -= 1
+        for _ in range(min(IN_A_ROW, kills - summary.kills)):
+            run = _run_in(runs)
+            before = None if run is None else _noted_at(run)
+            left = 1.0 if run is None else 1 - run.step / expected.step
+            process = _start(runs, _going_on(run) or command)
+            if moments.random() < WHILE_STARTING:
+                time.sleep(moments.uniform(0, starting))
+            else:
+                _wait_until_it_trains(process, runs, before)
+                time.sleep(moments.uniform(0, training * left))
+            process.kill()
+            process.communicate()
+            run = _run_in(runs)
+            if run is not None and run.state == "finished":
+                break
             summary.kills += 1
-        _finish(_start(runs, _going_on(runs) or command))
+            summary.starting += run is None or _noted_at(run) == before
+            summary.ending += (
+                run is not None and (run.path / f"checkpoints/.step={expected.step:06d}.ckpt.part").exists()
+            )
+        _finish(_start(runs, _going_on(_run_in(runs)) or command))
         actual = _run_in(runs)
         assert actual is not None, "a run that ended well has left its folder"
         summary.runs += 1
-        summary.differences += differences(expected, actual)
+        summary.differences += differences(expected.path, actual.path)
     return summary
 
 
@@ -112,14 +133,13 @@ def _start(runs: Path, command: Sequence[str]) -> subprocess.Popen[str]:
     )
 
 
-def _survives(process: subprocess.Popen[str], seconds: float) -> bool:
-    """Whether it ended before it was killed, which takes so many seconds."""
-    try:
-        process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-    return process.returncode != -signal.SIGKILL
+def _wait_until_it_trains(process: subprocess.Popen[str], runs: Path, before: int | None) -> None:
+    """Until it notes in `run.json` that it does, or ends."""
+    while process.poll() is None:
+        run = _run_in(runs)
+        if run is not None and "threads" in run.facts and _noted_at(run) != before:
+            return
+        time.sleep(0.02)
 
 
 def _finish(process: subprocess.Popen[str]) -> None:
@@ -133,16 +153,21 @@ def _finish(process: subprocess.Popen[str]) -> None:
         raise RuntimeError(f"a run ended with {process.returncode}: {complaint}")
 
 
-def _run_in(runs: Path) -> Path | None:
-    """The only run's folder, once it has a config, from which it can go on."""
-    found = [path.parent for path in runs.glob("*/*/config.yaml")]
+def _run_in(runs: Path) -> RunFolder | None:
+    """The only run there, if there is one yet."""
+    found = [RunFolder(path.parent) for path in runs.glob("*/*/config.yaml")]
+    found = [run for run in found if run.facts]
     assert len(found) <= 1, "each command goes on with the run before"
     return found[0] if found else None
 
 
-def _going_on(runs: Path) -> list[str] | None:
-    run = _run_in(runs)
-    return None if run is None else ["-c", str(run / "config.yaml"), "--ckpt_path", "last"]
+def _noted_at(run: RunFolder) -> int:
+    """When `run.json` was written last."""
+    return (run.path / "run.json").stat().st_mtime_ns
+
+
+def _going_on(run: RunFolder | None) -> list[str] | None:
+    return None if run is None else ["-c", str(run.config), "--ckpt_path", "last"]
 
 
 def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
@@ -165,6 +190,8 @@ def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
                 {
                     "experiment": name,
                     "kills": summary.kills,
+                    "while starting": summary.starting,
+                    "after the last batch": summary.ending,
                     "runs": summary.runs,
                     "differences": len(summary.differences),
                     "which": "; ".join(summary.differences),

@@ -15,8 +15,8 @@ MAY_DIFFER = ("wandb", "timing.csv", "run.json", ".lock")
 def differences(expected: Path, actual: Path) -> list[str]:
     """What differs between two runs' folders, in words; nothing if the second is worth the first.
 
-    All files are compared byte by byte, but for checkpoints: only the last one counts, by what it holds of training.
-    Where Lightning's loops say that a resumed run began does not.
+    All files are compared byte by byte, but for checkpoints: the last and the best count, by what they hold of
+    training. Where Lightning's loops say that a resumed run began does not.
     """
     found = []
     ours, theirs = _files(expected), _files(actual)
@@ -25,11 +25,17 @@ def differences(expected: Path, actual: Path) -> list[str]:
             found.append(f"{name} is {'missing' if name in ours else 'too much'}")
         elif (expected / name).read_bytes() != (actual / name).read_bytes():
             found.append(f"{name} differs")
-    last = Path("checkpoints", "last.ckpt")
-    states = [read_tensors(folder / last) for folder in (expected, actual)]
-    for state in states:
-        del state["loops"]
-    return found + [f"{last}: {where}" for where in unequal(*states)]
+    for name in (Path("checkpoints", "last.ckpt"), Path("checkpoints", "best.ckpt")):
+        one, other = (_state(folder / name) for folder in (expected, actual))
+        found += [f"{name}: {where}" for where in unequal(one, other)]
+    return found
+
+
+def _state(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint holds of training; nothing where there is none."""
+    state = read_tensors(checkpoint) if checkpoint.exists() else {}
+    state.pop("loops", None)
+    return state
 
 
 def _files(folder: Path) -> set[Path]:

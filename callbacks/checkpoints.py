@@ -130,9 +130,11 @@ class Checkpoints(Checkpoint):
         newest = folder / f"step={trainer.global_step:06d}.ckpt"
         draft.replace(newest)
         _give_second_name(newest, folder / LAST)
-        # By age, not by step: what an earlier run left in the folder may have come further.
-        ours = [path for path in folder.glob("step=*.ckpt") if path.stem.removeprefix("step=").isdecimal()]
-        for old in sorted(ours, key=lambda path: path.stat().st_mtime_ns)[: -self.keep]:
+        # By age, not by step: what an earlier run left in the folder may have come further. But clocks are set back.
+        others = [path for path in folder.glob("step=*.ckpt") if path.stem.removeprefix("step=").isdecimal()]
+        others.remove(newest)
+        others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        for old in others[self.keep - 1 :]:
             old.unlink()
 
     def state_dict(self) -> dict[str, Any]:

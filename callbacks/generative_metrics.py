@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
+from callbacks.best_effort import BestEffort
 from callbacks.game_alarms import ACCURACIES, GameAlarms
 from callbacks.pictures import (
     data_source,
@@ -90,6 +91,7 @@ class GenerativeMetrics(Callback):
         self.samples = samples
         self.final_samples = final_samples
         self.alarms = GameAlarms()
+        self._files = BestEffort(f"{BEST_GENERATOR_FILE} or {REPORT_FILE}")
         self.best_fid = math.inf
         self.seed: int | None = None
         self._frechet_distance: FrechetDistance | None = None
@@ -140,7 +142,8 @@ class GenerativeMetrics(Callback):
         pl_module.log("quality/fid", fid.value, logger=False)  # for callbacks that monitor it
         if fid.value < self.best_fid:
             self.best_fid = fid.value
-            keep_generator(trainer, pl_module, Path(trainer.default_root_dir) / BEST_GENERATOR_FILE)
+            with self._files.attempt():
+                keep_generator(trainer, pl_module, Path(trainer.default_root_dir) / BEST_GENERATOR_FILE)
         _warn(self.alarms.see(step, shares))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -180,7 +183,7 @@ class GenerativeMetrics(Callback):
         for weights, report in reports.items():
             facts[weights] = {name: _for_json(value) for name, value in report.numbers().items()}
             print(" ".join(filter(None, [f"{weights} generator, {origin(trainer)}: {report}.", remark])))
-        with replacing(Path(trainer.default_root_dir) / REPORT_FILE) as draft:
+        with self._files.attempt(), replacing(Path(trainer.default_root_dir) / REPORT_FILE) as draft:
             draft.write_text(json.dumps(facts, indent=2) + "\n")
 
     def state_dict(self) -> dict[str, Any]:

@@ -64,6 +64,10 @@ class InterpolationStrip(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not may_write(trainer):
             return
+        with BestEffort(f"{GENERATOR_FILE} or {STRIP_FILE}").attempt():
+            self._save_and_draw(trainer, pl_module)
+
+    def _save_and_draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         folder = Path(trainer.default_root_dir)
         generator = self._saved_and_loaded(folder / GENERATOR_FILE, trainer, pl_module)
         with unnoticed(generator):
@@ -73,9 +77,8 @@ class InterpolationStrip(Callback):
                 rank_zero_warn(f"the strip is a straight line between two images that differ: {error}")
                 picture, what = self._between_two(generator, pl_module, "linear")
             caption = f"{what}, {origin(trainer)}"
-            with BestEffort(STRIP_FILE).attempt():
-                write_png(page([picture], caption), folder / STRIP_FILE)
-                log_picture(trainer, "interpolation", folder / STRIP_FILE, caption)
+            write_png(page([picture], caption), folder / STRIP_FILE)
+        log_picture(trainer, "interpolation", folder / STRIP_FILE, caption)
 
     def _asked_for(self, generator: nn.Module, pl_module: LightningModule) -> tuple[Image.Image, str]:
         """The strip and what it shows; raises ValueError where it can't be drawn."""

@@ -58,7 +58,7 @@ class FiniteGuard:
         if self.waits:
             self._note(loss.detach().isfinite().all())
         elif not loss.isfinite().all():
-            raise NotFinite(f"after {self.batches:,} batches the loss is {float(loss.detach().sum())}")
+            raise NotFinite(f"{_after(self.batches)} the loss is {float(loss.detach().sum())}")
 
     def gradients(self, module: nn.Module, optimizer: Optimizer) -> None:
         """Raises NotFinite, now or later, unless all by which `optimizer` is about to move `module` is finite."""
@@ -77,14 +77,14 @@ class FiniteGuard:
     def read(self) -> None:
         """Raises NotFinite if a number was bad; waits for the device."""
         if self.waits and self.stopped.item():
-            raise NotFinite(f"after {self._first.item():,} batches a loss or a gradient is not finite")
+            raise NotFinite(f"{_after(int(self._first.item()))} a loss or a gradient is not finite")
 
     def _refuse(self, module: nn.Module, gradients: Iterable[Tensor]) -> None:
         names = {id(parameter.grad): name for name, parameter in module.named_parameters()}
         for gradient in gradients:
             if not gradient.isfinite().all():
                 name = names.get(id(gradient), "a parameter")
-                raise NotFinite(f"after {self.batches:,} batches the gradient of {name} is not finite")
+                raise NotFinite(f"{_after(self.batches)} the gradient of {name} is not finite")
 
     def _note(self, good: Tensor) -> None:
         new = (1 - self.stopped) * ~good
@@ -97,8 +97,15 @@ def is_dear_to_read(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
+def _after(batches: int) -> str:
+    return f"after {batches:,} batch{'es' * (batches != 1)}"
+
+
 class Guarded(LightningModule):
-    """A LightningModule whose training raises NotFinite rather than go on with a loss or gradient that isn't finite."""
+    """A LightningModule whose training raises NotFinite rather than go on with a loss or gradient that isn't finite.
+
+    Nor does it save weights that aren't. A subclass with hooks of its own calls those of this class, too.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,3 +129,6 @@ class Guarded(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.guard.read()
+        for name, parameter in self.named_parameters():
+            if not parameter.isfinite().all():  # by a step too large, for its gradient was finite
+                raise NotFinite(f"{_after(self.trainer.global_step)} {name} is not finite")

@@ -13,7 +13,6 @@ from runtime.resuming import leaves, typed
 
 NO_LIMIT = -1
 AT_LEAST = {
-    "trainer.accumulate_grad_batches": 1,
     "trainer.check_val_every_n_epoch": 1,
     "trainer.log_every_n_steps": 0,
     "trainer.num_nodes": 1,
@@ -47,6 +46,9 @@ def refuse_impossible(config: Mapping[str, Any]) -> None:
         least, most = settings.get(f"trainer.min_{limit}"), settings.get(f"trainer.max_{limit}")
         if least is not None and most not in (None, NO_LIMIT) and least > most:
             raise UsageError(f"--trainer.min_{limit} is {least} and --trainer.max_{limit} is {most}; swap them")
+    if settings.get("trainer.accumulate_grad_batches") not in (1, None):
+        told = settings["trainer.accumulate_grad_batches"]
+        raise _wrong("trainer.accumulate_grad_batches", told, "a larger --data.batch_size: one step is one batch here")
     _refuse_no_time(settings.get("trainer.max_time"))
     if _on_cpu(settings.get("trainer.accelerator")):
         _refuse_for_cpu(settings)

@@ -27,11 +27,11 @@ from runtime.impossible import refuse_impossible
 from runtime.listing import resume_command
 from runtime.progress import RunProgress
 from runtime.quiet import hush
-from runtime.record import RunRecord, keep_config
+from runtime.record import RunRecord
 from runtime.refusals import condense
 from runtime.resuming import check_resumable, trains_longer
 from runtime.run_folder import RunFolder
-from runtime.signals import StopOnSignal
+from runtime.signals import StopOnSignal, ended_by_sigterm
 from runtime.tables import write_rows
 
 BASE_CONFIG = Path(__file__).parents[1] / "configs" / "base.yaml"
@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> int:
     # Set by Lightning; torch then asks the driver for GPUs before every optimizer step, a quarter of a millisecond.
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     try:
-        with ExitStack() as stack:
+        with ExitStack() as stack, ended_by_sigterm():
             TwofoldCLI(arguments, stack)
     except NothingToDo as reason:
         print(reason)
@@ -165,7 +165,7 @@ class TwofoldCLI(LightningCLI):
                 "write -c runs/…/config.yaml --ckpt_path last"
             )
         else:
-            self.folder = RunFolder.create(self.settings.experiment)
+            self.folder = RunFolder.create(self.settings.experiment, self._text)
             self._is_new = True
             self._stack.enter_context(self.folder.locked())
         self._fill_in(self.folder)
@@ -263,10 +263,6 @@ class TwofoldCLI(LightningCLI):
             plugins.append(AtomicCheckpointIO())
         return self.trainer_class(**{**config, "callbacks": watching, "plugins": plugins})
 
-    def before_fit(self) -> None:
-        if self._is_new and self.folder is not None:
-            keep_config(self.folder, self._text)
-
     def fit(self, **kwargs: Any) -> None:
         """Trains. What is refused, fails or is interrupted before the first batch leaves no run behind."""
         try:
@@ -282,8 +278,8 @@ class TwofoldCLI(LightningCLI):
                     raise UsageError(one_line(error)) from error
                 case NotFinite():
                     raise RuntimeError(
-                        f"{error}; nothing has moved by it{self._what_is_left()}. The same settings come to the same "
-                        "end: start a new run with a lower learning rate, say, or clipped gradients"
+                        f"{error}{self._what_is_left()}. The same settings come to the same end: "
+                        "start a new run with a lower learning rate, say, or clipped gradients"
                     ) from error
                 case OSError() if begun and self.folder is not None:
                     again = f"when that is mended, go on with: {resume_command(self.folder)}"
@@ -292,7 +288,7 @@ class TwofoldCLI(LightningCLI):
 
     def _what_is_left(self) -> str:
         newest = next(iter(self.folder.checkpoints()), None) if self.folder is not None else None
-        return "" if newest is None else f"; the last good checkpoint is {newest}"
+        return "; there is no checkpoint yet" if newest is None else f"; the last good checkpoint is {newest}"
 
     def after_fit(self) -> None:
         if self.folder is not None and not self.trainer.interrupted:
@@ -382,12 +378,22 @@ def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
 
 
 def _newest_whole_checkpoint(folder: RunFolder) -> Path | None:
-    """The newest checkpoint that can be read; each damaged one is passed over with a line that names it."""
-    for path in folder.checkpoints():
+    """The newest checkpoint that can be read; each damaged one is passed over with a line that names it.
+
+    Raises:
+        UsageError: when there are some, but none is whole.
+    """
+    candidates = [*folder.checkpoints(), *filter(None, [folder.checkpoint("last")])]
+    for path in candidates:
         try:
             read_checkpoint(path)
         except ValueError as error:
-            print(f"twofold: {error}; going back to the one before", file=sys.stderr)
+            print(f"twofold: {error}; passed over", file=sys.stderr)
         else:
             return path
+    if candidates:
+        raise UsageError(
+            f"none of the checkpoints in {folder.path} is whole, and nothing there was changed; "
+            "start a new run without --ckpt_path"
+        )
     return None

@@ -95,7 +95,8 @@ class _Table:
 
     def keep_before(self, step: int) -> None:
         """Leaves the file as it was before batch `step`, without the columns that came later."""
-        rows = [row for row in self._rows() if int(row["step"]) < step]
+        whole = [row for row in self._rows() if None not in row.values()]  # a dead battery may leave half a row
+        rows = [row for row in whole if int(row["step"]) < step]
         self._columns = [column for column in (rows[0] if rows else ()) if any(row[column] for row in rows)]
         if rows:
             self._write([{column: row[column] for column in self._columns} for row in rows])

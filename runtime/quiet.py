@@ -29,4 +29,5 @@ def hush() -> None:
     warnings.formatwarning = lambda message, *_, **__: f"twofold: {message}\n"
     for message in CHATTER:
         warnings.filterwarnings("ignore", message=message)
+    logging.raiseExceptions = False  # a log that can't be written, on a full disk, is no news either
     os.environ.setdefault("WANDB_SILENT", "true")

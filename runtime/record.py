@@ -7,7 +7,6 @@ import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from networks.files import replacing
 from runtime.errors import Stopped, UsageError
 from runtime.loggers import CSVFiles
 from runtime.run_folder import RunFolder
@@ -47,7 +46,7 @@ class RunRecord(Callback):
             )
         self._recording = True
         self.folder.note(state=None, step=None, data_source=source, threads=threads)
-        keep_config(self.folder, self.config)
+        self.folder.keep_config(self.config)
         for logger in trainer.loggers:
             if isinstance(logger, CSVFiles):
                 logger.forget_from(self.resumed_at)
@@ -57,9 +56,3 @@ class RunRecord(Callback):
         if self._recording and not isinstance(exception, Stopped | KeyboardInterrupt):
             with suppress(OSError):  # what ended the run may be that nothing can be written
                 self.folder.note(state="failed", step=max(trainer.global_step, self.resumed_at))
-
-
-def keep_config(folder: RunFolder, config: str) -> None:
-    """Writes `config.yaml`, in one step."""
-    with replacing(folder.config) as draft:
-        draft.write_text(config)

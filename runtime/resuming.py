@@ -19,7 +19,6 @@ FIXED = (
     "trainer.precision",
     "trainer.gradient_clip_val",
     "trainer.gradient_clip_algorithm",
-    "trainer.accumulate_grad_batches",
     "trainer.limit_train_batches",
     "trainer.overfit_batches",
     *STEER_TRAINING,

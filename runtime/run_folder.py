@@ -44,8 +44,8 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, experiment: str | None) -> "RunFolder":
-        """Makes a new folder; two runs never share one."""
+    def create(cls, experiment: str | None, config: str) -> "RunFolder":
+        """Makes a new folder with this config in it; two runs never share one."""
         if experiment is None:
             raise UsageError(
                 "the config lacks the key experiment, by which its runs are filed; add it or --experiment NAME"
@@ -60,8 +60,13 @@ class RunFolder:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise UsageError(f"can't make the run's folder {folder.path}: {error.strerror}") from error
-            folder.note(id=run_id, slurm_job=os.environ.get("SLURM_JOB_ID"))
+                raise _cant_make(folder, error) from error
+            try:
+                folder.keep_config(config)
+                folder.note(id=run_id, slurm_job=os.environ.get("SLURM_JOB_ID"))
+            except OSError as error:
+                folder.discard()
+                raise _cant_make(folder, error) from error
             return folder
 
     @classmethod
@@ -125,19 +130,22 @@ class RunFolder:
         except OSError:  # a folder that can't be written can't be trained in
             return self.facts.get("state", "interrupted")
 
+    def keep_config(self, text: str) -> None:
+        """Writes `config.yaml`, in one step."""
+        _replace(self.config, text)
+
     def note(self, **facts: Any) -> None:
         """Adds to `run.json`; None takes a fact out."""
         merged = {name: fact for name, fact in {**self.facts, **facts}.items() if fact is not None}
-        draft = self.path / f".{FACTS}.part"
-        draft.write_text(json.dumps(merged, indent=2) + "\n")
-        draft.replace(self.path / FACTS)
+        _replace(self.path / FACTS, json.dumps(merged, indent=2) + "\n")
 
     def discard(self) -> None:
-        """Removes the folder, and what it lies in as far as nothing else is there."""
+        """Removes the folder, and what it lies in as far as nothing else is there; not a place that was chosen."""
         with suppress(OSError):
             shutil.rmtree(self.path)
             self.path.parent.rmdir()
-            self.path.parent.parent.rmdir()
+            if not os.environ.get("TWOFOLD_RUNS"):
+                self.path.parent.parent.rmdir()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -157,6 +165,21 @@ class RunFolder:
         """The files `checkpoints/step=….ckpt`, newest first."""
         found = (path for path in (self.path / "checkpoints").glob("step=*.ckpt") if path.stem[5:].isdigit())
         return sorted(found, key=_step, reverse=True)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes a file in one step."""
+    draft = path.with_name(f".{path.name}.part")
+    with draft.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _cant_make(folder: RunFolder, error: OSError) -> UsageError:
+    reason = f"can't make the run's folder {folder.path}: {error.strerror}"
+    return UsageError(f"{reason}; set TWOFOLD_RUNS to a place that can be written")
 
 
 def _step(checkpoint: Path) -> int:

@@ -4,6 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -35,6 +38,9 @@ class StopOnSignal(Callback):
         self._checkpoints: Checkpoints | None = None
         self._handlers_before: dict[int, Any] = {}
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._trainer = trainer
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._checkpoints = next((one for one in trainer.checkpoint_callbacks if isinstance(one, Checkpoints)), None)
         requeue = (REQUEUE,) if SLURMEnvironment.detect() else ()
@@ -48,7 +54,11 @@ class StopOnSignal(Callback):
         for other in (signal.SIGINT, signal.SIGTERM):
             signal.signal(other, signal.SIG_DFL)
         # Not print, for the signal may have come while something else was being printed.
-        os.write(sys.stderr.fileno(), b"\ntwofold: stopping after this batch; Ctrl-C ends it at once\n")
+        is_over = self._trainer.global_step == self._trainer.max_steps
+        when = (
+            "training is over, so it ends when the last numbers are there" if is_over else "stopping after this batch"
+        )
+        os.write(2, f"\ntwofold: {when}; Ctrl-C ends it at once\n".encode())
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self.received is None:
@@ -75,6 +85,23 @@ class StopOnSignal(Callback):
     def _restore(self) -> None:
         while self._handlers_before:
             signal.signal(*self._handlers_before.popitem())
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Within, SIGTERM raises `Stopped` where nothing else waits for it: before the first batch and after the last."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped(number, "stopped by SIGTERM")
+
+    if threading.current_thread() is not threading.main_thread():  # which alone may ask for signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _requeue() -> None:

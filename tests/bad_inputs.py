@@ -176,7 +176,7 @@ TWOFOLD = [
     (f"fit -c {LSTM} --trainer.gradient_clip_algorithm x", "gradient_clip_algorithm` x is invalid"),
     (
         f"fit -c {LSTM} --trainer.accumulate_grad_batches 0",
-        "--trainer.accumulate_grad_batches can't be 0; write 1 or m",
+        "--trainer.accumulate_grad_batches can't be 0; write a larger --data.batch_size",
     ),
     (f"fit -c {LSTM} --trainer.log_every_n_steps -1", "--trainer.log_every_n_steps can't be -1; write 0 or more"),
     (f"fit -c {LSTM} --trainer.val_check_interval 0", "--trainer.val_check_interval can't be 0; write a number above"),
@@ -246,7 +246,10 @@ TWOFOLD = [
     (f"fit -c {GAN} --model.gradient_penalty 3", "gradient_penalty pulls the discriminator's slope to 1"),
     (f"fit -c {GAN} --model.generator_lr_scheduler.end_factor .nan", "end_factor can't be nan; write a finite number"),
     (f"fit -c {GAN} --trainer.gradient_clip_val 1 --data.source packaged", "gradient clipping is not supported"),
-    (f"fit -c {GAN} --trainer.accumulate_grad_batches 2 --data.source packaged", "gradient accumulation is not supp"),
+    (
+        f"fit -c {GAN} --trainer.accumulate_grad_batches 2 --data.source packaged",
+        "can't be 2; write a larger --data.batch_size",
+    ),
     (f"fit -c {TEMPLATE} --model.generator_optimizer.betas [0.9,1]", "betas can't be [0.9, 1.0]; write two numbers"),
     (f"fit -c {TEMPLATE} --model.ema_decay .nan", "ema_decay is nan; write a number between 0 and 1"),
     (f"fit -c {DCGAN} --model.generator.channels 0", "channels is 0; write positive numbers"),

@@ -68,6 +68,16 @@ def test_the_newest_two_stay_and_last_is_the_state_in_which_training_ended(
     assert (folder / "last.ckpt").read_bytes() == (folder / "step=000007.ckpt").read_bytes()
 
 
+def test_what_was_just_written_stays_whatever_the_clock_says(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
+    fit(plain_trainer, scripted(*range(4)), 6, Checkpoints(every_n_batches=2))
+    for path in (tmp_path / "checkpoints").iterdir():
+        os.utime(path, (2e9, 2e9))
+    fit(plain_trainer, scripted(*range(4)), 8, Checkpoints(every_n_batches=2), tmp_path / "checkpoints" / "last.ckpt")
+    assert len(names(tmp_path)) == 3
+    assert names(tmp_path)[-1] == "step=000008.ckpt"
+    assert step_of(tmp_path / "checkpoints" / "last.ckpt") == 8
+
+
 @pytest.mark.parametrize("stop", [{"max_epochs": 2}, {"max_epochs": 2, "max_steps": -1}])
 def test_last_is_also_written_when_something_else_ends_training(
     plain_trainer: MakeTrainer, tmp_path: Path, stop: dict[str, int]

@@ -180,6 +180,13 @@ def test_on_a_device_an_average_stands_still_too(plain_trainer: MakeTrainer, dig
     assert_equal(weights(untouched.ema.module), weights(module.ema.module))
 
 
+def test_weights_that_a_step_too_large_has_spoiled_are_not_saved(plain_trainer: MakeTrainer, tmp_path: Any) -> None:
+    module = spoiled("nothing", 0, lambda p: torch.optim.SGD(p, lr=float("inf")))
+    with pytest.raises(NotFinite, match=r"^after 1 batch network\.weight_ih_l0 is not finite$"):
+        fit(plain_trainer, module, 9, Checkpoints(every_n_batches=1))
+    assert not list((tmp_path / "checkpoints").glob("*"))
+
+
 def test_a_gradient_scaler_may_meet_infinite_gradients(plain_trainer: MakeTrainer) -> None:
     module = spoiled("gradient", 1, torch.optim.SGD, float("inf"))
     trainer = plain_trainer(max_steps=2)

@@ -574,7 +574,7 @@ def test_a_run_passes_hostile_checkpoints_over(
         code, _, complained = twofold(*resume)
     assert (code, complained.count("\n")) == (0, 1)
     assert "step=000002.ckpt" in complained
-    assert complained.endswith("; going back to the one before\n")
+    assert complained.endswith("; passed over\n")
     assert torch.load(newest, weights_only=True)["global_step"] == 2
 
 

@@ -28,7 +28,7 @@ def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_state(capsys: pytest.CaptureFixture[str]) -> None:
-    finished, failed, interrupted, running = (RunFolder.create(name) for name in ("d", "c", "b", "a"))
+    finished, failed, interrupted, running = (RunFolder.create(name, "") for name in ("d", "c", "b", "a"))
     finished.note(state="finished", step=12_000)
     failed.note(state="failed", step=3)
     for name in ("step=000100.ckpt", "step=000200.ckpt"):

@@ -141,6 +141,26 @@ def test_evaluation_takes_the_newest_that_is_whole(twofold: Twofold) -> None:
     assert (folder / "validate.csv").read_text().splitlines()[1].startswith("step=000004.ckpt,")
 
 
+def test_where_only_last_is_left_it_goes_on_from_there(twofold: Twofold) -> None:
+    folder = start(twofold, 6)
+    for path in (folder / "checkpoints").glob("step=*"):
+        path.unlink()
+    code, _, complained = twofold(f"fit -c {folder / 'config.yaml'} --ckpt_path last --trainer.max_steps 8")
+    assert (code, complained) == (0, "")
+    assert (folder / "metrics.csv").read_text() == (start(twofold, 8) / "metrics.csv").read_text()
+
+
+def test_where_no_checkpoint_is_whole_nothing_is_touched(twofold: Twofold) -> None:
+    folder = start(twofold, 6)
+    for path in (folder / "checkpoints").iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    before = contents(folder)
+    code, said, complained = twofold(f"fit -c {folder / 'config.yaml'} --ckpt_path last --trainer.max_steps 8")
+    assert (code, said) == (2, "")
+    assert "is whole, and nothing there was changed; start a new run without --ckpt_path" in complained
+    assert contents(folder) == before
+
+
 def test_before_the_first_checkpoint_it_starts_again_in_the_same_folder(twofold: Twofold) -> None:
     folder = start(twofold, 6)
     expected = (folder / "metrics.csv").read_text()

@@ -35,38 +35,38 @@ def test_two_runs_of_one_moment_don_t_share_a_folder(monkeypatch: pytest.MonkeyP
     drawn = iter(["aaaa", "aaaa", "bbbb"])
     monkeypatch.setattr(run_folder, "datetime", Stopped)
     monkeypatch.setattr(run_folder.secrets, "token_hex", lambda _: next(drawn))
-    assert RunFolder.create("x").path.name == "20260102-030405-aaaa"
-    assert RunFolder.create("x").path.name == "20260102-030405-bbbb"
+    assert RunFolder.create("x", "").path.name == "20260102-030405-aaaa"
+    assert RunFolder.create("x", "").path.name == "20260102-030405-bbbb"
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-c", "a b", "x\n"])
 def test_an_experiment_s_name_is_a_folder_s(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="write letters, digits"):
-        RunFolder.create(name)
+        RunFolder.create(name, "")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_run_needs_an_experiment() -> None:
     with pytest.raises(UsageError, match="--experiment NAME"):
-        RunFolder.create(None)
+        RunFolder.create(None, "")
 
 
 def test_a_root_that_can_t_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("TWOFOLD_RUNS", str(tmp_path / "file"))
     with pytest.raises(UsageError, match=r"can't make the run's folder .*file/x/"):
-        RunFolder.create("x")
+        RunFolder.create("x", "")
 
 
 def test_the_id_survives_a_move(tmp_path: Path) -> None:
-    folder = RunFolder.create("x")
+    folder = RunFolder.create("x", "")
     before = folder.id
     moved = RunFolder(folder.path.rename(tmp_path / "y"))
     assert moved.id == before
 
 
 def test_which_run_a_config_or_checkpoint_belongs_to(tmp_path: Path) -> None:
-    folder = RunFolder.create("x")
+    folder = RunFolder.create("x", "")
     assert RunFolder.of_config(folder.path / "config.yaml") == folder
     assert RunFolder.of_config(folder.path / "other.yaml") is None
     assert RunFolder.of_config(tmp_path / "config.yaml") is None
@@ -75,7 +75,7 @@ def test_which_run_a_config_or_checkpoint_belongs_to(tmp_path: Path) -> None:
 
 
 def test_facts_are_kept_and_taken_out() -> None:
-    folder = RunFolder.create("x")
+    folder = RunFolder.create("x", "")
     folder.note(state="failed", step=3)
     folder.note(state=None, threads=1)
     assert folder.facts == {"id": folder.path.name, "step": 3, "threads": 1}
@@ -84,13 +84,13 @@ def test_facts_are_kept_and_taken_out() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"id": 3}', "{"])
 def test_a_broken_run_json_makes_it_no_run(text: str) -> None:
-    folder = RunFolder.create("x")
+    folder = RunFolder.create("x", "")
     (folder.path / "run.json").write_text(text)
     assert RunFolder.of_config(folder.config) is None
 
 
 def test_checkpoints_are_sorted_by_step_not_by_name() -> None:
-    folder = RunFolder.create("x")
+    folder = RunFolder.create("x", "")
     checkpoints = folder.path / "checkpoints"
     checkpoints.mkdir()
     for name in ("step=000500", "step=1000000", "step=999999", "best", "step=x", "last"):
@@ -102,7 +102,7 @@ def test_checkpoints_are_sorted_by_step_not_by_name() -> None:
 
 
 def test_states() -> None:
-    folder = RunFolder.create("x")
+    folder = RunFolder.create("x", "")
     assert folder.state == "interrupted"
     for state in ("finished", "failed"):
         folder.note(state=state)
@@ -113,7 +113,7 @@ def test_states() -> None:
 
 
 def test_the_lock_ends_with_its_process() -> None:
-    folder = RunFolder.create("x")
+    folder = RunFolder.create("x", "")
     code = (
         "import os, sys; from pathlib import Path; from runtime.run_folder import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])).locked():\n    print('locked', flush=True); input()\n    os._exit(9)"

@@ -17,6 +17,7 @@ def test_sixty_kills_leave_no_trace(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert {row["experiment"] for row in rows} == set(kill_soak.EXPERIMENTS)
     assert sum(int(row["kills"]) for row in rows) >= 60
     assert all(int(row["runs"]) >= 1 and row["differences"] == "0" for row in rows)
+    assert sum(int(row["while starting"]) for row in rows) <= 30, "most kills hit a training"
 
 
 def test_every_shipped_experiment_is_soaked() -> None:
@@ -28,10 +29,11 @@ def test_every_shipped_experiment_is_soaked() -> None:
 def test_a_kill_in_the_start_begins_anew_and_one_difference_fails_the_soak(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kill_soak, "START", 0.05)
-    monkeypatch.setattr(kill_soak, "END", 0.06)
+    monkeypatch.setattr(kill_soak, "WHILE_STARTING", 1)
     monkeypatch.setattr(kill_soak, "differences", lambda *_: ["metrics.csv differs"])
     table = tmp_path / "soak.csv"
-    monkeypatch.setitem(kill_soak.EXPERIMENTS, "palindrome_lstm", "--trainer.max_steps 3")
+    monkeypatch.setitem(kill_soak.EXPERIMENTS, "palindrome_lstm", "--trainer.max_steps 30")
     assert kill_soak.main(["--kills", "1", "--experiments", "palindrome_lstm"], table) == 1
-    assert table.read_text().splitlines()[1] == "palindrome_lstm,1,1,1,metrics.csv differs"
+    with table.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["kills"], row["while starting"], row["which"]) == ("1", "1", "metrics.csv differs")
