@@ -103,15 +103,12 @@ class GenerativeMetrics(Callback):
             self.seed = seed_of(pl_module)
         self._frechet_distance = None  # of other digits, perhaps
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        # What was logged of the batch before; at that batch's own end the module logs after its callbacks.
-        interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if interval and trainer.global_step and trainer.global_step % interval == 0:
-            self._hear(trainer, pl_module)
-
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if interval and trainer.global_step % interval == 0:
+            self._hear(trainer, pl_module)
         if may_write(trainer) and trainer.global_step % self.every_n_batches == 0:
             self._evaluate(trainer, pl_module)
 
@@ -147,7 +144,6 @@ class GenerativeMetrics(Callback):
         _warn(self.alarms.see(step, shares))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._hear(trainer, pl_module)
         if not may_write(trainer) or self.final_samples == 0:
             return
         reports = self._reports(trainer, pl_module)

@@ -30,7 +30,7 @@ class GAN(ReproducibleModule):
     """Goodfellow's game (https://arxiv.org/abs/1406.2661), with the losses and penalties that came after it.
 
     Each batch is one step: the discriminator moves first, then the generator, judged by the discriminator as it is now.
-    One pass of the generator serves both. Logs of each batch that somebody reads both losses, on penalised batches the
+    One pass of the generator serves both. Logs of each batch that somebody reads the newest of both losses and of the
     penalty, the shares of real and fake images that the discriminator takes for what they are, and the norms of both
     players' gradients: `train/d_loss`, `d_penalty`, `g_loss`, `d_accuracy_real`, `d_accuracy_fake`, `d_gradient_norm`,
     `g_gradient_norm`.
@@ -95,6 +95,7 @@ class GAN(ReproducibleModule):
         self.keep_arguments()
         refuse_bad_game(self.hparams, generator, discriminator)
         self.objective = OBJECTIVES[loss]
+        self._newest: dict[str, Tensor | float] = {}
         self.ema: AveragedModel | None = None
         if ema_decay is not None:
             self.ema = moving_average(generator, ema_decay, lambda: self.guard.stopped)
@@ -143,6 +144,7 @@ class GAN(ReproducibleModule):
                 self.ema.update_parameters(self.generator)
         for config in self.trainer.lr_scheduler_configs:
             config.scheduler.step()  # type: ignore[call-arg]
+        self._log(outcome)
         return outcome
 
     def _discriminate(
@@ -178,11 +180,13 @@ class GAN(ReproducibleModule):
     def _stream(self, purpose: str, *key: int | str) -> torch.Generator:
         return generator(self.seed_for(purpose), *key, device=self.device)
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def _log(self, outputs: dict[str, Tensor]) -> None:
+        # What a batch lacks, Lightning would log anew as long as it remembers it, which a resumed run doesn't.
+        self._newest |= {name: outputs[name] for name in ("d_loss", "g_loss", "d_penalty") if name in outputs}
+        # Not when the batch has ended: by then callbacks have looked, and a checkpoint may be drawn up.
         if not self.is_read():
             return
-        losses = {name: outputs[name] for name in ("d_loss", "g_loss", "d_penalty") if name in outputs}
-        self.log_dict({f"train/{name}": loss for name, loss in losses.items()}, prog_bar=True)
+        self.log_dict({f"train/{name}": loss for name, loss in self._newest.items()}, prog_bar=True)
         real, fake = accuracies(outputs["real"], outputs["fake"], self.objective)
         self.log_dict(
             {
@@ -192,6 +196,15 @@ class GAN(ReproducibleModule):
                 "train/g_gradient_norm": _gradient_norm(self.generator),
             }
         )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["newest_losses"] = {name: float(loss) for name, loss in self._newest.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        newest = checkpoint.get("newest_losses", {})
+        self._newest = {str(name): float(loss) for name, loss in dict(newest).items()}
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._judge(batch, batch_idx, "val")

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -270,12 +271,27 @@ def test_only_batches_that_somebody_reads_are_logged(plain_trainer: MakeTrainer,
     ]
 
 
-def test_a_penalty_is_logged_when_it_was_paid(plain_trainer: MakeTrainer, digits: MNISTDataModule) -> None:
-    gan = make_gan(r1=1.0, penalty_interval=4)
-    logged: list[dict[str, Any]] = []
-    gan.log_dict = lambda values, **_: logged.append(values)  # type: ignore[method-assign]
-    plain_trainer(max_steps=8, log_every_n_steps=2).fit(gan, datamodule=digits)
-    assert ["train/d_penalty" in values for values in logged if "train/d_loss" in values] == [False, True, False, True]
+def test_the_newest_penalty_is_logged_from_the_first_on_also_in_a_resumed_run(
+    plain_trainer: MakeTrainer, digits: MNISTDataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PL_GLOBAL_SEED", "3")
+
+    def penalties(steps: int, resume: Path | None = None) -> list[float | None]:
+        torch.manual_seed(0)
+        gan = make_gan(r1=1.0, penalty_interval=4)
+        logged: list[dict[str, Any]] = []
+        gan.log_dict = lambda values, **_: logged.append(values)  # type: ignore[method-assign]
+        trainer = plain_trainer(max_steps=steps, log_every_n_steps=2)
+        trainer.fit(gan, datamodule=digits, ckpt_path=resume, weights_only=True if resume else None)
+        trainer.save_checkpoint(tmp_path / f"{steps}.ckpt")
+        read = [values for values in logged if "train/d_loss" in values]
+        return [float(values["train/d_penalty"]) if "train/d_penalty" in values else None for values in read]
+
+    first, second, third, fourth, fifth = penalties(10)
+    assert first is None
+    assert second == third != fourth == fifth
+    assert penalties(4) == [first, second]
+    assert penalties(10, tmp_path / "4.ckpt") == [third, fourth, fifth]
 
 
 PENALTIES: list[dict[str, float]] = [
