@@ -28,14 +28,27 @@ def start(name: str, main: Callable[[], int | None], about: str | None) -> int:
     return exit_code(name, run, None)
 
 
+def launch(
+    runs: str | Path, *arguments: object, stderr: int | None = None, **environment: str
+) -> "subprocess.Popen[str]":
+    """Starts the command in a process of its own, with its runs in this folder; `stderr` as `subprocess` has it."""
+    return subprocess.Popen(
+        [str(Path(sys.executable).with_name("twofold")), *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "TWOFOLD_RUNS": str(runs), **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        text=True,
+    )
+
+
 def twofold(runs: str, *arguments: object) -> float:
     """Runs the command in a process of its own, with its runs in this folder; returns its peak memory in 10⁶ bytes.
 
     Raises:
         SystemExit: with the command's exit code, when it fails; what it complained stands on stderr.
     """
-    command = [str(Path(sys.executable).with_name("twofold")), *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT, env={**os.environ, "TWOFOLD_RUNS": runs})
+    process = launch(runs, *arguments)
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         sys.exit(os.waitstatus_to_exitcode(status))

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.command import ROOT
+from benchmarks.command import ROOT, launch
 from benchmarks.same_run import differences
 from runtime.run_folder import RunFolder
 from runtime.tables import write_rows
@@ -83,11 +83,11 @@ def soak(experiment: str, kills: int, seed: int, folder: Path) -> Summary:
         text = text.replace(usual, often)
     config.write_text(text)
     command = ["-c", str(config), *EXPERIMENTS[experiment].split()]
-    process, start = _start(folder / "undisturbed", command), time.monotonic()
+    process, started = _start(folder / "undisturbed", command), time.monotonic()
     _wait_until_it_trains(process, folder / "undisturbed", None)
     began = time.monotonic()
     _finish(process)
-    starting, training = began - start, time.monotonic() - began
+    starting, training = began - started, time.monotonic() - began
     expected = _run_in(folder / "undisturbed")
     assert expected is not None, "a run that ended well has left its folder"
     summary = Summary()
@@ -121,16 +121,8 @@ def soak(experiment: str, kills: int, seed: int, folder: Path) -> Summary:
     return summary
 
 
-def _start(runs: Path, command: Sequence[str]) -> subprocess.Popen[str]:
-    environment = {**os.environ, "TWOFOLD_RUNS": str(runs), "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"}
-    return subprocess.Popen(
-        [str(Path(sys.executable).with_name("twofold")), "fit", *command],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def _start(runs: Path, command: Sequence[str]) -> "subprocess.Popen[str]":
+    return launch(runs, "fit", *command, stderr=subprocess.PIPE, OMP_NUM_THREADS="1", WANDB_MODE="disabled")
 
 
 def _wait_until_it_trains(process: subprocess.Popen[str], runs: Path, before: int | None) -> None:

@@ -13,16 +13,15 @@ Two things make the difference to the textbook's pair and to a small DCGAN, with
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from networks.normalisation import linear_norm, refuse_unknown
+from networks.mlp_gan import SLOPE, hidden_layers
+from networks.normalisation import refuse_unknown
 
 PLACES = 14
-SLOPE = 0.2
 MNIST_MEAN, MNIST_DEVIATION = 2 * 0.1307 - 1, 2 * 0.3081
 """Of the training images' pixels; everybody's numbers for [0, 1], here for [−1, 1]."""
 
@@ -61,15 +60,8 @@ class BrushGenerator(nn.Module):
         self.widths = tuple(widths)
         self.brushes = brushes
         self.normalisation = normalisation
-        hidden = [
-            layer
-            for fan_in, fan_out in pairwise(self.widths)
-            for layer in (nn.Linear(fan_in, fan_out), *linear_norm(normalisation, fan_out), nn.LeakyReLU(SLOPE))
-        ]
         self.layers = nn.Sequential(
-            nn.Linear(latent_dim, self.widths[0]),
-            nn.LeakyReLU(SLOPE),
-            *hidden,
+            *hidden_layers(latent_dim, self.widths, normalisation),
             nn.Linear(self.widths[-1], brushes * PLACES * PLACES),
             nn.LeakyReLU(SLOPE),
             nn.Unflatten(1, (brushes, PLACES, PLACES)),  # (batch, brushes, 14, 14)

@@ -49,15 +49,8 @@ class MLPGenerator(nn.Module):
         self.latent_dim = latent_dim
         self.widths = tuple(widths)
         self.normalisation = normalisation
-        hidden = [
-            layer
-            for fan_in, fan_out in pairwise(self.widths)
-            for layer in (nn.Linear(fan_in, fan_out), *linear_norm(normalisation, fan_out), nn.LeakyReLU(SLOPE))
-        ]
         self.layers = nn.Sequential(
-            nn.Linear(latent_dim, self.widths[0]),
-            nn.LeakyReLU(SLOPE),
-            *hidden,
+            *hidden_layers(latent_dim, self.widths, normalisation),
             nn.Linear(self.widths[-1], PIXELS),
             nn.Tanh(),
         )
@@ -94,6 +87,16 @@ class MLPDiscriminator(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, " batch"]:
         return self.layers(images.flatten(1)).squeeze(1)
+
+
+def hidden_layers(latent_dim: int, widths: Sequence[int], normalisation: str) -> list[nn.Module]:
+    """Those of a generator, from noise `(batch, latent_dim)` to `(batch, widths[-1])`."""
+    later = [
+        layer
+        for fan_in, fan_out in pairwise(widths)
+        for layer in (nn.Linear(fan_in, fan_out), *linear_norm(normalisation, fan_out), nn.LeakyReLU(SLOPE))
+    ]
+    return [nn.Linear(latent_dim, widths[0]), nn.LeakyReLU(SLOPE), *later]
 
 
 def _refuse_sizes(widths: Sequence[int]) -> None:

@@ -89,7 +89,8 @@ class TwofoldCLI(LightningCLI):
 
     folder: RunFolder | None = None
     _is_new = False
-    _resumed_at = 0
+    _trained = 0
+    """Batches that the checkpoint had trained that is loaded."""
 
     def __init__(self, arguments: list[str], stack: ExitStack) -> None:
         self._stack = stack
@@ -185,8 +186,11 @@ class TwofoldCLI(LightningCLI):
                 f"to train on, add --trainer.max_steps with more than {before['trainer']['max_steps']}"
             )
         newest = _newest_whole_checkpoint(folder)
-        self._resumed_at = 0 if newest is None else read_checkpoint(newest)["global_step"]
-        self.settings.ckpt_path = None if newest is None else str(newest)
+        if newest is not None:
+            checkpoint, self._trained = newest
+            self.settings.ckpt_path = str(checkpoint)
+        else:
+            self.settings.ckpt_path = None
 
     def _prepare_evaluation(self, config: Path) -> None:
         asked = self.settings.ckpt_path
@@ -194,16 +198,17 @@ class TwofoldCLI(LightningCLI):
             raise UsageError(f"{self.subcommand} needs trained weights: add --ckpt_path last, best or a file")
         if asked in ("last", "best"):
             run = self._run_of(config)
-            found = _newest_whole_checkpoint(run) if asked == "last" else run.checkpoint(asked)
+            newest = _newest_whole_checkpoint(run) if asked == "last" else None
+            found = run.checkpoint(asked) if newest is None else newest[0]
             if found is None:
                 raise UsageError(f"the run in {run.path} has no {asked} checkpoint; {NO_CHECKPOINT[asked]}")
             checkpoint = found
         else:
-            checkpoint = Path(asked)
+            newest, checkpoint = None, Path(asked)
             if not checkpoint.exists() and "://" not in asked:
                 raise UsageError(f"--ckpt_path {asked} is not a file; write last, best or a checkpoint's path")
         try:
-            read_checkpoint(checkpoint)
+            self._trained = read_checkpoint(checkpoint)["global_step"] if newest is None else newest[1]
         except ValueError as error:
             raise UsageError(f"--ckpt_path: {error}") from error
         self.folder = RunFolder.of_checkpoint(checkpoint)
@@ -250,7 +255,7 @@ class TwofoldCLI(LightningCLI):
         if self.subcommand == "predict" and not config["fast_dev_run"]:
             watching.append(PredictionFiles())
         if self.subcommand == "fit" and self.folder is not None:
-            watching += [Stopwatch(), RunRecord(self.folder, self._text, self._resumed_at)]
+            watching += [Stopwatch(), RunRecord(self.folder, self._text, self._trained)]
         if config["enable_checkpointing"] is not False:
             checkpoints = self._get(self.config_init, "checkpoint")
             watching.append(checkpoints)
@@ -335,7 +340,7 @@ class TwofoldCLI(LightningCLI):
             return
         path = Path(self.trainer.default_root_dir) / name
         checkpoint = Path(self.settings.ckpt_path)
-        row = {"checkpoint": checkpoint.name, "step": read_checkpoint(checkpoint)["global_step"]}
+        row = {"checkpoint": checkpoint.name, "step": self._trained}
         row |= {fact: getattr(self.datamodule, fact) for fact in DATA_FACTS if hasattr(self.datamodule, fact)}
         row |= {key: float(value) for key, value in sorted(self.trainer.callback_metrics.items())}
         write_rows(path, list(row), [row])
@@ -377,8 +382,10 @@ def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     return f": {', '.join(told)}" if told else ""
 
 
-def _newest_whole_checkpoint(folder: RunFolder) -> Path | None:
-    """The newest checkpoint that can be read; each damaged one is passed over with a line that names it.
+def _newest_whole_checkpoint(folder: RunFolder) -> tuple[Path, int] | None:
+    """The newest checkpoint that can be read, and the batches it had trained.
+
+    Each damaged one is passed over with a line that names it.
 
     Raises:
         UsageError: when there are some, but none is whole.
@@ -386,11 +393,9 @@ def _newest_whole_checkpoint(folder: RunFolder) -> Path | None:
     candidates = [*folder.checkpoints(), *filter(None, [folder.checkpoint("last")])]
     for path in candidates:
         try:
-            read_checkpoint(path)
+            return path, read_checkpoint(path)["global_step"]
         except ValueError as error:
             print(f"twofold: {error}; passed over", file=sys.stderr)
-        else:
-            return path
     if candidates:
         raise UsageError(
             f"none of the checkpoints in {folder.path} is whole, and nothing there was changed; "
