@@ -5,7 +5,8 @@ from jaxtyping import Float
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from lightning_modules.classification import Classification
+from lightning_modules.classification import DIGITS, Classification
+from networks.evaluating import evaluating
 
 
 class DigitClassifier(Classification):
@@ -15,6 +16,9 @@ class DigitClassifier(Classification):
         network: images `(batch, 1, 28, 28)` in [−1, 1] → logits `(batch, 10)`.
         optimizer: class or partial that takes the parameters.
         lr_scheduler: class or partial that takes the optimizer; steps with every batch.
+
+    Raises:
+        ValueError: when the network doesn't make ten logits of an image.
     """
 
     def __init__(
@@ -24,6 +28,7 @@ class DigitClassifier(Classification):
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__()
+        _refuse_no_reader(network)
         self.network = network
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
@@ -37,3 +42,17 @@ class DigitClassifier(Classification):
         images, labels = batch
         confidence, prediction = self(images).softmax(dim=1).max(dim=1)
         return {"label": labels.tolist(), "prediction": prediction.tolist(), "confidence": confidence.tolist()}
+
+
+def _refuse_no_reader(network: nn.Module) -> None:
+    name = type(network).__name__
+    try:
+        with evaluating(network):
+            like = next(network.parameters(), torch.empty(0))
+            logits = network(torch.zeros(2, 1, 28, 28, dtype=like.dtype, device=like.device))
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"{name} can't read an image of 1 × 28 × 28; write a classifier of digits ({error})"
+        ) from error
+    if logits.shape != (2, DIGITS):
+        raise ValueError(f"for 2 images {name} gives {tuple(logits.shape)}; give ten logits each")

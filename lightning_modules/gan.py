@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from lightning_modules.gan_refusals import refuse_bad_game, refuse_other_size
+from lightning_modules.gan_refusals import refuse_bad_game, refuse_lone_image, refuse_other_size
 from lightning_modules.reproducible import ReproducibleModule, scheduler_config
 from lightning_modules.step_counting import dont_count
 from networks.augmentation import random_shifts, translate
@@ -118,6 +118,7 @@ class GAN(ReproducibleModule):
         step = self.trainer.global_step
         generator_moves = (step + 1) % self.d_steps_per_g_step == 0
         images, _ = batch
+        refuse_lone_image(images, self.generator, self.discriminator)
         with torch.set_grad_enabled(generator_moves):
             fakes = self.generator(self.noise(len(images), "train", step))
         refuse_other_size(fakes, images)

@@ -59,6 +59,15 @@ def refuse_other_size(fakes: Tensor, images: Tensor) -> None:
         )
 
 
+def refuse_lone_image(images: Tensor, *players: nn.Module) -> None:
+    """Raises ValueError when a batch of one image meets a BatchNorm, which has nothing to compare it with."""
+    if len(images) == 1 and any(isinstance(layer, _BatchNorm) for player in players for layer in player.modules()):
+        raise ValueError(
+            "BatchNorm needs at least 2 images, and this batch has 1; choose a batch_size that doesn't leave a single "
+            "image to the end of an epoch"
+        )
+
+
 def _refuse_out_of_range(settings: Mapping[str, Any]) -> None:
     if settings["loss"] not in OBJECTIVES:
         raise ValueError(f"loss is '{settings['loss']}'; write one of {', '.join(OBJECTIVES)}")

@@ -30,7 +30,7 @@ from runtime.quiet import hush
 from runtime.record import RunRecord
 from runtime.refusals import condense
 from runtime.resuming import check_resumable, trains_longer
-from runtime.run_folder import RunFolder
+from runtime.run_folder import FACTS, RunFolder
 from runtime.signals import StopOnSignal, ended_by_sigterm
 from runtime.tables import write_rows
 
@@ -219,6 +219,10 @@ class TwofoldCLI(LightningCLI):
     def _run_of(self, config: Path) -> RunFolder:
         folder = RunFolder.of_config(config)
         if folder is None:
+            if (config.absolute().parent / "checkpoints").is_dir():
+                raise UsageError(
+                    f"{config.parent / FACTS}, which says which run this is, is missing or damaged; put it back"
+                )
             raise UsageError(
                 f"--ckpt_path {self.settings.ckpt_path} goes with a run's own config, but {config} is not one; "
                 "write -c runs/…/config.yaml (`twofold runs` lists them)"

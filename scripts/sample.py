@@ -58,7 +58,7 @@ def _parse(arguments: list[str]) -> Namespace:
         raise UsageError(f"--n is {wanted.n}; write 1 or more")
     if wanted.n > MOST_FILES:
         raise UsageError(f"--n is {wanted.n:,}; write {MOST_FILES:,} or less")
-    if wanted.out.suffix not in ("", ".png"):
+    if wanted.out.suffix.lower() not in ("", ".png"):
         raise UsageError(
             f"--out {wanted.out} is neither a .png nor a folder; write a name that ends in .png, or in none"
         )

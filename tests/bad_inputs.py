@@ -268,6 +268,18 @@ TWOFOLD = [
         f"fit -c {CLASSIFIER} --data.source packaged --checkpoint.monitor val/fid",
         "checkpoint.monitor is 'val/fid', which",
     ),
+    (
+        f"fit -c {CLASSIFIER} --model.network networks.mlp_gan.MLPDiscriminator",
+        "for 2 images MLPDiscriminator gives (2,); give ten logits each",
+    ),
+    (
+        f"fit -c {CLASSIFIER} --model.network networks.mlp_gan.MLPGenerator",
+        "MLPGenerator can't read an image of 1 × 28 × 28; write a classifier of digits",
+    ),
+    (
+        f"fit -c {LSTM} --data.length 4 --data.kind fixed --data.size 50",
+        "batch_size is 128, and there are 40 palindromes",
+    ),
     (f"fit -c {READER} --model.network.hidden_size 0", "hidden_size is 0; write 1 or more"),
     (
         f"fit -c {READER} --data.source packaged --model.lr_scheduler.total_steps 0",
@@ -294,7 +306,7 @@ SCRIPTS = [
     ("export text.yaml --onnx x.onnx", "text.yaml is damaged or wasn't written by torch.save"),
     ("export http://127.0.0.1:9/x.pth --onnx x.onnx", "is an address; download it yourself"),
     ("sample", "the following arguments are required: generator, --out"),
-    ("sample nowhere.pth --out x.png", "nowhere.pth is not a file"),
+    ("sample nowhere.pth --out x.PNG", "nowhere.pth is not a file"),
     ("sample nowhere.pth --out x.png --sed 3", "there is no option --sed here; did you mean --seed?"),
     ("sample nowhere.pth --out x.png --n 3.5", "argument --n: invalid int value: '3.5'"),
     ("sample nowhere.pth --out x.png --n 2000000", "--n is 2,000,000; write 1,000,000 or less"),

@@ -509,6 +509,14 @@ def test_players_that_don_t_fit_are_refused() -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
+def test_a_single_image_left_to_the_end_of_an_epoch_is_refused(plain_trainer: MakeTrainer) -> None:
+    data = MNISTDataModule(source="packaged", batch_size=1333, train_on_validation=True)  # 3 × 1,333 + 1 = 4,000
+    with pytest.raises(
+        ValueError, match="BatchNorm needs at least 2 images, and this batch has 1; choose a batch_size"
+    ):
+        plain_trainer(max_steps=4).fit(make_gan(), datamodule=data)
+
+
 def test_images_of_another_size_than_the_data_s_are_refused(
     plain_trainer: MakeTrainer, digits: MNISTDataModule
 ) -> None:

@@ -587,7 +587,9 @@ def test_a_hostile_run_json_makes_no_run(runs: dict[str, Path], twofold: Callabl
     code, said, complained = twofold("runs")
     assert (code, complained) == (0, "")
     assert "palindrome_rnn" in said
-    assert_refused(twofold("test", "-c", folder / "config.yaml", "--ckpt_path", "last"), "goes with a run's own config")
+    assert_refused(
+        twofold("test", "-c", folder / "config.yaml", "--ckpt_path", "last"), "is missing or damaged; put it back"
+    )
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
