@@ -15,6 +15,7 @@ from lightning_modules.reproducible import ReproducibleModule, scheduler_config
 from lightning_modules.step_counting import dont_count
 from networks.augmentation import random_shifts, translate
 from networks.averaging import moving_average
+from networks.normalisation import mixes_images
 from networks.objectives import (
     OBJECTIVES,
     accuracies,
@@ -30,10 +31,11 @@ class GAN(ReproducibleModule):
     """Goodfellow's game (https://arxiv.org/abs/1406.2661), with the losses and penalties that came after it.
 
     Each batch is one step: the discriminator moves first, then the generator, judged by the discriminator as it is now.
-    One pass of the generator serves both. Logs of each batch that somebody reads the newest of both losses and of the
-    penalty, the shares of real and fake images that the discriminator takes for what they are, and the norms of both
-    players' gradients: `train/d_loss`, `d_penalty`, `g_loss`, `d_accuracy_real`, `d_accuracy_fake`, `d_gradient_norm`,
-    `g_gradient_norm`.
+    One pass of the generator serves both. One of the discriminator looks at real and fake images together, unless a
+    BatchNorm would mix them or a penalty asks for passes of their own. Logs of each batch that somebody reads the
+    newest of both losses and of the penalty, the shares of real and fake images that the discriminator takes for what
+    they are, and the norms of both players' gradients: `train/d_loss`, `d_penalty`, `g_loss`, `d_accuracy_real`,
+    `d_accuracy_fake`, `d_gradient_norm`, `g_gradient_norm`.
 
     Args:
         generator: noise `(batch, latent_dim)` → images `(batch, 1, 28, 28)` in [−1, 1]; has a number `latent_dim`.
@@ -155,10 +157,19 @@ class GAN(ReproducibleModule):
         penalised = any((self.r1, self.r2, self.gradient_penalty)) and (step + 1) % self.penalty_interval == 0
         images = images.detach().requires_grad_(penalised and self.r1 > 0)
         fakes = fakes.detach().requires_grad_(penalised and self.r2 > 0)
-        real = self.discriminator(self._seen(images, "real", step))
-        fake = self.discriminator(self._seen(fakes, "fake", step))
+        real, fake = self._logits(self._seen(images, "real", step), self._seen(fakes, "fake", step))
         penalty = self._penalty(images, fakes, real, fake, step) if penalised else None
         return self.objective.discriminator(real, fake), penalty, real, fake
+
+    def _logits(
+        self, real: Float[Tensor, "batch 1 28 28"], fake: Float[Tensor, "batch 1 28 28"]
+    ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        """What the discriminator says of real and of generated images."""
+        # One pass over both takes less time than two, but a penalty's gradient would go back through all of it.
+        if real.requires_grad or fake.requires_grad or mixes_images(self.discriminator):
+            return self.discriminator(real), self.discriminator(fake)
+        real, fake = self.discriminator(torch.cat([real, fake])).chunk(2)
+        return real, fake
 
     def _penalty(self, images: Tensor, fakes: Tensor, real: Tensor, fake: Tensor, step: int) -> Tensor:
         penalty = torch.zeros((), device=self.device)

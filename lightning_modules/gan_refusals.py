@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import is_parametrized
 
 from networks.evaluating import evaluating
+from networks.normalisation import mixes_images
 from networks.objectives import OBJECTIVES
 
 WEIGHTS = ("r1", "r2", "gradient_penalty")
@@ -31,7 +31,7 @@ def refuse_bad_game(settings: Mapping[str, Any], generator: nn.Module, discrimin
             f"gradient_penalty pulls the discriminator's slope to 1 and {penalised[0]} pulls it to 0; "
             "set one of them to 0"
         )
-    if penalised and any(isinstance(layer, _BatchNorm) for layer in discriminator.modules()):
+    if penalised and mixes_images(discriminator):
         raise ValueError(
             f"{penalised[0]} needs each image's own gradient, and the discriminator's BatchNorm mixes the images of a "
             f"batch; set {penalised[0]} to 0, or the discriminator's normalisation to none"
@@ -61,7 +61,7 @@ def refuse_other_size(fakes: Tensor, images: Tensor) -> None:
 
 def refuse_lone_image(images: Tensor, *players: nn.Module) -> None:
     """Raises ValueError when a batch of one image meets a BatchNorm, which has nothing to compare it with."""
-    if len(images) == 1 and any(isinstance(layer, _BatchNorm) for player in players for layer in player.modules()):
+    if len(images) == 1 and any(map(mixes_images, players)):
         raise ValueError(
             "BatchNorm needs at least 2 images, and this batch has 1; choose a batch_size that doesn't leave a single "
             "image to the end of an epoch"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import spectral_norm
 
 
@@ -26,6 +27,11 @@ def spectrally(layers: nn.Sequential) -> None:
     for layer in layers:
         if isinstance(layer, nn.Linear | nn.Conv2d):
             spectral_norm(layer)
+
+
+def mixes_images(network: nn.Module) -> bool:
+    """Whether what the network makes of an image depends on the others of its batch, by a BatchNorm."""
+    return any(isinstance(layer, _BatchNorm) for layer in network.modules())
 
 
 def refuse_unknown(normalisation: str, known: Sequence[str]) -> None:
