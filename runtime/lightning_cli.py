@@ -159,6 +159,7 @@ class TwofoldCLI(LightningCLI):
         if self.settings.ckpt_path == "last" or (self.settings.ckpt_path is None and requeued):
             self.folder = requeued or self._run_of(config)
             self._stack.enter_context(self.folder.locked())
+            self.folder.remove_drafts()
             self._go_on(self.folder)
         elif self.settings.ckpt_path is not None:
             raise UsageError(

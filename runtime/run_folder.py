@@ -147,6 +147,12 @@ class RunFolder:
             if not os.environ.get("TWOFOLD_RUNS"):
                 self.path.parent.parent.rmdir()
 
+    def remove_drafts(self) -> None:
+        """Removes files that a process that was killed had begun to write; call it within `locked`."""
+        for draft in self.path.rglob(".*.part"):
+            with suppress(OSError):
+                draft.unlink()
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Within, no other process works in this folder; the lock ends with the process, however it dies."""

@@ -128,3 +128,15 @@ def test_the_lock_ends_with_its_process() -> None:
         process.kill()
     assert folder.state == "interrupted"
     assert json.loads((folder.path / "run.json").read_text()) == {"id": folder.path.name}
+
+
+def test_what_was_half_written_is_removed_and_nothing_else() -> None:
+    run = RunFolder.create("a", "experiment: a\n")
+    (run.path / "images").mkdir()
+    drafts = [run.path / ".quality.json.17.part", run.path / "images" / ".step_000005.png.17.part"]
+    whole = [run.path / "quality.json", run.path / "images" / "step_000005.png", run.path / "a.part"]
+    for path in (*drafts, *whole):
+        path.touch()
+    run.remove_drafts()
+    assert not any(path.exists() for path in drafts)
+    assert all(path.exists() for path in (*whole, run.config))
