@@ -67,10 +67,10 @@ def walk(
         ValueError: when there are fewer than two waypoints or steps, the path is unknown, or there is no such path.
     """
     refuse_impossible_walk(len(waypoints), steps, path)
-    t = torch.linspace(0, 1, steps, dtype=torch.float64, device=waypoints.device)
-    exact = waypoints.double()
+    t = torch.linspace(0, 1, steps, dtype=torch.float64)
+    exact = waypoints.cpu().double()  # not every device knows float64
     legs = [PATHS[path](start, end, t)[1:] for start, end in pairwise(exact)]
-    return torch.cat([exact[:1], *legs]).to(waypoints.dtype)
+    return torch.cat([exact[:1], *legs]).to(waypoints)
 
 
 def refuse_impossible_walk(waypoints: int, steps: int, path: str) -> None:
@@ -105,7 +105,7 @@ def surest_latents(
     refuse_other_than_digits(digits)
     with torch.no_grad():
         logits = torch.cat([judge(images) for images in images_from(generator, candidates)])
-    sureness = logits.double().log_softmax(dim=1)  # (candidates, 10); logarithms still differ where it is near 100 %
+    sureness = logits.cpu().double().log_softmax(dim=1)  # (candidates, 10); logarithms still differ where it is near 100 %
     latents = {}
     for digit, needed in Counter(digits).items():
         surest, places = sureness[:, digit].sort(descending=True, stable=True)
