@@ -5,8 +5,11 @@ from typing import Any
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.utilities.enums import GradClipAlgorithmType
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_modules.reproducible import ReproducibleModule, scheduler_config
@@ -56,6 +59,20 @@ class Classification(ReproducibleModule):
         loss = F.cross_entropy(logits, target)
         self.log(f"{split}/loss", loss, batch_size=len(target))
         self.log(f"{split}/accuracy", accuracy, prog_bar=True, batch_size=len(target))
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips under bf16-mixed, too, which Lightning refuses fused optimizers for fear of scaled gradients."""
+        plugin = self.trainer.precision_plugin
+        if isinstance(plugin, MixedPrecision) and plugin.scaler is None:
+            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.optimizer(self.parameters())
