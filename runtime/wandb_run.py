@@ -82,6 +82,7 @@ class WandbRun(WandbLogger):
     ) -> None:
         # W&B reports its own failures to the same server, waits for that too and prints what becomes of it.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        os.environ.setdefault("WANDB_HTTP_TIMEOUT", "10")  # seconds in which the server must agree to an artifact
         settings = wandb.Settings(silent=True, console="off", finish_timeout_raises=True)
         settings.x_transaction_log_flush_interval = 1.0  # a killed run would lose its last 15 s
         for name, seconds in {"init_timeout": 10, "finish_timeout": 600 if log_model else 10}.items():
@@ -89,6 +90,7 @@ class WandbRun(WandbLogger):
                 setattr(settings, name, seconds)
         self._trouble = ""
         self._told = False
+        self._artifact_failed = False
         try:
             wandb.setup(settings=settings)
             has_key = wandb.login(prompt=False, verify=False)
@@ -146,8 +148,9 @@ class WandbRun(WandbLogger):
     @rank_zero_only
     @_harmless
     def log_table(self, *args: Any, **kwargs: Any) -> None:
-        with self._staging():
-            super().log_table(*args, **kwargs)
+        if not self._artifact_failed:
+            with self._artifact():
+                super().log_table(*args, **kwargs)
 
     @rank_zero_only
     @_harmless
@@ -185,28 +188,29 @@ class WandbRun(WandbLogger):
     @_harmless
     def keep_model(self, path: Path) -> None:
         """Keeps a file of weights, with the `.json` beside it if there is one, if `log_model` asks for it."""
-        if not self._log_model:
+        if not self._log_model or self._artifact_failed:
             return
         facts = path.with_suffix(".json")
         known = json.loads(facts.read_text()) if facts.exists() else None
         artifact = wandb.Artifact(f"{path.stem}-{self.version}", type="model", metadata=known)
-        with self._staging():
+        with self._artifact():
             for file in (path, facts):
                 if file.exists():
                     artifact.add_file(str(file))
             self.experiment.log_artifact(artifact)
 
     @contextmanager
-    def _staging(self) -> Iterator[None]:
-        """Within, W&B copies what waits for its upload into the run's folder, else into the home directory."""
-        if STAGING in os.environ:
-            yield
-            return
-        os.environ[STAGING] = str(Path(self._save_dir or ".", "wandb").absolute())
+    def _artifact(self) -> Iterator[None]:
+        """Within, what W&B keeps as an artifact waits for its upload in the run's folder, not in the home directory."""
+        given = STAGING in os.environ
+        os.environ.setdefault(STAGING, str(Path(self._save_dir or ".", "wandb").absolute()))
+        self._artifact_failed = True  # a server that doesn't answer is waited for once
         try:
             yield
         finally:
-            del os.environ[STAGING]
+            if not given:
+                del os.environ[STAGING]
+        self._artifact_failed = False
 
     @rank_zero_only
     @_harmless
