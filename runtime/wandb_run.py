@@ -31,7 +31,6 @@ SUMMARIES = {
 """What the summary tells of a series besides its last value; of all others it has only that."""
 
 LONGEST_TAG = 64
-STAGING = "WANDB_DATA_DIR"
 
 
 def _harmless(method: Callable[..., None]) -> Callable[..., None]:
@@ -82,7 +81,6 @@ class WandbRun(WandbLogger):
     ) -> None:
         # W&B reports its own failures to the same server, waits for that too and prints what becomes of it.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        os.environ.setdefault("WANDB_HTTP_TIMEOUT", "10")  # seconds in which the server must agree to an artifact
         settings = wandb.Settings(silent=True, console="off", finish_timeout_raises=True)
         settings.x_transaction_log_flush_interval = 1.0  # a killed run would lose its last 15 s
         for name, seconds in {"init_timeout": 10, "finish_timeout": 600 if log_model else 10}.items():
@@ -201,15 +199,11 @@ class WandbRun(WandbLogger):
 
     @contextmanager
     def _artifact(self) -> Iterator[None]:
-        """Within, what W&B keeps as an artifact waits for its upload in the run's folder, not in the home directory."""
-        given = STAGING in os.environ
-        os.environ.setdefault(STAGING, str(Path(self._save_dir or ".", "wandb").absolute()))
+        """Within, W&B keeps something as an artifact: asks the server, for 10 s, and copies it until it is uploaded."""
+        here = str(Path(self._save_dir or ".", "wandb").absolute())  # else in the home directory
         self._artifact_failed = True  # a server that doesn't answer is waited for once
-        try:
+        with _unless_set(WANDB_DATA_DIR=here, WANDB_HTTP_TIMEOUT="10"):
             yield
-        finally:
-            if not given:
-                del os.environ[STAGING]
         self._artifact_failed = False
 
     @rank_zero_only
@@ -233,6 +227,18 @@ class WandbRun(WandbLogger):
         told, self._told = self._told, True
         if not told:
             rank_zero_warn(f"W&B: {words}")
+
+
+@contextmanager
+def _unless_set(**variables: str) -> Iterator[None]:
+    """Within, these environment variables have these values, if they had none."""
+    missing = variables.keys() - os.environ.keys()
+    os.environ.update({name: variables[name] for name in missing})
+    try:
+        yield
+    finally:
+        for name in missing:
+            del os.environ[name]
 
 
 def _tear_down() -> None:
