@@ -88,7 +88,6 @@ class WandbRun(WandbLogger):
                 setattr(settings, name, seconds)
         self._trouble = ""
         self._told = False
-        self._artifact_failed = False
         try:
             wandb.setup(settings=settings)
             has_key = wandb.login(prompt=False, verify=False)
@@ -97,6 +96,7 @@ class WandbRun(WandbLogger):
             self._trouble = one_line(error)
             mode = "offline"
             os.environ.pop("WANDB_API_KEY", None)  # with a blank at its end, nothing of W&B would work
+        self._takes_artifacts = mode != "disabled"
         super().__init__(
             name=id,
             project=project,
@@ -146,7 +146,7 @@ class WandbRun(WandbLogger):
     @rank_zero_only
     @_harmless
     def log_table(self, *args: Any, **kwargs: Any) -> None:
-        if not self._artifact_failed:
+        if self._takes_artifacts:
             with self._artifact():
                 super().log_table(*args, **kwargs)
 
@@ -186,7 +186,7 @@ class WandbRun(WandbLogger):
     @_harmless
     def keep_model(self, path: Path) -> None:
         """Keeps a file of weights, with the `.json` beside it if there is one, if `log_model` asks for it."""
-        if not self._log_model or self._artifact_failed:
+        if not (self._log_model and self._takes_artifacts):
             return
         facts = path.with_suffix(".json")
         known = json.loads(facts.read_text()) if facts.exists() else None
@@ -201,10 +201,10 @@ class WandbRun(WandbLogger):
     def _artifact(self) -> Iterator[None]:
         """Within, W&B keeps something as an artifact: asks the server, for 10 s, and copies it until it is uploaded."""
         here = str(Path(self._save_dir or ".", "wandb").absolute())  # else in the home directory
-        self._artifact_failed = True  # a server that doesn't answer is waited for once
+        self._takes_artifacts = False  # a server that doesn't answer is waited for once
         with _unless_set(WANDB_DATA_DIR=here, WANDB_HTTP_TIMEOUT="10"):
             yield
-        self._artifact_failed = False
+        self._takes_artifacts = True
 
     @rank_zero_only
     @_harmless
