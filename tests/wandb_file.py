@@ -46,7 +46,7 @@ def read_wandb(path: Path) -> WandbFile:
     """What a `.wandb` file holds; a torn end, as a kill leaves it, is passed over."""
     run = WandbFile(path.parent / "files")
     for payload in _payloads(path.read_bytes()):
-        record = messages.Record.FromString(payload)
+        record = messages.Record.FromString(payload)  # type: ignore[attr-defined]  # made at run time
         match record.WhichOneof("record_type"):
             case "run":
                 run.id, run.group, run.tags = record.run.run_id, record.run.run_group, list(record.run.tags)
