@@ -20,6 +20,8 @@ from callbacks.pictures import (
     seed_of,
     unnoticed,
 )
+from callbacks.sample_table import log_samples
+from callbacks.showing import log_numbers
 from networks.files import replacing
 from networks.judge import JUDGES, load_judge
 from networks.kept_statistics import distance_to_training
@@ -135,7 +137,7 @@ class GenerativeMetrics(Callback):
         numbers = {f"quality/{name}": value for name, value in {**fid.numbers(), **share_numbers(shares)}.items()}
         # Not by `pl_module.log`, which Lightning hands on only every `log_every_n_steps` batches. The step is that of
         # the batch's losses, for Lightning names a batch by how many came before it.
-        _log(trainer, numbers, step - 1)
+        log_numbers(trainer, numbers, step - 1)
         pl_module.log("quality/fid", fid.value, logger=False)  # for callbacks that monitor it
         if fid.value < self.best_fid:
             self.best_fid = fid.value
@@ -150,8 +152,11 @@ class GenerativeMetrics(Callback):
         # At a step after the last batch's: a run that is extended takes back what stands there.
         numbers = {weights: report.numbers() for weights, report in reports.items()}
         flat = {f"final/{weights}/{name}": value for weights in numbers for name, value in numbers[weights].items()}
-        _log(trainer, flat, trainer.global_step)
+        log_numbers(trainer, flat, trainer.global_step)
         self._publish(trainer, reports)
+        assert self.seed is not None, "the seed is known when training starts"
+        with BestEffort("the table of samples").attempt():
+            log_samples(trainer, pl_module, load_judge(self.judge).to(pl_module.device), self.seed)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.final_samples == 0:
@@ -204,11 +209,6 @@ def _digits(trainer: Trainer) -> SplitDigits:
 def _folder_for_statistics(trainer: Trainer) -> Path | None:
     root = getattr(getattr(trainer, "datamodule", None), "root", None)
     return Path(root) / "judges" if root and Path(root).is_dir() else None
-
-
-def _log(trainer: Trainer, numbers: dict[str, float], step: int) -> None:
-    for logger in trainer.loggers:
-        logger.log_metrics(numbers, step=step)
 
 
 def _warn(warnings: list[str]) -> None:

@@ -10,13 +10,13 @@ from torch import Tensor
 from callbacks.best_effort import BestEffort
 from callbacks.pictures import (
     fixed_noise,
-    log_picture,
     may_write,
     origin,
     sampling_generator,
     unnoticed,
     write_picture,
 )
+from callbacks.showing import log_picture
 
 ROWS = 8
 

@@ -17,12 +17,12 @@ from callbacks.drawing import along, page, readings, strip, write_png
 from callbacks.pictures import (
     fixed_noise,
     keep_generator,
-    log_picture,
     may_write,
     origin,
     sampling_generator,
     unnoticed,
 )
+from callbacks.showing import log_picture
 from networks.files import load_generator
 from networks.judge import load_judge
 from networks.latent_walks import CANDIDATES, refuse_impossible_walk, refuse_other_than_digits, surest_latents, walk

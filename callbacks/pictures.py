@@ -1,15 +1,13 @@
-"""What callbacks that draw share: look at a network without leaving a trace, write a PNG, show it in the loggers."""
+"""What callbacks that draw share: look at a network without leaving a trace, write a PNG."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jaxtyping import Float
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
-from PIL import Image
 from torch import Tensor, nn
 
 from callbacks.drawing import grid, page, trained_on, write_png
@@ -81,13 +79,3 @@ def origin(trainer: Trainer) -> str:
 def write_picture(images: Float[Tensor, "n 1 height width"], path: Path, per_row: int, caption: str) -> None:
     """Writes images in [−1, 1] as a PNG in rows of `per_row`, enlarged, over a line of text."""
     write_png(page([grid(images, per_row)], caption), path)
-
-
-def log_picture(trainer: Trainer, key: str, path: Path, caption: str) -> None:
-    """Shows the PNG in every logger that can show pictures (W&B, TensorBoard and what has their interface)."""
-    for logger in trainer.loggers:
-        if hasattr(logger, "log_image"):
-            logger.log_image(key, [str(path)], step=trainer.global_step, caption=[caption])
-        elif hasattr(getattr(logger, "experiment", None), "add_image"):
-            pixels = np.asarray(Image.open(path))
-            logger.experiment.add_image(key, pixels, trainer.global_step, dataformats="HWC")  # type: ignore[attr-defined]

@@ -4,13 +4,15 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from callbacks.showing import log_numbers
+
 
 class StopWhenSolved(Callback):
     """Ends training after a number of batches in a row without an error.
 
     While a `LengthCurriculum` still lets palindromes grow, perfect batches don't count. Works with a module whose
     `training_step` returns the batch's `accuracy` in [0, 1]; how many batches in a row were perfect is kept in the
-    checkpoint.
+    checkpoint. Logs in the end, if it is solved, `final/batches_until_solved`.
 
     Args:
         perfect_batches: batches in a row with every answer right.
@@ -45,6 +47,11 @@ class StopWhenSolved(Callback):
         self.perfect_in_a_row = self.perfect_in_a_row + 1 if counts else 0
         if self.solved:
             trainer.should_stop = True
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.solved:
+            # At a step after the last batch's, which a run that goes on takes back.
+            log_numbers(trainer, {"final/batches_until_solved": float(trainer.global_step)}, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
         return {"perfect_in_a_row": self.perfect_in_a_row}

@@ -63,7 +63,7 @@ def test_training_goes_on_without_pictures(
 def test_a_row_that_finds_no_room_is_left_out_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logger = CSVFiles(str(tmp_path))
     logger.log_metrics({"loss": 0.5}, step=1)
-    writer = "runtime.loggers.csv.DictWriter.writerow"
+    writer = "runtime.csv_files.csv.DictWriter.writerow"
 
     def torn(self: object, row: object) -> None:
         with (tmp_path / "metrics.csv").open("a") as file:
@@ -87,7 +87,7 @@ def test_columns_that_find_no_room_come_with_the_next_row(tmp_path: Path, monkey
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("runtime.loggers.write_rows", full)
+        patch.setattr("runtime.csv_files.write_rows", full)
         with pytest.warns(UserWarning, match="can't be written"):
             logger.log_metrics({"loss": 0.25, "accuracy": 0.5}, step=2)
     logger.log_metrics({"loss": 0.125, "accuracy": 0.75}, step=3)

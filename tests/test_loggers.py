@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wandb
+from wandb_file import WandbFile, read_wandb  # type: ignore[import-not-found]  # pytest finds it beside this file
 
 from runtime.loggers import CSVFiles, WandbRun
 
@@ -169,3 +170,98 @@ def test_w_b_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     assert waits(log_model=True) == (10, 600)
     monkeypatch.setenv("WANDB_INIT_TIMEOUT", "30")
     assert "init_timeout" not in WandbRun()._wandb_init["settings"].model_fields_set, "the environment's counts"
+
+
+def recorded(logger: WandbRun, folder: Path) -> WandbFile:
+    """What there is once the run has ended."""
+    logger.finalize("success")
+    wandb.teardown()  # waits for the file
+    [path] = folder.glob("wandb/offline-run-*/*.wandb")
+    return read_wandb(path)
+
+
+@pytest.mark.usefixtures("without_account")
+def test_late_rows_and_several_of_one_batch_are_all_kept(tmp_path: Path) -> None:
+    logger = WandbRun(save_dir=str(tmp_path))
+    rows = [(0, {"a": 1.0}), (4, {"a": 2.0}), (3, {"b": 3.0}), (4, {"b": 4.0}), (5, {"c": 5.0}), (4, {"c": 6.0})]
+    for step, row in rows:
+        logger.log_metrics(row, step)
+    run = recorded(logger, tmp_path)
+    assert run.points("a") == [(0, 1.0), (4, 2.0)]
+    assert run.points("b") == [(3, 3.0), (4, 4.0)]
+    assert run.points("c") == [(5, 5.0), (4, 6.0)]
+
+
+@pytest.mark.usefixtures("without_account")
+def test_of_the_rows_before_a_resume_the_last_and_the_best_are_recalled(tmp_path: Path) -> None:
+    before = CSVFiles(str(tmp_path))
+    fids, accuracies = [9.0, float("nan"), 5.0, 7.0], [0.5, 0.9, 0.9, 0.8]
+    for step, (fid, accuracy) in enumerate(zip(fids, accuracies, strict=True)):
+        before.log_metrics({"quality/fid": fid, "val/accuracy": accuracy, "train/loss": 4.0 - step}, step)
+    before.log_metrics({"only/once": 1.0}, 1)
+    logger = WandbRun(save_dir=str(tmp_path))
+    logger.recall(before.rows())
+    logger.log_metrics({"quality/fid": 8.0, "val/accuracy": 0.1}, 4)
+    run = recorded(logger, tmp_path)
+    assert run.points("quality/fid") == [(2, 5.0), (3, 7.0), (4, 8.0)]
+    assert run.points("val/accuracy") == [(1, 0.9), (3, 0.8), (4, 0.1)]
+    assert run.points("train/loss") == [(3, 1.0)]
+    assert run.points("only/once") == [(1, 1.0)]
+    assert run.summary["quality/fid"] == {"min": 5.0, "last": 8.0}
+    assert run.summary["val/accuracy"] == {"max": 0.9, "last": 0.1}
+    assert (run.summary["train/loss"], run.summary["only/once"]) == (1.0, 1.0)
+
+
+@pytest.mark.usefixtures("without_account")
+def test_tags_are_added_to_those_asked_for(tmp_path: Path) -> None:
+    logger = WandbRun(save_dir=str(tmp_path), tags=["mine", "gan"])
+    logger.tag(["gan", "x" * 100])
+    assert recorded(logger, tmp_path).tags == ["mine", "gan", "x" * 64]
+
+
+@pytest.mark.usefixtures("without_account")
+@pytest.mark.parametrize("log_model", [True, False])
+def test_models_are_artifacts_when_asked(tmp_path: Path, log_model: bool) -> None:
+    for name, content in {"a.pth": "weights", "a.json": '{"step": 3}', "best.ckpt": "state"}.items():
+        (tmp_path / name).write_text(content)
+    logger = WandbRun(save_dir=str(tmp_path), id="one-run", log_model=log_model)
+    logger.keep_model(tmp_path / "a.pth")
+    logger.keep_model(tmp_path / "best.ckpt")
+    logger.log_metrics({"a": 1.0}, 0)
+    run = recorded(logger, tmp_path)
+    kept = {name: {file: copy.read_text() for file, copy in files.items()} for name, files in run.artifacts.items()}
+    both = {"a-one-run": {"a.pth": "weights", "a.json": '{"step": 3}'}, "best-one-run": {"best.ckpt": "state"}}
+    assert kept == (both if log_model else {})
+    assert not log_model or run.metadata["a-one-run"] == {"step": 3}
+    assert "WANDB_DATA_DIR" not in os.environ
+
+
+@pytest.mark.usefixtures("without_account")
+def test_a_model_that_can_t_be_kept_is_told_of_once(tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_text("weights")
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "artifacts").write_text("where copies would wait")
+    logger = WandbRun(save_dir=str(tmp_path), id="one-run", log_model=True)
+    with pytest.warns(UserWarning, match="something is not recorded"):
+        logger.keep_model(tmp_path / "a.pth")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        logger.keep_model(tmp_path / "a.pth")
+        logger.log_table("some", ["a"], [[1]])
+    logger.log_metrics({"a": 1.0}, 0)
+    assert recorded(logger, tmp_path).points("a") == [(0, 1.0)]
+
+
+@pytest.mark.usefixtures("without_account")
+def test_disabled_takes_it_all_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    (tmp_path / "a.pth").write_text("weights")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        logger = WandbRun(save_dir=str(tmp_path), id="one-run", log_model=True)
+        logger.tag(["gan"])
+        logger.recall([{"step": 1.0, "a": 2.0}])
+        logger.log_table("some", ["a"], [[1]])
+        logger.keep_model(tmp_path / "a.pth")
+        logger.finalize("success")
+    assert not (tmp_path / "wandb").exists()

@@ -1,22 +1,19 @@
 """Whatever W&B does, the run ends as if it weren't there, and can be uploaded later."""
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from wandb_server import Server, serving  # type: ignore[import-not-found]  # pytest finds it beside this file
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 CONFIG = Path(__file__).parents[2] / "configs" / "palindrome_lstm.yaml"
@@ -28,84 +25,10 @@ BUSY_MACHINE = 25  # W&B itself would wait for 90 s to begin, and for ever to en
 MORE_THAN_A_HEADER = 1000
 
 
-class Server(ThreadingHTTPServer):
-    """Knows as much of W&B's protocol as a run needs, and fails on demand: `mood` is "well", "hangs" or a status.
-
-    With `mood_after_start` it fails once it has taken a run in.
-    """
-
-    daemon_threads = True
-    mood: str | int = "well"
-    mood_after_start: str | int | None = None
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.url = f"http://127.0.0.1:{self.server_port}"
-        self.history: dict[str, list[dict[str, Any]]] = {}
-        self.closing = threading.Event()
-
-    def handle_error(self, *_: object) -> None:
-        """A client that hangs up is no news."""
-
-
-class Answer(BaseHTTPRequestHandler):
-    server: Server
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.server.mood == "hangs":
-            self.server.closing.wait()
-        elif isinstance(self.server.mood, int):
-            self.reply({"errors": [{"message": "no"}]}, status=self.server.mood)
-        elif self.path == "/graphql":
-            request = json.loads(body)
-            self.reply({"data": self.answer_query(request["query"], request["variables"])})
-        else:
-            self.take(body)
-            self.reply({})
-
-    do_PUT = do_POST
-
-    def answer_query(self, query: str, asked: dict[str, Any]) -> dict[str, Any]:
-        mine = {"id": "us", "name": "us"}
-        if "upsertBucket" in query:
-            self.server.mood = self.server.mood_after_start or self.server.mood
-            project = {"id": "twofold", "name": "twofold", "entity": mine}
-            bucket = {"id": asked["name"], "name": asked["name"], "project": project, "historyLineCount": 0}
-            return {"upsertBucket": {"inserted": True, "bucket": {**bucket, "config": "{}"}}}
-        if "createRunFiles" in query:
-            files = [{"name": name, "uploadUrl": f"{self.server.url}/{name}"} for name in asked["files"]]
-            return {"createRunFiles": {"runID": asked["run"], "uploadHeaders": [], "files": files}}
-        if "viewer" in query:
-            return {"viewer": {"id": "us", "entity": "us", "username": "us", "flags": "{}", "teams": {"edges": []}}}
-        return {"model": None, "serverInfo": {"features": []}}
-
-    def take(self, body: bytes) -> None:
-        """Keeps the rows of `/files/us/twofold/RUN/file_stream`."""
-        if self.path.endswith("/file_stream"):
-            run = self.path.split("/")[-2]
-            rows = json.loads(body).get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
-            self.server.history.setdefault(run, []).extend(json.loads(row) for row in rows)
-
-    def reply(self, answer: dict[str, Any], status: int = 200) -> None:
-        content = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving() as server:
         yield server
-        server.closing.set()
-        server.shutdown()
 
 
 @dataclass
@@ -208,7 +131,7 @@ def test_what_a_dying_server_didn_t_take_is_uploaded_later(
     ended = fit(twofold, tmp_path, WANDB_BASE_URL=server.url, WANDB_API_KEY=KEY, WANDB_FINISH_TIMEOUT="1")
     assert ended.seconds < untroubled.seconds + BUSY_MACHINE
     assert_nothing_lost(ended, untroubled)
-    assert not server.history
+    assert not any(run.history for run in server.runs.values())
     assert ended.stderr.count("\n") == 1
     assert f"wandb sync --include-online {ended.folder.relative_to(tmp_path)}/wandb/run-*" in ended.stderr
     server.mood, server.mood_after_start = "well", None
@@ -239,14 +162,14 @@ def test_a_refused_key_and_a_kill_leave_two_offline_parts_of_one_run(
     assert "Would sync 2 run(s)" in plan
     assert plan.count(f"/run-{resumed.folder.name}.wandb") == 2
     wandb(tmp_path, "sync", *parts, **account)
-    # One axis; what came after the checkpoint at batch 5 was done twice.
-    assert steps(server, resumed) == [1, 3, 5, 7, 5, 7, 9, 11]
+    # One axis; what came after the checkpoint at batch 5 was done twice, and the row before it recalled.
+    assert steps(server, resumed) == [1, 3, 5, 7, 3, 5, 7, 9, 11]
 
 
 def steps(server: Server, ended: Ended) -> list[int]:
     """At which batches the server knows the loss."""
-    assert server.history.keys() == {ended.folder.name}
-    return [row["trainer/global_step"] for row in server.history[ended.folder.name] if "train/loss" in row]
+    assert server.runs.keys() == {ended.folder.name}
+    return [row["trainer/global_step"] for row in server.runs[ended.folder.name].history if "train/loss" in row]
 
 
 def unused_port() -> int:

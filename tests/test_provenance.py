@@ -1,0 +1,118 @@
+"""Which code, which libraries, how large a network."""
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import runtime.provenance
+from lightning_modules import GAN
+from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+from runtime.provenance import code_version, parameter_counts, versions
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A git repository with one commit."""
+    for name in ("GIT_AUTHOR", "GIT_COMMITTER"):
+        monkeypatch.setenv(f"{name}_NAME", "somebody")
+        monkeypatch.setenv(f"{name}_EMAIL", "somebody@example.com")
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    (folder / "code.py").write_text("x = 1\n")
+    (folder / ".gitignore").write_text("runs/\n")
+    for command in ("init --quiet", "add .", "commit --quiet --message first"):
+        subprocess.run(["git", *command.split()], cwd=folder, check=True)
+    return folder
+
+
+def head(folder: Path) -> str:
+    return subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_the_commit_and_whether_anything_was_changed_since(checkout: Path) -> None:
+    commit = head(checkout)
+    assert code_version(checkout) == {"commit": commit, "clean": True}
+    (checkout / "runs").mkdir()
+    (checkout / "runs" / "metrics.csv").touch()
+    assert code_version(checkout) == {"commit": commit, "clean": True}
+    (checkout / "code.py").write_text("x = 2\n")
+    assert code_version(checkout) == {"commit": commit, "clean": False}
+
+
+def test_new_code_is_a_change(checkout: Path) -> None:
+    (checkout / "new.py").touch()
+    assert code_version(checkout) == {"commit": head(checkout), "clean": False}
+
+
+def test_it_is_the_codes_commit_not_that_of_another_repository(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = checkout / "copied"
+    inside.mkdir()
+    assert code_version(inside) == {}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))  # as in a hook
+    assert code_version(checkout)["commit"] == head_without_variables(checkout, monkeypatch)
+
+
+def head_without_variables(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.delenv("GIT_DIR")
+    return head(folder)
+
+
+def test_without_git_or_a_commit_nothing_is_said(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert code_version(tmp_path) == {}
+    empty = tmp_path / "empty"
+    subprocess.run(["git", "init", "--quiet", empty], check=True)
+    assert code_version(empty) == {}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert code_version(checkout) == {}
+
+
+def test_git_is_not_waited_for_long(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = checkout / "git"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", str(checkout), prepend=":")
+    monkeypatch.setattr(runtime.provenance, "SECONDS_FOR_GIT", 0.1)
+    assert code_version(checkout) == {}
+
+
+def test_versions_are_those_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = versions()
+    assert list(found) == ["python", "torch", "lightning", "torchmetrics", "numpy", "wandb"]
+    assert found["python"] == platform.python_version()
+    assert torch.__version__.startswith(found["torch"].partition("+")[0])
+
+    def none(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(runtime.provenance, "version", none)
+    assert list(versions()) == ["python"]
+
+
+def test_parameters_are_counted_by_network() -> None:
+    gan = GAN(MLPGenerator(latent_dim=5, widths=[7], normalisation="none"), MLPDiscriminator(widths=[3]), ema_decay=0.9)
+    generator, discriminator = 5 * 7 + 7 + 7 * 784 + 784, 784 * 3 + 3 + 3 + 1
+    assert parameter_counts(gan) == {
+        "generator": generator,
+        "discriminator": discriminator,
+        "ema": generator,
+        "total": 2 * generator + discriminator,
+        "trainable": generator + discriminator,
+    }
+
+
+def test_what_has_no_size_yet_or_no_parameters_is_not_counted() -> None:
+    module = nn.ModuleDict({"lazy": nn.LazyLinear(3), "relu": nn.ReLU(), "frozen": nn.Linear(2, 1)})
+    module["frozen"].requires_grad_(False)
+    assert parameter_counts(module) == {"frozen": 3, "total": 3, "trainable": 0}
