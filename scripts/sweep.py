@@ -62,16 +62,16 @@ def _run(arguments: list[str]) -> int:
         study = open_study(sweep, wanted.storage)
         search = Search(sweep, study, wanted.storage, wanted.trials, wanted.workers)
         try:
-            search.run()
+            try:
+                search.run()
+            finally:
+                if any(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
+                    draw(study, sweep.metric, search.picture)
         except Mistake:
-            optuna.delete_study(study_name=STUDY, storage=study._storage)
-            shutil.rmtree(search.folder, ignore_errors=True)
+            search.forget()
             raise
-        finally:
-            if study.get_trials(deepcopy=False):
-                draw(study, sweep.metric, wanted.storage.with_suffix(".png"))
         print("\n".join(told(study, sweep)))
-        print(f"{search.table}\n{wanted.storage.with_suffix('.png')}")
+        print(f"{search.table}\n{search.picture}")
     return 0
 
 
@@ -98,6 +98,7 @@ class Search:
         self.study = study
         self.folder = storage.with_suffix("")
         self.table = storage.with_suffix(".csv")
+        self.picture = storage.with_suffix(".png")
         self.trials = trials
         self.workers = workers
         before = study.get_trials(deepcopy=False)
@@ -124,6 +125,13 @@ class Search:
                 worker.result()
         if received:
             raise Stopped(received[0], f"stopped by {received[0].name}; the same command goes on")
+
+    def forget(self) -> None:
+        """Removes the study, its trials' folders and what was written of them."""
+        optuna.delete_study(study_name=STUDY, storage=self.study._storage)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for path in (self.table, self.picture):
+            path.unlink(missing_ok=True)
 
     def _work(self) -> None:
         try:
@@ -196,7 +204,7 @@ class Search:
         self._tell(trial, training, TrialState.FAIL)
 
     def _tell(self, trial: Trial, training: Training, state: TrialState, value: float | None = None) -> None:
-        batches = 0 if training.run is None else training.run.step
+        batches = training.batches(self.sweep.metric)
         trial.set_user_attr("batches", batches)
         with self._one_at_a_time:
             ended = self.study.tell(trial, value, state)
@@ -274,6 +282,9 @@ def _refuse_another(before: dict[str, Any], now: dict[str, Any], path: Path) -> 
 
 def _storage(path: Path) -> BaseStorage:
     if path.suffix == JOURNAL:
+        if path.exists():
+            with path.open("rb") as file:
+                json.loads(file.readline() or "{}")  # Optuna would add to whatever it is
         return JournalStorage(JournalFileBackend(str(path)))
     waiting = {"timeout": 60}  # seconds, for what another thread writes
     return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": waiting})
@@ -282,16 +293,18 @@ def _storage(path: Path) -> BaseStorage:
 @contextmanager
 def _alone(storage: Path) -> Iterator[None]:
     """Within, no other process searches with this storage, whose folder is made."""
+    lock = FileLock(storage.with_name(f".{storage.name}.in_use"), timeout=0)
     try:
         storage.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(storage.with_name(f".{storage.name}.in_use"), timeout=0):
-            yield
+        lock.acquire()
     except Timeout as error:
         raise UsageError(f"another sweep works with {storage}; wait for it or end it first") from error
     except OSError as error:
-        if isinstance(error.filename, str) and Path(error.filename).parent == storage.parent:
-            raise UsageError(f"--storage {storage} can't be written: {one_line(error)}; write another file") from error
-        raise
+        raise UsageError(f"--storage {storage} can't be written: {one_line(error)}; write another file") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _parse(arguments: list[str]) -> Namespace:
