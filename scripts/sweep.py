@@ -293,9 +293,11 @@ def _storage(path: Path) -> BaseStorage:
 @contextmanager
 def _alone(storage: Path) -> Iterator[None]:
     """Within, no other process searches with this storage, whose folder is made."""
-    lock = FileLock(storage.with_name(f".{storage.name}.in_use"), timeout=0)
+    path = storage.with_name(f".{storage.name}.in_use")
+    lock = FileLock(path, timeout=0)
     try:
         storage.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()  # FileLock takes some refusals of the disk for another's lock
         lock.acquire()
     except Timeout as error:
         raise UsageError(f"another sweep works with {storage}; wait for it or end it first") from error

@@ -73,6 +73,10 @@ class Training:
         """The values of the metric so far."""
         return [float(row[metric]) for row in self._rows() if row.get(metric)]
 
+    def batches(self, metric: str) -> int:
+        """After how many the metric was logged last."""
+        return max((int(row["step"]) + 1 for row in self._rows() if row.get(metric)), default=0)
+
     @property
     def metrics(self) -> list[str]:
         """The names of all that was logged."""

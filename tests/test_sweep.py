@@ -290,9 +290,7 @@ def test_storages_of_something_else_are_refused_and_stay_as_they_are(searched: S
     assert "mine.db holds studies that scripts.sweep didn't make; write another file" in complained
 
 
-def test_what_cant_be_meant_is_refused(
-    refuses: Callable[..., None], searched: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cant_be_meant_is_refused(refuses: Callable[..., None], searched: Script) -> None:
     assert searched(1)[0] == 0
     Path("no_sweep.yaml").write_text("experiment: gan\n")
     Path("folder.db").mkdir()
