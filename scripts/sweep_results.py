@@ -10,7 +10,7 @@ import optuna
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -92,8 +92,10 @@ def _draw_parameter(axis: Axes, trials: Sequence[FrozenTrial], name: str, how: B
     if isinstance(how, CategoricalDistribution):
         axis.set_xticks(range(len(how.choices)), [str(choice) for choice in how.choices], fontsize=8)
         axis.set_xlim(-0.5, len(how.choices) - 0.5)
-    elif getattr(how, "log", False):
-        axis.set_xscale("log")
+    elif isinstance(how, FloatDistribution | IntDistribution):
+        if how.log:
+            axis.set_xscale("log")
+        axis.set_xlim(how.low, how.high)  # all that was searched
 
 
 def _xy(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
