@@ -62,11 +62,7 @@ def _run(arguments: list[str]) -> int:
         study = open_study(sweep, wanted.storage)
         search = Search(sweep, study, wanted.storage, wanted.trials, wanted.workers)
         try:
-            try:
-                search.run()
-            finally:
-                if any(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
-                    draw(study, sweep.metric, search.picture)
+            search.run()
         except Mistake:
             search.forget()
             raise
@@ -114,15 +110,19 @@ class Search:
         self._environment = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
 
     def run(self) -> None:
-        """Searches until there are enough trials.
+        """Searches until there are enough trials, and draws them.
 
         Raises:
             Stopped: when a signal came; the trainings have saved checkpoints.
             Mistake: when the sweep file and the config don't go together.
         """
-        with self._stopped_by_signals() as received, ThreadPoolExecutor(self.workers) as threads:
-            for worker in as_completed([threads.submit(self._work) for _ in range(self.workers)]):
-                worker.result()
+        try:
+            with self._stopped_by_signals() as received, ThreadPoolExecutor(self.workers) as threads:
+                for worker in as_completed([threads.submit(self._work) for _ in range(self.workers)]):
+                    worker.result()
+        finally:
+            if any(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False)):
+                draw(self.study, self.sweep.metric, self.picture)
         if received:
             raise Stopped(received[0], f"stopped by {received[0].name}; the same command goes on")
 
@@ -137,9 +137,9 @@ class Search:
         try:
             while (claimed := self._next()) is not None:
                 self._try(*claimed)
-        finally:
-            if sys.exc_info()[0] is not None:
-                self._stopped.set()
+        except BaseException:
+            self._stopped.set()
+            raise
 
     def _next(self) -> tuple[Trial, dict[str, Any]] | None:
         with self._one_at_a_time:

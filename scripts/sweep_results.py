@@ -88,7 +88,7 @@ def _draw_parameter(axis: Axes, trials: Sequence[FrozenTrial], name: str, how: B
     for state, (color, _) in LOOKS.items():
         of_state = [(trial.params[name], trial.value) for trial in ours if trial.state == state]
         points = [(float(place(x)), value) for x, value in of_state if value is not None]
-        axis.scatter(*_xy(points), color=color, s=16)
+        axis.scatter(*_xy(points), color=color, s=16, clip_on=False)
     if isinstance(how, CategoricalDistribution):
         axis.set_xticks(range(len(how.choices)), [str(choice) for choice in how.choices], fontsize=8)
         axis.set_xlim(-0.5, len(how.choices) - 0.5)

@@ -153,3 +153,19 @@ def test_a_trial_of_a_shipped_sweep_trains(path: Path, tmp_path: Path, twofold: 
     (table,) = tmp_path.glob("runs/*/*/metrics.csv")
     with table.open(newline="") as file:
         assert any(row.get(read_sweep(path).metric) for row in csv.DictReader(file))
+
+
+def test_a_run_that_an_agent_of_wandb_started_is_the_agents(tmp_path: Path, twofold: Twofold) -> None:
+    drawn = tmp_path / "wandb" / "sweep-abcd1234" / "config-agents01.yaml"
+    drawn.parent.mkdir(parents=True)
+    drawn.write_text("wandb_version: 1\nmodel.hidden_size: { value: 16 }\n")
+    agents = {"WANDB_SWEEP_ID": "abcd1234", "WANDB_RUN_ID": "agents01", "WANDB_SWEEP_PARAM_PATH": str(drawn)}
+    config = ROOT / "configs" / "palindrome_lstm.yaml"
+    options = ("--data.length=5", "--trainer.max_steps=3", "--model.hidden_size=16")
+    trained = twofold(tmp_path, "fit", "-c", config, *options, WANDB_MODE="offline", **agents)
+    assert trained.returncode == 0, trained.stderr
+    (file,) = tmp_path.glob("runs/*/*/wandb/offline-run-*/*.wandb")
+    assert file.name == "run-agents01.wandb"
+    content = file.read_bytes()
+    assert b"abcd1234" in content
+    assert b"model.hidden_size" in content
