@@ -17,13 +17,19 @@ from runtime.tables import read_rows
 METRICS = {"train/loss": "cross-entropy", "train/accuracy": "accuracy"}
 
 
-def panels(number: int) -> tuple[Figure, list[Axes]]:
-    """A figure of empty panels side by side; close it when it is drawn."""
-    figure, axes = plt.subplots(1, number, figsize=(4.5 * number, 3.2), layout="constrained", squeeze=False)
-    for axis in axes[0]:
+def panels(number: int, per_row: int | None = None) -> tuple[Figure, list[Axes]]:
+    """A figure of empty panels side by side, or so many in a row; close it when it is drawn."""
+    columns = min(number, per_row or number)
+    rows = -(-number // columns)
+    size = (4.5 * columns, 3.2 * rows)
+    figure, grid = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    axes = list(grid.flat)
+    for axis in axes[:number]:
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
-    return figure, list(axes[0])
+    for axis in axes[number:]:
+        axis.set_axis_off()
+    return figure, axes[:number]
 
 
 def learning_curves(metrics_files: Mapping[str, Path]) -> str:

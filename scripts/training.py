@@ -1,0 +1,103 @@
+"""One training of a sweep: `twofold fit` in a process of its own, which ends with ours and goes on where it was."""
+
+import csv
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from runtime.run_folder import RunFolder
+
+COMMAND = (sys.executable, "-m", "scripts.supervised")
+LAST_WORDS = "output.txt"
+SECONDS_TO_STOP = 60
+"""In which a training that is told to stop finishes its batch and saves a checkpoint."""
+
+
+class Training:
+    """A run of its own under a folder, new or gone on with.
+
+    Args:
+        folder: under which the run lies; what the process printed stands there in `output.txt`.
+        arguments: behind `twofold`, for a new run.
+    """
+
+    def __init__(self, folder: Path, arguments: Sequence[str]) -> None:
+        self.folder = folder
+        self.arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def run(self) -> RunFolder | None:
+        """The run, if it has begun."""
+        runs = (RunFolder(path.parent) for path in sorted(self.folder.glob("*/*/run.json")))
+        return next((run for run in runs if run.facts), None)
+
+    def start(self, **environment: str) -> None:
+        """Starts the process."""
+        arguments = self.arguments
+        if self.run is not None:
+            arguments = ["fit", "-c", str(self.run.config), "--ckpt_path", "last"]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / LAST_WORDS).open("wb") as output:
+            self._process = subprocess.Popen(
+                [*COMMAND, *arguments],
+                env={**os.environ, "TWOFOLD_RUNS": str(self.folder), **environment},
+                stdin=subprocess.PIPE,  # whose end tells it that we have died
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # else Ctrl-C would reach it twice, from the terminal and from us
+            )
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it trains; 128 + the signal when one ended it."""
+        code = None if self._process is None else self._process.poll()
+        return 128 - code if code is not None and code < 0 else code
+
+    def stop(self) -> None:
+        """Ends the process, after its batch and with a checkpoint if that takes less than a minute."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(SECONDS_TO_STOP)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def logged(self, metric: str) -> list[float]:
+        """The values of the metric so far."""
+        return [float(row[metric]) for row in self._rows() if row.get(metric)]
+
+    def batches(self, metric: str) -> int:
+        """After how many the metric was logged last."""
+        return max((int(row["step"]) + 1 for row in self._rows() if row.get(metric)), default=0)
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of all that was logged."""
+        return [name for name in next(iter(self._rows()), ()) if name not in ("step", "epoch")]
+
+    def _rows(self) -> list[dict[str, str]]:
+        table = None if self.run is None else self.run.path / "metrics.csv"
+        if table is None or not table.exists():
+            return []
+        text = table.read_text()
+        whole = text[: text.rfind("\n") + 1]  # the last row may be being written
+        return list(csv.DictReader(io.StringIO(whole)))
+
+    @property
+    def last_words(self) -> str:
+        """What it complained of last, in one line; else by what it ended."""
+        output = self.folder / LAST_WORDS
+        lines = output.read_text(errors="replace").splitlines() if output.exists() else []
+        complaints = [line.removeprefix("twofold: ") for line in lines if line.startswith("twofold: ")]
+        if complaints:
+            return complaints[-1]
+        code = self.exit_code or 0
+        ended_by = f" by {signal.Signals(code - 128).name}" if code - 128 in set(signal.Signals) else ""
+        return f"ended{ended_by} with exit code {code}; see {output}"

@@ -1,0 +1,90 @@
+"""One training of a sweep: what is read of it while it writes, what it says when it ends, and that it ends with us."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts import training
+from scripts.training import Training
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Training:
+    """A training whose run has logged three batches, and the metric twice."""
+    run = tmp_path / "stand_in" / "20260101-000000-abcd"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps({"id": run.name}))
+    (run / "metrics.csv").write_text("step,epoch,loss,fid\n0,0,3.0,\n9,0,2.0,70.5\n19,0,1.0,60.25\n")
+    return Training(tmp_path, ["fit"])
+
+
+def test_a_metric_is_read_as_far_as_it_is_written(begun: Training) -> None:
+    assert begun.logged("fid") == [70.5, 60.25]
+    assert begun.batches("fid") == begun.batches("loss") == 20
+    assert begun.metrics == ["loss", "fid"]
+    assert begun.logged("nothing") == []
+    assert begun.batches("nothing") == 0
+    assert begun.run is not None
+    with (begun.run.path / "metrics.csv").open("a") as table:
+        table.write("29,0,0.5,5")
+        table.flush()
+        assert begun.logged("fid") == [70.5, 60.25], "the row is being written"
+        table.write("0.125\n")
+        table.flush()
+        assert begun.logged("fid") == [70.5, 60.25, 50.125]
+
+
+def test_before_a_run_begins_there_is_nothing(tmp_path: Path) -> None:
+    nothing = Training(tmp_path / "trial", [])
+    assert (nothing.run, nothing.exit_code, nothing.logged("loss"), nothing.metrics) == (None, None, [], [])
+    nothing.stop()
+
+
+def test_a_training_says_why_it_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for code, exit_code, words in (
+        ("print('twofold: first'); print('twofold: no luck'); print('bye'); exit(1)", 1, "no luck"),
+        ("exit(3)", 3, "ended with exit code 3; see"),
+        ("import os; os.kill(os.getpid(), 9)", 137, "ended by SIGKILL with exit code 137; see"),
+    ):
+        monkeypatch.setattr(training, "COMMAND", (sys.executable, "-c", code))
+        one = Training(tmp_path, [])
+        one.start()
+        assert one._process is not None
+        one._process.wait()
+        assert one.exit_code == exit_code
+        assert one.last_words.startswith(words)
+
+
+def test_one_that_doesnt_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    monkeypatch.setattr(training, "COMMAND", (sys.executable, "-c", deaf))
+    monkeypatch.setattr(training, "SECONDS_TO_STOP", 0.2)
+    one = Training(tmp_path, [])
+    one.start()
+    while not (tmp_path / training.LAST_WORDS).read_text():
+        pass
+    one.stop()
+    assert one.exit_code == 137
+
+
+@pytest.mark.parametrize(("ends", "exit_code"), [(True, -15), (False, 7)])
+def test_a_supervised_command_ends_with_its_parent(ends: bool, exit_code: int) -> None:
+    """The parent's end of the pipe closes, or the command ends by itself before."""
+    work = "time.sleep(30)" if ends else "7"
+    code = (
+        "import runpy, time, runtime.cli; runtime.cli.main = lambda: print('works', flush=True) or "
+        f"{work}; runpy.run_module('scripts.supervised', run_name='__main__')"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"works\n"
+    if ends:
+        process.stdin.close()
+    assert process.wait(20) == exit_code
+    process.stdout.close()
