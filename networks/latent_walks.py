@@ -105,7 +105,8 @@ def surest_latents(
     refuse_other_than_digits(digits)
     with torch.no_grad():
         logits = torch.cat([judge(images) for images in images_from(generator, candidates)])
-    sureness = logits.cpu().double().log_softmax(dim=1)  # (candidates, 10); logarithms still differ where it is near 100 %
+    # (candidates, 10); logarithms still differ where it is near 100 %
+    sureness = logits.cpu().double().log_softmax(dim=1)
     latents = {}
     for digit, needed in Counter(digits).items():
         surest, places = sureness[:, digit].sort(descending=True, stable=True)
