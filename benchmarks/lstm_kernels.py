@@ -16,7 +16,6 @@ Writes into benchmarks/results, a row as soon as it is measured:
 """
 
 import csv
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -31,6 +30,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from benchmarks.command import start
+from benchmarks.memory import peak_growth
 from benchmarks.timing import interleaved, quartiles
 from networks.lstm import LSTM, State
 from scripts.figures import panels, plt
@@ -160,30 +160,17 @@ def assert_agreement_at(length: int) -> None:
     assert_agreement(contestants(in_float64), x.double(), tolerance=1e-6)
 
 
-def peak_growth(name: str, length: int) -> float:
-    """By how many MB this process grows at its peak, for steps of a contestant and for what torch loads for them.
-
-    NaN on systems other than Linux, which don't say.
-    """
+def growth(name: str, length: int) -> float:
+    """By how many MB a new process grows at its peak, for steps of a contestant and for what torch loads for them."""
     torch.set_num_threads(1)
     weights, x = weights_and_digits(length)
     network = contestant(name, weights)
-    before = _megabytes("VmRSS")
-    for _ in range(MEMORY_STEPS):
-        step(network, x)
-    return _megabytes("VmHWM") - before
+    return peak_growth(lambda: [step(network, x) for _ in range(MEMORY_STEPS)])
 
 
-def _megabytes(field: str) -> float:
-    """A size from /proc/self/status; not from `getrusage`, whose peak starts at that of the process that forked."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((float(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(field)), math.nan)
-
-
-def peak_growth_of_a_new_process(name: str, length: int) -> float:
+def growth_of_a_new_process(name: str, length: int) -> float:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(peak_growth, name, length).result()
+        return process.submit(growth, name, length).result()
 
 
 def measure(length: int, rounds: int, threads: int, peaks: Mapping[str, float]) -> list[Row]:
@@ -234,7 +221,7 @@ def main(folder: Path = RESULTS, rounds: Mapping[int, int] = ROUNDS, threads: Se
         for length, rounds_of_length in rounds.items():
             print(f"T={length}: agreement, memory, {rounds_of_length} rounds at each number of threads", flush=True)
             assert_agreement_at(length)
-            peaks = {name: peak_growth_of_a_new_process(name, length) for name in CONTESTANTS}
+            peaks = {name: growth_of_a_new_process(name, length) for name in CONTESTANTS}
             for number in threads:
                 for row in measure(length, rounds_of_length, number, peaks):
                     table.writerow(row)
