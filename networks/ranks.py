@@ -76,11 +76,10 @@ class Ranks:
             return
         flat = torch.cat([tensor.detach().flatten() for tensor in tensors]) * weight
         dist.all_reduce(flat)
-        parts = flat.split([tensor.numel() for tensor in tensors])
-        with torch.no_grad():
-            torch._foreach_copy_(
-                list(tensors), [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
-            )
+        # By `data`, which autograd doesn't see: it would refuse the backward of another loss through a BatchNorm whose
+        # running statistics have changed, though they don't matter to it.
+        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.data.copy_(part.view_as(tensor))
 
     def together(self, rows: Shaped[Tensor, "share ..."]) -> Shaped[Tensor, "batch ..."]:
         """The rows of all ranks in the order they have in the whole batch, on every rank."""
