@@ -191,9 +191,7 @@ class GAN(ReproducibleModule):
         if not self.is_read():
             return
         self.log_dict({f"train/{name}": loss for name, loss in self._newest.items()}, prog_bar=True)
-        accuracy_real, accuracy_fake = accuracies(
-            self.ranks.together(real), self.ranks.together(fake), self.objective
-        )
+        accuracy_real, accuracy_fake = accuracies(self.ranks.together(real), self.ranks.together(fake), self.objective)
         self.log_dict(
             {
                 "train/d_accuracy_real": accuracy_real,
@@ -230,7 +228,9 @@ class GAN(ReproducibleModule):
             "d_accuracy_real": accuracy_real,
             "d_accuracy_fake": accuracy_fake,
         }
-        self.log_dict({f"{split}/{name}": value for name, value in verdict.items()}, batch_size=len(real), sync_dist=True)
+        self.log_dict(
+            {f"{split}/{name}": value for name, value in verdict.items()}, batch_size=len(real), sync_dist=True
+        )
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Float[Tensor, "batch 1 28 28"]:
         """As many new images as the batch has."""
