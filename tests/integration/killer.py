@@ -8,7 +8,8 @@
     checkpoint   half of a checkpoint is on the disk
 
 `$KILL_BY` says how, by the signals that the process sends itself: "SIGKILL" unless told otherwise. `$KILL_AFTER` lets
-seconds pass before, none unless told otherwise. `$KILL_RANK` says which of many processes dies, all unless told otherwise.
+seconds pass before, none unless told otherwise. `$KILL_RANK` says which of many processes dies, all unless told
+otherwise.
 """
 
 import os
