@@ -21,6 +21,10 @@ class Stopped(Exception):
         self.signal = signal
 
 
+class NothingToDo(Exception):
+    """The command is already fulfilled: exit code 0. Its message says why."""
+
+
 LONGEST_LINE = 1000
 
 
@@ -83,6 +87,8 @@ def exit_code(command: str, run: Callable[[list[str]], int], arguments: Sequence
 def code_of(error: BaseException) -> int:
     """The exit code after this error."""
     match error:
+        case NothingToDo():
+            return 0
         case UsageError():
             return 2
         case Stopped():

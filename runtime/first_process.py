@@ -6,6 +6,7 @@ that torchrun or SLURM start ask it over the store by which torch's processes fi
 
 import json
 import os
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,10 +14,16 @@ from typing import Any
 import torch.distributed as dist
 from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
-from runtime.errors import UsageError, one_line
+from runtime.errors import UsageError, code_of, one_line
 
 DECIDED = "TWOFOLD_DECIDED"
 """What the first process decided, for those that it starts."""
+
+HEARD = "heard"
+"""How many processes know what was decided."""
+
+LONGEST_END = 60
+"""Seconds that the first process waits for the others before it ends."""
 
 LONGEST_WAIT = timedelta(minutes=10)
 """For a process that is to start together with this one."""
@@ -83,11 +90,13 @@ class Processes:
             try:
                 decided = decision()
             except BaseException as error:
-                self._store.set(DECIDED, json.dumps({"code": 2 if isinstance(error, UsageError) else 0}))
+                self._store.set(DECIDED, json.dumps({"code": code_of(error)}))
+                self._wait_until_heard(self._environment.world_size() - 1)
                 raise
             self._store.set(DECIDED, json.dumps({"decided": decided}))
             return decided
         told = json.loads(self._store.get(DECIDED))
+        self._store.add(HEARD, 1)
         if "code" in told:
             raise Ended(told["code"])
         return told["decided"]
@@ -100,6 +109,12 @@ class Processes:
         if DECIDED not in os.environ:
             raise UsageError("LOCAL_RANK is set, though nobody started many processes; unset it, or use torchrun")
         return json.loads(os.environ[DECIDED])
+
+    def _wait_until_heard(self, others: int) -> None:
+        """The store may end with this process, and who comes too late would look for it for minutes."""
+        deadline = time.monotonic() + LONGEST_END
+        while self._store.add(HEARD, 0) < others and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     def _meet(self, environment: "Outside") -> dist.Store:
         os.environ["MASTER_ADDR"] = environment.main_address

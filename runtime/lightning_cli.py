@@ -22,7 +22,7 @@ from lightning_modules.finite import NotFinite
 from networks.seeding import HIGHEST_SEED
 from runtime.checkpoint_io import AtomicCheckpointIO, read_checkpoint
 from runtime.config_files import read_config
-from runtime.errors import Stopped, UsageError, code_of, one_line
+from runtime.errors import NothingToDo, Stopped, UsageError, code_of, one_line
 from runtime.first_process import Decision, Ended, Processes
 from runtime.impossible import refuse_impossible
 from runtime.listing import resume_command
@@ -44,10 +44,6 @@ NO_CHECKPOINT = {
     "last": "train it first, by twofold fit with the same -c and --ckpt_path last",
     "best": "one is kept where the config has a checkpoint.monitor; write last",
 }
-
-
-class NothingToDo(Exception):
-    """The command is already fulfilled; the message says why."""
 
 
 def run(arguments: list[str]) -> int:

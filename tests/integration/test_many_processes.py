@@ -40,7 +40,7 @@ FEW = {
     "hinge_sn": "--data.source packaged --data.batch_size 30",
     "wgan_gp": "--data.source packaged --data.batch_size 33",
 }
-QUICK = ("palindrome_long", "gan", "digit_classifier")
+QUICK = ("gan",)
 
 
 def test_every_config_is_tried() -> None:
@@ -54,7 +54,10 @@ def test_every_config_just_runs(tmp_path: Path, twofold: Twofold, experiment: st
     config = with_more_pictures(experiment, tmp_path)
     options = ("--trainer.max_steps", 4, *FEW[experiment].split(), "--trainer.log_every_n_steps", 1)
     done = twofold(tmp_path, "fit", "-c", config, *options, *TWO)
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) <= 1, "a warning comes from one process"
+    assert all(line.startswith("twofold: digits lost") for line in lines), "which is no wonder after three batches"
     assert done.stdout.count("results in") == 1
     [folder] = (tmp_path / "runs" / experiment).iterdir()
     losses = [row["step"] for row in rows(folder / "metrics.csv") if row.get("train/loss") or row.get("train/d_loss")]
@@ -68,6 +71,7 @@ def test_every_config_just_runs(tmp_path: Path, twofold: Twofold, experiment: st
         assert [row["step"] for row in rows(folder / "metrics.csv") if row["quality/fid"]] == ["2"]
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_bit_identical(tmp_path: Path, twofold: Twofold) -> None:
     untouched, touched = tmp_path / "untouched", tmp_path / "touched"
     command = ("fit", "-c", CONFIGS / "palindrome_lstm.yaml", *GROWING, *TWO, *KILLER)
@@ -98,7 +102,10 @@ def test_a_game_killed_and_resumed_is_bit_identical(tmp_path: Path, twofold: Two
     assert differences(expected, folder) == []
 
 
-@pytest.mark.parametrize(("name", "rank", "code"), [("SIGTERM", 1, 143), ("SIGINT", 0, 130)])
+@pytest.mark.parametrize(
+    ("name", "rank", "code"),
+    [("SIGTERM", 1, 143), pytest.param("SIGINT", 0, 130, marks=pytest.mark.slow)],
+)
 def test_a_signal_to_one_stops_all_after_the_same_batch(
     tmp_path: Path, twofold: Twofold, name: str, rank: int, code: int
 ) -> None:
@@ -113,7 +120,7 @@ def test_a_signal_to_one_stops_all_after_the_same_batch(
     assert saved == ["step=000005.ckpt", "step=000008.ckpt"]
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_where_one_dies_the_other_ends_with_a_line(tmp_path: Path, twofold: Twofold, rank: int) -> None:
     command = ("fit", "-c", CONFIGS / "palindrome_lstm.yaml", *GROWING, *TWO, *KILLER)
     start = time.monotonic()
@@ -127,6 +134,7 @@ def test_where_one_dies_the_other_ends_with_a_line(tmp_path: Path, twofold: Twof
     assert f"the last good checkpoint is {last}" in line
 
 
+@pytest.mark.slow
 def test_one_process_goes_on_with_what_two_began(tmp_path: Path, twofold: Twofold) -> None:
     command = ("fit", "-c", CONFIGS / "palindrome_lstm.yaml", *GROWING, *KILLER)
     alone = run_of(twofold, tmp_path / "alone", *command)
@@ -149,6 +157,7 @@ def test_one_process_goes_on_with_what_two_began(tmp_path: Path, twofold: Twofol
     assert max(differ) < 1e-3
 
 
+@pytest.mark.slow
 def test_what_two_evaluate_is_what_one_does(tmp_path: Path, twofold: Twofold) -> None:
     command = ("fit", "-c", CONFIGS / "digit_classifier.yaml", "--data.source", "packaged", "--trainer.max_steps", 5)
     folder = run_of(twofold, tmp_path, *command)
@@ -191,7 +200,7 @@ def test_torchrun_on_two_nodes(tmp_path: Path, twofold: Twofold) -> None:
 
     # What the first refuses, the other needn't wait for.
     again = [str(COMMAND), *map(str, going_on(folder)), "--seed_everything", "2"]
-    refused = [node.communicate(timeout=100)[1] for node in torchrun(tmp_path, port, again)]
+    refused = [node.communicate(timeout=100)[1] for node in list(torchrun(tmp_path, port, again))]
     assert [errors.count("--seed_everything was 1 in this run and can't become 2") for errors in refused] == [1, 0]
 
 
