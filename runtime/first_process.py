@@ -90,10 +90,9 @@ class Processes:
             try:
                 decided = decision()
             except BaseException as error:
-                self._store.set(DECIDED, json.dumps({"code": code_of(error)}))
-                self._wait_until_heard(self._environment.world_size() - 1)
+                self._tell({"code": code_of(error)}, self._environment.world_size() - 1)
                 raise
-            self._store.set(DECIDED, json.dumps({"decided": decided}))
+            self._tell({"decided": decided}, self._environment.world_size() - 1)
             return decided
         told = json.loads(self._store.get(DECIDED))
         self._store.add(HEARD, 1)
@@ -110,8 +109,9 @@ class Processes:
             raise UsageError("LOCAL_RANK is set, though nobody started many processes; unset it, or use torchrun")
         return json.loads(os.environ[DECIDED])
 
-    def _wait_until_heard(self, others: int) -> None:
-        """The store may end with this process, and who comes too late would look for it for minutes."""
+    def _tell(self, told: Decision, others: int) -> None:
+        """Waits until all have heard: the store ends with this process, and who came too late would look for it."""
+        self._store.set(DECIDED, json.dumps(told))
         deadline = time.monotonic() + LONGEST_END
         while self._store.add(HEARD, 0) < others and time.monotonic() < deadline:
             time.sleep(0.1)

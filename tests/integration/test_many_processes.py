@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -183,11 +182,11 @@ def test_what_two_evaluate_is_what_one_does(tmp_path: Path, twofold: Twofold) ->
         assert [row[name] for row in predicted_by_one] == [row[name] for row in predicted_by_two]
 
 
-def test_torchrun_on_two_nodes(tmp_path: Path, twofold: Twofold) -> None:
-    port = free_port()
+@pytest.mark.slow
+def test_torchrun_on_two_nodes(tmp_path: Path, twofold: Twofold, free_port: int) -> None:
     options = (*GROWING, "--trainer.accelerator", "cpu", "--trainer.num_nodes", "2", "--trainer.devices", "1", *KILLER)
     command = [str(COMMAND), "fit", "-c", str(CONFIGS / "palindrome_lstm.yaml"), *options]
-    nodes = list(torchrun(tmp_path, port, command))
+    nodes = list(torchrun(tmp_path, free_port, command))
     ended = [node.communicate(timeout=200) for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], ended
     [folder] = (tmp_path / "runs" / "palindrome_lstm").iterdir()
@@ -200,7 +199,7 @@ def test_torchrun_on_two_nodes(tmp_path: Path, twofold: Twofold) -> None:
 
     # What the first refuses, the other needn't wait for.
     again = [str(COMMAND), *map(str, going_on(folder)), "--seed_everything", "2"]
-    refused = [node.communicate(timeout=100)[1] for node in list(torchrun(tmp_path, port, again))]
+    refused = [node.communicate(timeout=100)[1] for node in list(torchrun(tmp_path, free_port, again))]
     assert [errors.count("--seed_everything was 1 in this run and can't become 2") for errors in refused] == [1, 0]
 
 
@@ -269,12 +268,6 @@ def with_more_pictures(experiment: str, folder: Path) -> Path:
     often = f"{metrics}\n      init_args: {{ every_n_batches: 3, samples: 50, final_samples: 50 }}"
     config.write_text(text.replace("every_n_batches: 500 }", "every_n_batches: 2 }").replace(metrics, often))
     return config
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def run_of(twofold: Twofold, cwd: Path, *command: object) -> Path:
