@@ -58,7 +58,8 @@ class GenerativeMetrics(Callback):
     `datamodules.MNISTDataModule`. Where its splits hold fewer images than there should be samples, as many samples are
     taken as there are images. Files are written under `trainer.default_root_dir`. Training goes on as if nothing had
     happened. What the judge sees in MNIST's training images, which takes some seconds, is kept in the folder `judges`
-    under the datamodule's `root`, if there is such a root.
+    under the datamodule's `root`, if there is such a root. Where many processes train, rank 0 measures and the others
+    wait.
 
     Args:
         every_n_batches: distance between two evaluations, each of which takes as long as some 40 batches of 64.
@@ -111,8 +112,11 @@ class GenerativeMetrics(Callback):
         interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if interval and trainer.global_step % interval == 0:
             self._hear(trainer, pl_module)
-        if may_write(trainer) and trainer.global_step % self.every_n_batches == 0:
-            self._evaluate(trainer, pl_module)
+        tried_out: bool = trainer.fast_dev_run  # type: ignore[attr-defined]
+        if trainer.global_step % self.every_n_batches == 0 and not tried_out:
+            fid = self._evaluate(trainer, pl_module) if trainer.is_global_zero else math.nan
+            fid = trainer.strategy.broadcast(fid)
+            pl_module.log("quality/fid", fid, logger=False)  # for callbacks that monitor it
 
     def _hear(self, trainer: Trainer, pl_module: LightningModule) -> None:
         numbers = dict(trainer.callback_metrics)
@@ -121,7 +125,8 @@ class GenerativeMetrics(Callback):
                 numbers.pop(name, None)
         _warn(self.alarms.hear(trainer.global_step, numbers))
 
-    def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> float:
+        """Logs the numbers, keeps the generator if it is the best, warns of lost digits; returns the FID."""
         step = trainer.global_step
         generator = sampling_generator(pl_module)
         judge = load_judge(self.judge).to(pl_module.device)
@@ -138,12 +143,12 @@ class GenerativeMetrics(Callback):
         # Not by `pl_module.log`, which Lightning hands on only every `log_every_n_steps` batches. The step is that of
         # the batch's losses, for Lightning names a batch by how many came before it.
         log_numbers(trainer, numbers, step - 1)
-        pl_module.log("quality/fid", fid.value, logger=False)  # for callbacks that monitor it
         if fid.value < self.best_fid:
             self.best_fid = fid.value
             with self._files.attempt():
                 keep_generator(trainer, pl_module, Path(trainer.default_root_dir) / BEST_GENERATOR_FILE)
         _warn(self.alarms.see(step, shares))
+        return fid.value
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not may_write(trainer) or self.final_samples == 0:
@@ -159,7 +164,7 @@ class GenerativeMetrics(Callback):
             log_samples(trainer, pl_module, load_judge(self.judge).to(pl_module.device), self.seed)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.final_samples == 0:
+        if self.final_samples == 0 or not trainer.is_global_zero:
             return
         for weights, report in self._reports(trainer, pl_module).items():
             numbers = {f"test/{weights}/{name}": float(value) for name, value in report.numbers().items()}

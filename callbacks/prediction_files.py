@@ -8,13 +8,15 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from callbacks.drawing import write_numbered
+from networks.ranks import Ranks
 
 
 class PredictionFiles(Callback):
     """Writes what `predict_step` returns under `trainer.default_root_dir`.
 
     A dictionary of columns becomes rows of `predictions.csv`; a tensor of images in [−1, 1] becomes
-    `samples/000000.png`, `samples/000001.png` and so on.
+    `samples/000000.png`, `samples/000001.png` and so on. Where many processes predict, rank 0 writes what all of them
+    return, in the order of the data.
     """
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -32,17 +34,21 @@ class PredictionFiles(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        ranks = Ranks(trainer.global_rank, trainer.world_size)
         if isinstance(outputs, Tensor):
-            self._write_images(outputs)
+            images = ranks.together(outputs)
+            if trainer.is_global_zero:
+                self._write_images(images)
         else:
-            self._write_rows(outputs)
+            rows = ranks.in_order(list(zip(*outputs.values(), strict=True)))
+            if trainer.is_global_zero:
+                self._write_rows(list(outputs), rows)
 
     def _write_images(self, images: Tensor) -> None:
         write_numbered(images, self._folder / "samples", self._images)
         self._images += len(images)
 
-    def _write_rows(self, columns: dict[str, list[Any]]) -> None:
-        rows = list(zip(*columns.values(), strict=True))
+    def _write_rows(self, columns: list[str], rows: list[tuple[Any, ...]]) -> None:
         with self._table.open("a" if self._rows else "w", newline="") as file:
             writer = csv.writer(file)
             if not self._rows:

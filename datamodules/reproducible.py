@@ -8,6 +8,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from datamodules.streams import Batch, BatchStream
+from networks.ranks import ALONE, Ranks
 from networks.seeding import run_seed
 
 
@@ -54,18 +55,13 @@ class ReproducibleDataModule(LightningDataModule):
         )
 
     def of_this_rank(self, items: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "share ..."]:
-        """The rows of a batch that this rank works on: every `world_size`-th.
+        """The rows of a batch that this rank works on, see `networks.ranks`.
 
         Raises:
-            ValueError: when there are fewer rows than ranks, which would leave a rank without any.
+            ValueError: when there are fewer rows than ranks.
         """
-        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        if len(items) < ranks:
-            raise ValueError(
-                f"a batch of {len(items)} can't be shared by {ranks} ranks; choose a batch_size that leaves each rank "
-                "at least one row in the last batch of an epoch too, or fewer devices"
-            )
-        return items[rank::ranks]
+        ranks = Ranks(self.trainer.global_rank, self.trainer.world_size) if self.trainer else ALONE
+        return ranks.of_this_rank(items)
 
     def train_stream(self, make_batch: Callable[[int], Batch], batches_per_epoch: int) -> BatchStream[Batch]:
         """The training loader over `make_batch`, at the trainer's place in its run (at batch 0 without a trainer).

@@ -21,7 +21,7 @@ class Classification(ReproducibleModule):
     """Cross-entropy on batches of `(input, target)`; a subclass says in `forward` how input becomes ten logits.
 
     Logs `train/loss` and `train/accuracy` of each batch that somebody reads, and the same of the whole set for `val/`
-    and `test/`.
+    and `test/`. Where many processes train together, all numbers but the `loss` that a step returns are of all of them.
     """
 
     optimizer: OptimizerCallable
@@ -35,12 +35,13 @@ class Classification(ReproducibleModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         logits, target = self.answers(batch)
         loss = F.cross_entropy(logits, target)
-        accuracy = (logits.argmax(dim=1) == target).float().mean()
+        accuracy = self.ranks.mean((logits.argmax(dim=1) == target).float())
         return {"loss": loss, "accuracy": accuracy}
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.is_read():
-            self.log_dict({f"train/{name}": outputs[name] for name in ("loss", "accuracy")}, prog_bar=True)
+            loss = self.over_all_ranks({"train/loss": outputs["loss"]})
+            self.log_dict({**loss, "train/accuracy": outputs["accuracy"]}, prog_bar=True)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._evaluate(batch, "val", self.val_accuracy)
@@ -56,9 +57,10 @@ class Classification(ReproducibleModule):
     def _evaluate(self, batch: tuple[Tensor, Tensor], split: str, accuracy: MulticlassAccuracy) -> None:
         logits, target = self.answers(batch)
         accuracy(logits, target)
-        loss = F.cross_entropy(logits, target)
-        self.log(f"{split}/loss", loss, batch_size=len(target))
-        self.log(f"{split}/accuracy", accuracy, prog_bar=True, batch_size=len(target))
+        loss = self.ranks.mean(F.cross_entropy(logits, target, reduction="none"))
+        answers = self.ranks.total(len(target))
+        self.log(f"{split}/loss", loss, batch_size=answers, sync_dist=True)  # which is the same on all ranks
+        self.log(f"{split}/accuracy", accuracy, prog_bar=True, batch_size=answers)
 
     def configure_gradient_clipping(
         self,

@@ -10,6 +10,8 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from networks.ranks import ALONE, Ranks
+
 READ_EVERY = 50
 """Batches between two looks at a flag on a device where each look waits for all that goes on."""
 
@@ -27,6 +29,9 @@ class FiniteGuard:
     Optimizers can leave out a step if they are `fused`; with any other each step waits for the device, which costs
     what a GPU gains by running ahead.
 
+    Where many processes train together, they raise together: `trust` makes all their gradients NaN once one of them has
+    a bad loss, which each of them then sees.
+
     BatchNorm's running statistics are not protected, for they change on the way forward. With 16-bit floats and a
     gradient scaler, which expects infinite gradients and leaves out their steps itself, only losses are looked at.
 
@@ -40,9 +45,11 @@ class FiniteGuard:
     def __init__(self) -> None:
         self.begin(torch.device("cpu"))
 
-    def begin(self, device: torch.device) -> None:
-        """Forgets what was, for a training on `device`."""
+    def begin(self, device: torch.device, ranks: Ranks = ALONE) -> None:
+        """Forgets what was, for a training on `device` by `ranks`."""
+        self.ranks = ranks
         self.waits = is_dear_to_read(device)
+        self._bad_loss: NotFinite | None = None
         self.batches = 0
         self.stopped = torch.zeros((), device=device)
         self._first = torch.zeros((), dtype=torch.long, device=device)
@@ -58,7 +65,15 @@ class FiniteGuard:
         if self.waits:
             self._note(loss.detach().isfinite().all())
         elif not loss.isfinite().all():
-            raise NotFinite(f"{_after(self.batches)} the loss is {float(loss.detach().sum())}")
+            self._bad_loss = NotFinite(f"{_after(self.batches)} the loss is {float(loss.detach().sum())}")
+            if self.ranks.count == 1:
+                raise self._bad_loss
+
+    def trust(self) -> float | Float[Tensor, ""]:
+        """What to multiply this rank's gradients by before they are added to others': 1, or NaN after a bad loss."""
+        if self.waits:
+            return torch.where(self.stopped > 0, math.nan, 1.0)
+        return 1.0 if self._bad_loss is None else math.nan
 
     def gradients(self, module: nn.Module, optimizer: Optimizer) -> None:
         """Raises NotFinite, now or later, unless all by which `optimizer` is about to move `module` is finite."""
@@ -76,10 +91,12 @@ class FiniteGuard:
 
     def read(self) -> None:
         """Raises NotFinite if a number was bad; waits for the device."""
-        if self.waits and self.stopped.item():
+        if self.waits and self.ranks.highest(int(self.stopped.item())):
             raise NotFinite(f"{_after(int(self._first.item()))} a loss or a gradient is not finite")
 
     def _refuse(self, module: nn.Module, gradients: Iterable[Tensor]) -> None:
+        if self._bad_loss is not None:
+            raise self._bad_loss
         names = {id(parameter.grad): name for name, parameter in module.named_parameters()}
         for gradient in gradients:
             if not gradient.isfinite().all():
@@ -107,12 +124,15 @@ class Guarded(LightningModule):
     Nor does it save weights that aren't. A subclass with hooks of its own calls those of this class, too.
     """
 
+    ranks = ALONE
+    """The processes that train together."""
+
     def __init__(self) -> None:
         super().__init__()
         self.guard = FiniteGuard()
 
     def on_fit_start(self) -> None:
-        self.guard.begin(self.device)
+        self.guard.begin(self.device, self.ranks)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self.guard.begin_batch(self.trainer.global_step)

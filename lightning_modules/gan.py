@@ -111,8 +111,8 @@ class GAN(ReproducibleModule):
         return self.sampling_generator(noise)
 
     def noise(self, batch_size: int, *key: int | str) -> Float[Tensor, "batch latent"]:
-        """Standard normal noise that depends on the run's seed and `key` alone."""
-        return latent_noise(self.generator, batch_size, self._stream("noise", *key))
+        """Standard normal noise that depends on the run's seed and `key` alone; each rank has its rows of it."""
+        return self.drawn(lambda n: latent_noise(self.generator, n, self._stream("noise", *key)), batch_size)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         generator_optimizer, discriminator_optimizer = self.optimizers()  # type: ignore[attr-defined]
@@ -127,27 +127,29 @@ class GAN(ReproducibleModule):
 
         d_loss, penalty, real, fake = self._discriminate(images, fakes, step)
         discriminator_optimizer.zero_grad()
-        self.manual_backward(d_loss if penalty is None else d_loss + self.penalty_interval * penalty)
+        self.manual_backward(
+            d_loss if penalty is None else d_loss + self.penalty_interval * penalty, inputs=_weights(self.discriminator)
+        )
         discriminator_optimizer.step()
-        outcome = {"d_loss": d_loss.detach(), "real": real.detach(), "fake": fake.detach()}
+        outcome = {"d_loss": d_loss.detach()}
         if penalty is not None:
             outcome["d_penalty"] = penalty.detach()
 
         if generator_moves:
-            fake = self.discriminator(self._seen(fakes, "fake again", step))
-            if self.objective.paired:
-                real = self.discriminator(self._seen(images, "real again", step))
-            g_loss = self.objective.generator(real, fake)
+            fake_again = self.discriminator(self._seen(fakes, "fake again", step))
+            real_again = self.discriminator(self._seen(images, "real again", step)) if self.objective.paired else real
+            g_loss = self.objective.generator(real_again, fake_again)
             generator_optimizer.zero_grad()
             # It flows through the discriminator, but not into its weights, whose gradients nobody needs now.
-            self.manual_backward(g_loss, inputs=[p for p in self.generator.parameters() if p.requires_grad])
+            self.manual_backward(g_loss, inputs=_weights(self.generator))
             generator_optimizer.step()
             outcome["g_loss"] = g_loss.detach()
             if self.ema is not None:
                 self.ema.update_parameters(self.generator)
         for config in self.trainer.lr_scheduler_configs:
             config.scheduler.step()  # type: ignore[call-arg]
-        self._log(outcome)
+        outcome = self.over_all_ranks(outcome)
+        self._log(outcome, real.detach(), fake.detach())
         return outcome
 
     def _discriminate(
@@ -177,7 +179,8 @@ class GAN(ReproducibleModule):
             if weight > 0:
                 penalty = penalty + weight * zero_centred_penalty(input_gradient(logits, inputs))
         if self.gradient_penalty > 0:
-            share = torch.rand(len(images), generator=self._stream("between", step), device=self.device)
+            stream = self._stream("between", step)
+            share = self.drawn(lambda n: torch.rand(n, generator=stream, device=self.device), len(images))
             mixed = between(images, fakes, share).requires_grad_()  # no graph leads to it, both being leaves
             logits = self.discriminator(self._seen(mixed, "mixed", step))
             penalty = penalty + self.gradient_penalty * one_centred_penalty(input_gradient(logits, mixed))
@@ -187,23 +190,24 @@ class GAN(ReproducibleModule):
         """What the discriminator sees of them."""
         if self.translation == 0:
             return images
-        return translate(images, random_shifts(len(images), self.translation, self._stream("shifts", *key)))
+        stream = self._stream("shifts", *key)
+        return translate(images, self.drawn(lambda n: random_shifts(n, self.translation, stream), len(images)))
 
     def _stream(self, purpose: str, *key: int | str) -> torch.Generator:
         return generator(self.seed_for(purpose), *key, device=self.device)
 
-    def _log(self, outputs: dict[str, Tensor]) -> None:
+    def _log(self, losses: dict[str, Tensor], real: Tensor, fake: Tensor) -> None:
         # What a batch lacks, Lightning would log anew as long as it remembers it, which a resumed run doesn't.
-        self._newest |= {name: outputs[name] for name in ("d_loss", "g_loss", "d_penalty") if name in outputs}
+        self._newest |= losses
         # Not when the batch has ended: by then callbacks have looked, and a checkpoint may be drawn up.
         if not self.is_read():
             return
         self.log_dict({f"train/{name}": loss for name, loss in self._newest.items()}, prog_bar=True)
-        real, fake = accuracies(outputs["real"], outputs["fake"], self.objective)
+        accuracy_real, accuracy_fake = accuracies(self.ranks.together(real), self.ranks.together(fake), self.objective)
         self.log_dict(
             {
-                "train/d_accuracy_real": real,
-                "train/d_accuracy_fake": fake,
+                "train/d_accuracy_real": accuracy_real,
+                "train/d_accuracy_fake": accuracy_fake,
                 "train/d_gradient_norm": _gradient_norm(self.discriminator),
                 "train/g_gradient_norm": _gradient_norm(self.generator),
             }
@@ -227,8 +231,8 @@ class GAN(ReproducibleModule):
     def _judge(self, batch: tuple[Tensor, Tensor], batch_idx: int, split: str) -> None:
         """Logs the losses, and the share of real and of fake images that the discriminator takes for what they are."""
         images, _ = batch
-        real = self.discriminator(images)
-        fake = self.discriminator(self(self.noise(len(images), split, batch_idx)))
+        real = self.ranks.together(self.discriminator(images))
+        fake = self.ranks.together(self.discriminator(self(self.noise(len(images), split, batch_idx))))
         accuracy_real, accuracy_fake = accuracies(real, fake, self.objective)
         verdict = {
             "d_loss": self.objective.discriminator(real, fake),
@@ -236,7 +240,9 @@ class GAN(ReproducibleModule):
             "d_accuracy_real": accuracy_real,
             "d_accuracy_fake": accuracy_fake,
         }
-        self.log_dict({f"{split}/{name}": value for name, value in verdict.items()}, batch_size=len(images))
+        self.log_dict(
+            {f"{split}/{name}": value for name, value in verdict.items()}, batch_size=len(real), sync_dist=True
+        )
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Float[Tensor, "batch 1 28 28"]:
         """As many new images as the batch has."""
@@ -255,6 +261,11 @@ class GAN(ReproducibleModule):
             if factory is not None
         ]
         return optimizers, schedulers
+
+
+def _weights(network: nn.Module) -> list[nn.Parameter]:
+    """What its optimizer moves."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 def _gradient_norm(network: nn.Module) -> Float[Tensor, ""]:

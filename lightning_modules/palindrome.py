@@ -55,6 +55,7 @@ class _Palindrome(Classification):
         if not chunk.ends:
             return
         right = (logits.argmax(dim=-1) == chunk.target).float()  # (batch, *positions)
+        right = self.ranks.together(right)
         accuracy = {f"test/accuracy/T={chunk.length}": right.mean()}
         if right.dim() == 2:
             first = chunk.digits.shape[1] + 1

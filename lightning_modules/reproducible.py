@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from lightning_modules.finite import Guarded
+from lightning_modules.together import Together
 from networks import table
 from networks.files import read_tensors
 from networks.seeding import derive, reseed, run_seed
@@ -21,8 +21,8 @@ from networks.seeding import derive, reseed, run_seed
 table.register("MonitoredReduceLROnPlateau", ReduceLROnPlateau)
 
 
-class ReproducibleModule(Guarded):
-    """A LightningModule whose training is a function of (arguments, seed, step), and ends before it spoils its weights.
+class ReproducibleModule(Together):
+    """A LightningModule whose training is a function of (arguments, seed, step), whatever number of processes train it.
 
     A subclass keeps each constructor argument as an attribute of the same name and ends its `__init__` with
     `self.keep_arguments()`. Then a checkpoint names networks, optimizers and schedulers by `networks.table`, and
@@ -35,13 +35,16 @@ class ReproducibleModule(Guarded):
     seed: int | None = None
 
     def setup(self, stage: str) -> None:
+        super().setup(stage)
         if self.seed is None:
             self.seed = self.trainer.strategy.broadcast(run_seed())
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
-        # Whatever draws from torch's global generator in this step (dropout, say) draws the same after a resume.
-        reseed(self.seed_for("step", self.trainer.global_step), self.device)
+        # Whatever draws from torch's global generator in this step (dropout, say) draws the same after a resume, and
+        # on each rank, which has other rows, something else.
+        rank = [self.ranks.rank] if self.ranks.rank else []
+        reseed(self.seed_for("step", self.trainer.global_step, *rank), self.device)
 
     def is_read(self) -> bool:
         """Whether anybody looks at what is logged of the batch just trained; to log is dear next to a small batch.

@@ -21,6 +21,10 @@ class Stopped(Exception):
         self.signal = signal
 
 
+class NothingToDo(Exception):
+    """The command is already fulfilled: exit code 0. Its message says why."""
+
+
 LONGEST_LINE = 1000
 
 
@@ -66,15 +70,29 @@ def exit_code(command: str, run: Callable[[list[str]], int], arguments: Sequence
         if debug:
             raise
         print(f"{command}: {one_line(error)}", file=sys.stderr)
-        return 2
+        return code_of(error)
     except Stopped as stop:
         print(f"{command}: {stop}", file=sys.stderr)
-        return 128 + stop.signal
-    except KeyboardInterrupt:
+        return code_of(stop)
+    except KeyboardInterrupt as stop:
         print(f"{command}: interrupted", file=sys.stderr)
-        return 130
+        return code_of(stop)
     except Exception as error:
         if debug:
             raise
         print(f"{command}: the run failed: {one_line(error)} (TWOFOLD_DEBUG=1 shows where)", file=sys.stderr)
         return 1
+
+
+def code_of(error: BaseException) -> int:
+    """The exit code after this error."""
+    match error:
+        case NothingToDo():
+            return 0
+        case UsageError():
+            return 2
+        case Stopped():
+            return 128 + error.signal
+        case KeyboardInterrupt():
+            return 130
+    return 1

@@ -80,6 +80,10 @@ def _refuse_for_cpu(settings: Mapping[str, Any]) -> None:
     devices, cores = str(settings.get("trainer.devices")), os.cpu_count() or 1
     if re.fullmatch(r"-?[0-9]+", devices) and not 1 <= int(devices) <= cores:
         raise _wrong("trainer.devices", devices, f"1 to {cores}: each is a process, and there are {cores} cores")
+    if settings.get("trainer.sync_batchnorm"):
+        raise _wrong(
+            "trainer.sync_batchnorm", True, "nothing: torch synchronises BatchNorm on GPUs only, by itself here"
+        )
     if str(settings.get("trainer.precision")) in ("16", "16-mixed"):
         raise _wrong("trainer.precision", settings["trainer.precision"], "bf16-mixed on the CPU, or leave it out")
 

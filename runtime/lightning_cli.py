@@ -22,7 +22,8 @@ from lightning_modules.finite import NotFinite
 from networks.seeding import HIGHEST_SEED
 from runtime.checkpoint_io import AtomicCheckpointIO, read_checkpoint
 from runtime.config_files import read_config
-from runtime.errors import UsageError, one_line
+from runtime.errors import NothingToDo, Stopped, UsageError, code_of, one_line
+from runtime.first_process import Decision, Ended, Processes
 from runtime.impossible import refuse_impossible
 from runtime.listing import resume_command
 from runtime.progress import RunProgress
@@ -31,7 +32,8 @@ from runtime.record import RunRecord
 from runtime.refusals import condense
 from runtime.resuming import check_resumable, trains_longer
 from runtime.run_folder import FACTS, RunFolder
-from runtime.signals import StopOnSignal, ended_by_sigterm
+from runtime.signals import StopOnSignal, ended_by_sigterm, no_signals
+from runtime.strategy import Launcher, tells_of_a_lost_process, use_ranks_strategy
 from runtime.tables import write_rows
 
 BASE_CONFIG = Path(__file__).parents[1] / "configs" / "base.yaml"
@@ -44,20 +46,23 @@ NO_CHECKPOINT = {
 }
 
 
-class NothingToDo(Exception):
-    """The command is already fulfilled; the message says why."""
-
-
 def run(arguments: list[str]) -> int:
     """Runs one of Lightning's subcommands and returns the exit code."""
     hush()
     # Set by Lightning; torch then asks the driver for GPUs before every optimizer step, a quarter of a millisecond.
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+    use_ranks_strategy()
+    processes = Processes()
     try:
         with ExitStack() as stack, ended_by_sigterm():
-            TwofoldCLI(arguments, stack)
+            TwofoldCLI(arguments, stack, processes)
     except NothingToDo as reason:
         print(reason)
+    except (UsageError, Stopped, KeyboardInterrupt) as error:
+        if processes.is_first:
+            raise
+        # Which comes to all processes alike, and the first one says it.
+        raise Ended(code_of(error)) from error
     return 0
 
 
@@ -85,6 +90,7 @@ class TwofoldCLI(LightningCLI):
     Args:
         arguments: what stands behind `twofold` on the command line.
         stack: holds the lock on the run's folder for as long as the command runs.
+        processes: those that run this command together.
     """
 
     folder: RunFolder | None = None
@@ -92,8 +98,9 @@ class TwofoldCLI(LightningCLI):
     _trained = 0
     """Batches that the checkpoint had trained that is loaded."""
 
-    def __init__(self, arguments: list[str], stack: ExitStack) -> None:
+    def __init__(self, arguments: list[str], stack: ExitStack, processes: Processes) -> None:
         self._stack = stack
+        self._processes = processes
         over_base = {name: {"default_config_files": [str(BASE_CONFIG)]} for name in self.subcommands()}
         super().__init__(
             LightningModule,
@@ -143,11 +150,31 @@ class TwofoldCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         refuse_impossible(yaml.safe_load(self._dump()))
+        trainer = self.settings.trainer
+        self._processes.refuse_other_number(trainer.devices, trainer.num_nodes)
+        decided = self._processes.decide(self._decide)
+        if not self._processes.is_first:
+            self._follow(decided)
+
+    def _decide(self) -> Decision:
+        """Prepares the command, and says what the other processes have to know."""
         given = [Path(str(path)) for path in self.settings.config]
         if self.subcommand == "fit":
             self._prepare_fit(given[-1])
         else:
             self._prepare_evaluation(given[-1])
+        return {
+            "folder": str(self.folder.path) if self.folder else None,
+            "default_root_dir": self.settings.trainer.default_root_dir,
+            "ckpt_path": self.settings.ckpt_path,
+        }
+
+    def _follow(self, decided: Decision) -> None:
+        """Does what the first process decided, without loggers of its own."""
+        self.folder = RunFolder(Path(decided["folder"])) if decided["folder"] else None
+        self.settings.trainer.default_root_dir = decided["default_root_dir"]
+        self.settings.trainer.logger = False
+        self.settings.ckpt_path = decided["ckpt_path"]
 
     def _prepare_fit(self, config: Path) -> None:
         self._text = self._dump()
@@ -260,7 +287,9 @@ class TwofoldCLI(LightningCLI):
         if self.subcommand == "predict" and not config["fast_dev_run"]:
             watching.append(PredictionFiles())
         if self.subcommand == "fit" and self.folder is not None:
-            watching += [Stopwatch(), RunRecord(self.folder, self._text, self._trained)]
+            watching.append(Stopwatch())
+            if self._processes.is_first:
+                watching.append(RunRecord(self.folder, self._text, self._trained))
         if config["enable_checkpointing"] is not False:
             checkpoints = self._get(self.config_init, "checkpoint")
             watching.append(checkpoints)
@@ -271,7 +300,11 @@ class TwofoldCLI(LightningCLI):
         plugins = _as_list(config["plugins"])
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins.append(AtomicCheckpointIO())
-        return self.trainer_class(**{**config, "callbacks": watching, "plugins": plugins})
+        trainer = self.trainer_class(**{**config, "callbacks": watching, "plugins": plugins})
+        if isinstance(trainer.strategy.launcher, Launcher):
+            self._stack.callback(trainer.strategy.launcher.end)
+            no_signals(trainer)
+        return trainer
 
     def fit(self, **kwargs: Any) -> None:
         """Trains. What is refused, fails or is interrupted before the first batch leaves no run behind."""
@@ -286,6 +319,8 @@ class TwofoldCLI(LightningCLI):
                     raise KeyboardInterrupt from None
                 case ValueError() | MisconfigurationException() if not begun:
                     raise UsageError(one_line(error)) from error
+                case NotFinite() if not self._processes.is_first:
+                    raise Ended(1) from error
                 case NotFinite():
                     raise RuntimeError(
                         f"{error}{self._what_is_left()}. The same settings come to the same end: "
@@ -294,14 +329,22 @@ class TwofoldCLI(LightningCLI):
                 case OSError() if begun and self.folder is not None:
                     again = f"when that is mended, go on with: {resume_command(self.folder)}"
                     raise RuntimeError(f"{one_line(error)}{self._what_is_left()}; {again}") from error
+                case RuntimeError() if tells_of_a_lost_process(error):
+                    raise self._lost(self._what_is_left()) from error
             raise
+
+    def _lost(self, what_is_left: str = "") -> BaseException:
+        """To be raised where another process has died."""
+        if not self._processes.is_heard:
+            return Ended(1)
+        return RuntimeError(f"another process of this run has died, or answers no more{what_is_left}")
 
     def _what_is_left(self) -> str:
         newest = next(iter(self.folder.checkpoints()), None) if self.folder is not None else None
         return "; there is no checkpoint yet" if newest is None else f"; the last good checkpoint is {newest}"
 
     def after_fit(self) -> None:
-        if self.folder is not None and not self.trainer.interrupted:
+        if self._processes.is_first and self.folder is not None and not self.trainer.interrupted:
             by_itself = self.trainer.should_stop or None
             self.folder.note(state="finished", step=self.trainer.global_step, ended_by_itself=by_itself)
             if by_itself:
@@ -321,6 +364,8 @@ class TwofoldCLI(LightningCLI):
         try:
             command(**kwargs)
         except RuntimeError as error:
+            if tells_of_a_lost_process(error):
+                raise self._lost() from error
             if "loading state_dict" not in str(error):
                 raise
             saved = read_checkpoint(self.settings.ckpt_path).get("hyper_parameters", {})
@@ -336,12 +381,12 @@ class TwofoldCLI(LightningCLI):
         self._write_metrics("test.csv")
 
     def after_predict(self) -> None:
-        if not self.settings.trainer.fast_dev_run:
+        if self._processes.is_first and not self.settings.trainer.fast_dev_run:
             print(f"predictions in {self.trainer.default_root_dir}")
 
     def _write_metrics(self, name: str) -> None:
         """Writes one row: which weights, on which data, and the metrics."""
-        if self.settings.trainer.fast_dev_run:
+        if self.settings.trainer.fast_dev_run or not self._processes.is_first:
             return
         path = Path(self.trainer.default_root_dir) / name
         checkpoint = Path(self.settings.ckpt_path)

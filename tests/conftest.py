@@ -1,5 +1,6 @@
 """While tests run, the shapes in signatures are checked: `Float[Tensor, "batch 1 28 28"]` is then a promise."""
 
+import socket
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -48,6 +49,14 @@ def plain_trainer(tmp_path: Path) -> Callable[..., Trainer]:
         return Trainer(max_steps=max_steps, **{**quiet, **defaults, **arguments})
 
     return make
+
+
+@pytest.fixture
+def free_port() -> int:
+    """One of this machine that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @pytest.fixture

@@ -214,9 +214,10 @@ def test_the_best_generator_is_kept(
     kept = []
 
     class Watching(GenerativeMetrics):
-        def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            super()._evaluate(trainer, pl_module)
+        def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> float:
+            fid = super()._evaluate(trainer, pl_module)
             kept.append(read_facts(tmp_path / "best_generator.pth")["step"])
+            return fid
 
     gan = make_gan(ema_decay=0.9)
     watching = Watching(1, samples=40, final_samples=0)

@@ -8,7 +8,8 @@
     checkpoint   half of a checkpoint is on the disk
 
 `$KILL_BY` says how, by the signals that the process sends itself: "SIGKILL" unless told otherwise. `$KILL_AFTER` lets
-seconds pass before, none unless told otherwise.
+seconds pass before, none unless told otherwise. `$KILL_RANK` says which of many processes dies, all unless told
+otherwise.
 """
 
 import os
@@ -53,6 +54,8 @@ class Killer(Callback):
 
 
 def is_time(moment: str, trainer: Trainer) -> bool:
+    if os.environ.get("KILL_RANK") not in (None, str(trainer.global_rank)):
+        return False
     return os.environ.get("KILL") == f"{moment} {trainer.global_step}"
 
 
