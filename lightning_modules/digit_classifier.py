@@ -1,5 +1,7 @@
 """A judge of digits: reads an image and says which digit it is, and how sure it is."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -7,6 +9,7 @@ from torch import Tensor, nn
 
 from lightning_modules.classification import DIGITS, Classification
 from networks.evaluating import evaluating
+from networks.lstm import LSTM
 
 
 class DigitClassifier(Classification):
@@ -33,6 +36,16 @@ class DigitClassifier(Classification):
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.keep_arguments()
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compiles the network in place, with `torch.compile`'s arguments; the names of its weights stay.
+
+        Raises:
+            ValueError: when it is recurrent, for our kernels are no code that a compiler could better.
+        """
+        if any(isinstance(part, LSTM) for part in self.network.modules()):
+            raise ValueError(f"compiling a {type(self.network).__name__} gains nothing; leave compile out")
+        self.network.compile(*args, **kwargs)
 
     def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 10"]:
         return self.network(images)

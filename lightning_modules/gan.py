@@ -102,13 +102,22 @@ class GAN(ReproducibleModule):
         if ema_decay is not None:
             self.ema = moving_average(generator, ema_decay, lambda: self.guard.stopped)
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compiles the players in place, with `torch.compile`'s arguments; the names of their weights stay.
+
+        A discriminator under a penalty is left as it is, for its gradient's gradient can't be had from compiled code.
+        """
+        self.generator.compile(*args, **kwargs)
+        if not any((self.r1, self.r2, self.gradient_penalty)):
+            self.discriminator.compile(*args, **kwargs)
+
     @property
     def sampling_generator(self) -> nn.Module:
         """The generator to draw pictures from: the averaged one if there is one."""
         return self.generator if self.ema is None else self.ema.module
 
     def forward(self, noise: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 1 28 28"]:
-        return self.sampling_generator(noise)
+        return self.sampling_generator(noise).to(noise.dtype)
 
     def noise(self, batch_size: int, *key: int | str) -> Float[Tensor, "batch latent"]:
         """Standard normal noise that depends on the run's seed and `key` alone; each rank has its rows of it."""
@@ -122,7 +131,7 @@ class GAN(ReproducibleModule):
         images, _ = batch
         refuse_lone_image(images, self.generator, self.discriminator)
         with torch.set_grad_enabled(generator_moves):
-            fakes = self.generator(self.noise(len(images), "train", step))
+            fakes = self.generator(self.noise(len(images), "train", step)).to(images.dtype)
         refuse_other_size(fakes, images)
 
         d_loss, penalty, real, fake = self._discriminate(images, fakes, step)
@@ -136,8 +145,8 @@ class GAN(ReproducibleModule):
             outcome["d_penalty"] = penalty.detach()
 
         if generator_moves:
-            fake_again = self.discriminator(self._seen(fakes, "fake again", step))
-            real_again = self.discriminator(self._seen(images, "real again", step)) if self.objective.paired else real
+            fake_again = self._logits(self._seen(fakes, "fake again", step))
+            real_again = self._logits(self._seen(images, "real again", step)) if self.objective.paired else real
             g_loss = self.objective.generator(real_again, fake_again)
             generator_optimizer.zero_grad()
             # It flows through the discriminator, but not into its weights, whose gradients nobody needs now.
@@ -159,19 +168,22 @@ class GAN(ReproducibleModule):
         penalised = any((self.r1, self.r2, self.gradient_penalty)) and (step + 1) % self.penalty_interval == 0
         images = images.detach().requires_grad_(penalised and self.r1 > 0)
         fakes = fakes.detach().requires_grad_(penalised and self.r2 > 0)
-        real, fake = self._logits(self._seen(images, "real", step), self._seen(fakes, "fake", step))
+        real, fake = self._both_logits(self._seen(images, "real", step), self._seen(fakes, "fake", step))
         penalty = self._penalty(images, fakes, real, fake, step) if penalised else None
         return self.objective.discriminator(real, fake), penalty, real, fake
 
-    def _logits(
+    def _both_logits(
         self, real: Float[Tensor, "batch 1 28 28"], fake: Float[Tensor, "batch 1 28 28"]
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
-        """What the discriminator says of real and of generated images."""
         # One pass over both takes less time than two, but a penalty's gradient would go back through all of it.
         if real.requires_grad or fake.requires_grad or mixes_images(self.discriminator):
-            return self.discriminator(real), self.discriminator(fake)
-        real, fake = self.discriminator(torch.cat([real, fake])).chunk(2)
+            return self._logits(real), self._logits(fake)
+        real, fake = self._logits(torch.cat([real, fake])).chunk(2)
         return real, fake
+
+    def _logits(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, " batch"]:
+        """What the discriminator says, in the images' precision, in which losses are taken, whatever it computes in."""
+        return self.discriminator(images).to(images.dtype)
 
     def _penalty(self, images: Tensor, fakes: Tensor, real: Tensor, fake: Tensor, step: int) -> Tensor:
         penalty = torch.zeros((), device=self.device)
@@ -182,7 +194,7 @@ class GAN(ReproducibleModule):
             stream = self._stream("between", step)
             share = self.drawn(lambda n: torch.rand(n, generator=stream, device=self.device), len(images))
             mixed = between(images, fakes, share).requires_grad_()  # no graph leads to it, both being leaves
-            logits = self.discriminator(self._seen(mixed, "mixed", step))
+            logits = self._logits(self._seen(mixed, "mixed", step))
             penalty = penalty + self.gradient_penalty * one_centred_penalty(input_gradient(logits, mixed))
         return penalty
 
@@ -231,8 +243,8 @@ class GAN(ReproducibleModule):
     def _judge(self, batch: tuple[Tensor, Tensor], batch_idx: int, split: str) -> None:
         """Logs the losses, and the share of real and of fake images that the discriminator takes for what they are."""
         images, _ = batch
-        real = self.ranks.together(self.discriminator(images))
-        fake = self.ranks.together(self.discriminator(self(self.noise(len(images), split, batch_idx))))
+        real = self.ranks.together(self._logits(images))
+        fake = self.ranks.together(self._logits(self(self.noise(len(images), split, batch_idx))))
         accuracy_real, accuracy_fake = accuracies(real, fake, self.objective)
         verdict = {
             "d_loss": self.objective.discriminator(real, fake),

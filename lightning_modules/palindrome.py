@@ -4,7 +4,7 @@ For the last digit all others are read, and it is the first one read. For the se
 read, then blanks, an eleventh symbol that says nothing; at each blank the network writes the next digit from memory.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,10 @@ class _Palindrome(Classification):
     readout: nn.Linear
     _state: Any = None
     """Of the network, where the last chunk of a test ended."""
+
+    def compile(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raises ValueError: a compiler would unroll the recurrence, and the kernels leave it nothing to better."""
+        raise ValueError(f"compiling a {type(self).__name__} gains nothing; leave compile out")
 
     def forward(self, digits: Int[Tensor, "batch steps"], blanks: int = 0) -> Float[Tensor, "batch ... 10"]:
         """Logits (batch, 10) for the last digit, or (batch, blanks, 10) for the digits to write at the blanks."""

@@ -3,12 +3,14 @@
 import math
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from runtime.errors import UsageError
+from runtime.precision import refuse_precision
 from runtime.resuming import leaves, typed
 
 NO_LIMIT = -1
@@ -19,6 +21,7 @@ AT_LEAST = {
     "trainer.num_sanity_val_steps": NO_LIMIT,
 }
 ABOVE_0 = ("trainer.limit_train_batches", "trainer.val_check_interval", "trainer.gradient_clip_val")
+COMPILERS = ("g++", "clang++", "c++")
 LIMITS = ("trainer.max_steps", "trainer.max_epochs")
 NOT_NEGATIVE = ("lr", "max_lr", "eps", "weight_decay", "momentum", "gamma")
 """Of optimizers and schedulers."""
@@ -50,7 +53,11 @@ def refuse_impossible(config: Mapping[str, Any]) -> None:
         told = settings["trainer.accumulate_grad_batches"]
         raise _wrong("trainer.accumulate_grad_batches", told, "a larger --data.batch_size: one step is one batch here")
     _refuse_no_time(settings.get("trainer.max_time"))
-    if _on_cpu(settings.get("trainer.accelerator")):
+    on_cpu = _on_cpu(settings.get("trainer.accelerator"))
+    refuse_precision(settings, on_cpu)
+    if settings.get("compile") and not any(map(shutil.which, COMPILERS)):
+        raise UsageError(f"--compile needs one of the compilers {', '.join(COMPILERS)}; install one, or leave it out")
+    if on_cpu:
         _refuse_for_cpu(settings)
 
 
@@ -84,8 +91,6 @@ def _refuse_for_cpu(settings: Mapping[str, Any]) -> None:
         raise _wrong(
             "trainer.sync_batchnorm", True, "nothing: torch synchronises BatchNorm on GPUs only, by itself here"
         )
-    if str(settings.get("trainer.precision")) in ("16", "16-mixed"):
-        raise _wrong("trainer.precision", settings["trainer.precision"], "bf16-mixed on the CPU, or leave it out")
 
 
 def _wrong(key: str, value: Any, instead: str) -> UsageError:

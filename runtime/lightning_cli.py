@@ -117,6 +117,9 @@ class TwofoldCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--experiment", type=str, help="The runs of one experiment share a folder by this name.")
+        parser.add_argument(
+            "--compile", type=bool, default=False, help="Compile the networks in place (torch.compile)."
+        )
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         for data, model in LINKED.items():
             parser.link_arguments(f"data.init_args.{data}", f"model.init_args.{model}")
@@ -270,6 +273,8 @@ class TwofoldCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
+            if self.settings.compile:
+                self.model.compile()
         except (ValueError, TypeError, ImportError, MisconfigurationException) as error:
             self._leave_nothing()
             raise UsageError(condense(str(error), ())) from error

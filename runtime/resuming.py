@@ -24,7 +24,7 @@ FIXED = (
     *STEER_TRAINING,
 )
 FREE_WITHIN_FIXED = tuple(f"data.init_args.{name}" for name in ("root", "predict_size", "test_lengths", "test_size"))
-MAY_CHANGE_BITS = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
+MAY_CHANGE_BITS = ("compile", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
 
 
 def check_resumable(before: Config, now: Config) -> list[str]:
