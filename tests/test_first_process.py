@@ -89,6 +89,6 @@ def test_those_of_two_machines_ask_the_first(how: str, first: Any, other: Any, f
     processes = [
         subprocess.Popen(command, env={**environment, "RANK": rank}, stdout=subprocess.PIPE, text=True) for rank in "01"
     ]
-    said = [process.communicate(timeout=60)[0].strip() for process in processes]
+    said = [process.communicate(timeout=200)[0].strip() for process in processes]
     expected = [each if isinstance(each, str) else json.dumps(each) for each in (first, other)]
     assert said == expected
