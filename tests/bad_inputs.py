@@ -208,7 +208,7 @@ TWOFOLD = [
     (f"fit -c {LSTM} --trainer.accelerator cpu --trainer.devices two", "should be an int > 0"),
     (
         f"fit -c {LSTM} --trainer.accelerator cpu --trainer.precision 16-mixed",
-        "can't be 16-mixed; write bf16-mixed on the",
+        "can't be 16-mixed on the CPU; write bf16-mixed",
     ),
     (f"fit -c {LSTM} --trainer.precision 7", "--trainer.precision can't be 7; write"),
     (f"fit -c {LSTM} --trainer.num_nodes 0", "--trainer.num_nodes can't be 0; write 1 or more"),

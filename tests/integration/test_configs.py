@@ -284,3 +284,34 @@ def log_records(raw: bytes, block: int = 32 * 1024) -> Iterator[bytes]:
         position += 7 + length
         if kind in (whole, last):
             yield bytes(parts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_what_bfloat16_has_trained_is_validated_in_32_bits(config: Path, tmp_path: Path, twofold: Twofold) -> None:
+    on_images = ("--data.source", "packaged") if "MNIST" in config.read_text() else ()
+    done = twofold(tmp_path, "fit", "-c", config, *SHORT, *on_images, "--trainer.precision", "bf16-mixed")
+    assert done.returncode == 0, done.stderr
+    [kept] = tmp_path.glob("runs/*/*/config.yaml")
+    weights = read_tensors(kept.parent / "checkpoints" / "last.ckpt")["state_dict"]
+    assert {weight.dtype for weight in weights.values() if weight.is_floating_point()} == {torch.float32}
+    evaluate = ("validate", "-c", kept, "--ckpt_path", "last", "--trainer.limit_val_batches", 2)
+    done = twofold(tmp_path, *evaluate, "--trainer.precision", "32-true")
+    assert done.returncode == 0, done.stderr
+    assert (kept.parent / "validate.csv").exists()
+
+
+@pytest.mark.slow
+def test_a_compiled_game_ends_where_it_does_otherwise(tmp_path: Path, twofold: Twofold) -> None:
+    states = []
+    for compiled in ("false", "true"):
+        cwd = tmp_path / compiled
+        cwd.mkdir()
+        gan = ("-c", CONFIGS[0].with_name("gan_template.yaml"), "--data.source", "packaged")
+        done = twofold(cwd, "fit", *gan, "--trainer.max_steps", 3, "--compile", compiled)
+        assert done.returncode == 0, done.stderr
+        [checkpoint] = cwd.glob("runs/*/*/checkpoints/last.ckpt")
+        states.append(read_tensors(checkpoint)["state_dict"])
+    plain, fast = states
+    assert plain.keys() == fast.keys()
+    assert all((plain[name] - fast[name]).abs().max() < 0.01 for name in plain)
