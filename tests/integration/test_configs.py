@@ -3,10 +3,9 @@
 import csv
 import json
 import math
-import struct
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from wandb.proto import wandb_internal_pb2
+from wandb_file import read_wandb  # type: ignore[import-not-found]  # pytest finds it in tests/
 
 from benchmarks.same_run import differences, unequal
 from networks.files import load_generator, read_facts, read_tensors
@@ -146,18 +145,18 @@ def test_draws_what_the_generator_learned(left: Left) -> None:
 def test_wandb_has_it_all_offline_under_the_run_s_id(left: Left) -> None:
     [path] = left.folder.glob("wandb/offline-run-*/run-*.wandb")
     recorded = read_wandb(path)
-    assert recorded.run_id == left.folder.name
+    assert recorded.id == left.folder.name
     assert recorded.config["trainer"]["max_steps"] == STEPS
     assert recorded.config["seed_everything"] == 1
     assert {"model", "data", "checkpoint", "experiment", "data_source"} <= recorded.config.keys()
     losses = left.logged
-    pictures = {"images", "interpolation"} if left.is_gan else set()
-    keys = {key.split(".")[0] for row in recorded.history for key in row if not key.startswith("_")}
+    pictures = {"images", "interpolation", "samples"} if left.is_gan else set()
+    keys = {key.split(".")[0] for row in recorded.rows for key in row if not key.startswith("_")}
     times = {"time/ms_per_batch", "time/seconds"}
     assert keys == {"epoch", "trainer/global_step", *times, *losses, *pictures, *left.reported}
     in_csv = [float(row[min(losses)]) for row in left.rows("metrics.csv") if row[min(losses)]]
-    assert [row[min(losses)] for row in recorded.history if min(losses) in row] == pytest.approx(in_csv)
-    assert [row["trainer/global_step"] for row in recorded.history if min(losses) in row] == [1, 3]
+    assert [row[min(losses)] for row in recorded.rows if min(losses) in row] == pytest.approx(in_csv)
+    assert [row["trainer/global_step"] for row in recorded.rows if min(losses) in row] == [1, 3]
 
 
 def test_evaluating_leaves_the_training_s_numbers_alone(
@@ -238,52 +237,6 @@ def test_grids_come_by_batches(
     assert twofold(tmp_path, "fit", "-c", config, *arguments, WANDB_MODE="disabled").returncode == 0
     [folder] = (tmp_path / "runs" / "gan").iterdir()
     assert sorted(path.name for path in (folder / "images").iterdir()) == [f"step_{step:06d}.png" for step in grids]
-
-
-@dataclass
-class Recorded:
-    """What an offline W&B file holds."""
-
-    run_id: str = ""
-    config: dict[str, Any] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-
-def read_wandb(path: Path) -> Recorded:
-    recorded = Recorded()
-    for payload in log_records(path.read_bytes()):
-        record = wandb_internal_pb2.Record.FromString(payload)  # type: ignore[attr-defined]
-        match record.WhichOneof("record_type"):
-            case "run":
-                recorded.run_id = record.run.run_id
-                recorded.config |= values(record.run.config.update)
-            case "config":
-                recorded.config |= values(record.config.update)
-            case "history":
-                recorded.history.append(values(record.history.item))
-    return recorded
-
-
-def values(items: Any) -> dict[str, Any]:
-    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
-
-
-def log_records(raw: bytes, block: int = 32 * 1024) -> Iterator[bytes]:
-    """The records of a LevelDB log: blocks of 32 KiB, in them fragments behind (checksum, length, type)."""
-    whole, first, last, padding = 1, 2, 4, 7
-    position, parts = padding, bytearray()  # W&B's own header is as long as a fragment's
-    while position + 7 <= len(raw):
-        room = block - position % block
-        _, length, kind = struct.unpack_from("<IHB", raw, position)
-        if room < 7 or kind == 0:
-            position += room
-            continue
-        if kind in (whole, first):
-            parts.clear()
-        parts += raw[position + 7 : position + 7 + length]
-        position += 7 + length
-        if kind in (whole, last):
-            yield bytes(parts)
 
 
 @pytest.mark.slow
