@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
@@ -68,6 +68,7 @@ class MNISTDataModule(ReproducibleDataModule):
         self.predict_size = predict_size
         self.data_source: Literal["torchvision", "packaged"] | None = None
         self._digits: Digits | None = None
+        self._elsewhere: tuple[Tensor, Tensor] | None = None
         self._no_download = "prepare_data() was not called"
 
     def prepare_data(self) -> None:
@@ -141,8 +142,19 @@ class MNISTDataModule(ReproducibleDataModule):
         return EvaluationBatches(make_batch, count_batches(len(rows), self.batch_size))
 
     def _images(self, rows: Int[Tensor, " batch"]) -> ImageBatch:
-        """This rank's share of a batch."""
+        """This rank's share of a batch, where the trainer computes."""
         rows = self.of_this_rank(rows)
-        # In NumPy, because torch would wake its threads for so little, which takes long on a busy machine.
-        pixels = self.digits.images.numpy()[rows.numpy(), np.newaxis].astype(np.float32)
-        return ImageBatch(torch.from_numpy(pixels / 127.5 - 1), self.digits.labels[rows])
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        if device.type == "cpu":
+            # In NumPy, because torch would wake its threads for so little, which takes long on a busy machine.
+            pixels = self.digits.images.numpy()[rows.numpy(), np.newaxis].astype(np.float32)
+            return ImageBatch(torch.from_numpy(pixels / 127.5 - 1), self.digits.labels[rows])
+        images, labels = self._moved_to(device)
+        rows = rows.to(device)
+        return ImageBatch(images[rows, None].float() / 127.5 - 1, labels[rows])
+
+    def _moved_to(self, device: torch.device) -> tuple[UInt8[Tensor, "n 28 28"], Int[Tensor, " n"]]:
+        """All images and labels on a device that isn't the CPU, where they stay."""
+        if self._elsewhere is None or self._elsewhere[0].device != device:
+            self._elsewhere = self.digits.images.to(device), self.digits.labels.to(device)
+        return self._elsewhere

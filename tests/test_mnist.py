@@ -30,6 +30,17 @@ def labels(loader: Any) -> list[int]:
     return torch.cat([batch.labels for batch in loader]).tolist()
 
 
+def trainer(device: str = "cpu", global_rank: int = 0, world_size: int = 1) -> SimpleNamespace:
+    """As much of one as a datamodule asks."""
+    return SimpleNamespace(
+        global_rank=global_rank,
+        world_size=world_size,
+        overfit_batches=0.0,
+        fit_loop=SimpleNamespace(total_batch_idx=-1),
+        strategy=SimpleNamespace(root_device=torch.device(device), broadcast=lambda seed: seed),
+    )
+
+
 class TestSplits:
     @given(st.lists(st.integers(0, 9), min_size=1, max_size=300), st.integers(2, 12))
     def test_every_class_gives_its_proportion(self, classes: list[int], one_in: int) -> None:
@@ -93,12 +104,31 @@ class TestBatches:
         whole = next(iter(packaged(5).train_dataloader()))
         for rank in range(3):
             datamodule = packaged(5)
-            datamodule.trainer = SimpleNamespace(  # type: ignore[assignment]
-                global_rank=rank, world_size=3, overfit_batches=0.0, fit_loop=SimpleNamespace(total_batch_idx=-1)
-            )
+            datamodule.trainer = trainer(global_rank=rank, world_size=3)  # type: ignore[assignment]
             share = next(iter(datamodule.train_dataloader()))
             assert torch.equal(share.images, whole.images[rank::3])
             assert torch.equal(share.labels, whole.labels[rank::3])
+
+    def test_images_are_moved_once_to_where_the_trainer_computes(self) -> None:
+        datamodule = packaged()
+        datamodule.trainer = trainer(device="meta")  # type: ignore[assignment]  # a device that holds no numbers
+        batches = iter(datamodule.train_dataloader())
+        images, labels = next(batches)
+        assert (images.device.type, images.dtype, images.shape) == ("meta", torch.float32, (64, 1, 28, 28))
+        assert (labels.device.type, labels.dtype, labels.shape) == ("meta", torch.int64, (64,))
+        moved = datamodule._elsewhere
+        next(batches)
+        assert datamodule._elsewhere is moved
+
+    @pytest.mark.gpu
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+    def test_a_batch_on_a_gpu_has_the_numbers_of_one_on_the_cpu(self) -> None:
+        there = packaged()
+        there.trainer = trainer(device="cuda")  # type: ignore[assignment]
+        for ours, others in zip(
+            next(iter(packaged().train_dataloader())), next(iter(there.train_dataloader())), strict=True
+        ):
+            assert torch.equal(ours, others.cpu())
 
     def test_predict_size(self) -> None:
         datamodule = packaged(predict_size=100)
