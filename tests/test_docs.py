@@ -145,7 +145,7 @@ def recall() -> str:
     def cells(hidden: str) -> Iterator[str]:
         mastered = max(int(row["length"]) for row in growth if row["hidden"] == hidden)
         asked = sorted(length for size, length in shares if size == hidden)
-        below, above = max(T for T in asked if T < mastered), min(T for T in asked if T > mastered)
+        below, above = [T for T in asked if T < mastered][-1], [T for T in asked if T > mastered][0]
         yield f"{mastered}"
         yield percent(mean(shares[hidden, mastered])) if mastered in asked else "not asked"
         for length in (below, above, 20):
@@ -163,19 +163,14 @@ def test_the_tables_of_the_memory_page_are_what_was_measured(name: str) -> None:
     assert MEMORY[name]() in text_of("memory.md")
 
 
-def test_the_memory_page_has_no_other_table_of_numbers() -> None:
-    heads = [line for line in text_of("memory.md").splitlines() if line.startswith("|---")]
-    assert len(heads) == len(MEMORY) + 1  # that of the equations
-
-
 def test_the_table_and_the_pictures_of_the_game_page_are_what_was_measured() -> None:
     page = text_of("game.md")
     rows = read_rows(RESULTS / "gan_remedies.csv")
     assert gan_remedies.table(rows) in page
     (seed,), (samples,), (source,) = ({row[name] for row in rows} for name in ("seed", "samples", "data_source"))
     last = max(int(row["batch"]) for row in rows)
-    facts = f"{last:,} batches of 64, seed {seed}, {'MNIST' if source == 'torchvision' else source}, {int(samples):,} images"
-    assert facts in " ".join(page.split())
+    assert source == "torchvision"
+    assert f"{last:,} batches of 64, seed {seed}, MNIST, {int(samples):,} images" in " ".join(page.split())
     assert set(re.findall(r"pictures/gan_(\w+)\.png", page)) == {remedy.name for remedy in gan_remedies.REMEDIES}
 
 
@@ -183,7 +178,7 @@ def test_how_fid_fell_is_what_was_measured() -> None:
     rows = read_rows(RESULTS / "gan_remedies.csv")
     batches = sorted({int(row["batch"]) for row in rows})
     lines = [
-        [remedy.words, *(row["fid"] for row in rows if row["remedy"] == remedy.name)] for remedy in gan_remedies.REMEDIES
+        [game.words, *(row["fid"] for row in rows if row["remedy"] == game.name)] for game in gan_remedies.REMEDIES
     ]
     assert table(" | ".join(["game", *(f"{batch:,}" for batch in batches)]), lines) in text_of("game.md")
 
