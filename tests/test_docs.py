@@ -145,7 +145,8 @@ def recall() -> str:
     def cells(hidden: str) -> Iterator[str]:
         mastered = max(int(row["length"]) for row in growth if row["hidden"] == hidden)
         asked = sorted(length for size, length in shares if size == hidden)
-        below, above = [T for T in asked if T < mastered][-1], [T for T in asked if T > mastered][0]
+        below = max(length for length in asked if length < mastered)
+        above = min(length for length in asked if length > mastered)
         yield f"{mastered}"
         yield percent(mean(shares[hidden, mastered])) if mastered in asked else "not asked"
         for length in (below, above, 20):
@@ -279,8 +280,10 @@ def test_commands_are_ones_that_could_be_run(
         case ["twofold", "runs"]:
             assert twofold("runs")[0] == 0
         case ["twofold", *arguments]:
-            code, printed, complained = twofold("", *in_this_checkout(arguments), "--print_config")
-            assert code == 0, complained
+            with pytest.raises(SystemExit) as ended:
+                twofold("", *in_this_checkout(arguments), "--print_config")
+            printed, complained = capsys.readouterr()
+            assert ended.value.code == 0, complained
             assert "class_path" in printed
         case ["python", "-m", "pytest", *arguments]:
             for file in (argument for argument in arguments if argument.endswith(".py")):

@@ -1,4 +1,4 @@
-"""The pages that say how to add something are followed literally, in a copy of the checkout, and lead where they say."""
+"""The pages that say how to add something are followed literally, in a copy of the checkout."""
 
 import csv
 import json
