@@ -184,6 +184,40 @@ def test_how_fid_fell_is_what_was_measured() -> None:
     assert table(" | ".join(["game", *(f"{batch:,}" for batch in batches)]), lines) in text_of("game.md")
 
 
+def test_what_the_game_page_concludes_is_what_was_measured() -> None:
+    page = " ".join(text_of("game.md").split())
+    games = {
+        remedy.name: [row for row in read_rows(RESULTS / "gan_remedies.csv") if row["remedy"] == remedy.name]
+        for remedy in gan_remedies.REMEDIES
+    }
+    fid = {name: [float(row["fid"]) for row in rows] for name, rows in games.items()}
+    *before, now = (row["alive"].replace(" ", ", ") for row in games["textbook"])
+    assert f"the judge takes for {now[:-3]} and {now[-1]}" in page
+    assert "{}, then {} alone, then {} (".format(*before) in page
+    for name in gan_remedies.ACCURACIES:
+        assert [row[name] for row in games["beta"]] == [row[name] for row in games["ema"]]
+    assert all(raw < averaged for raw, averaged in zip(fid["beta"], fid["ema"], strict=True))
+    assert f"{games['ema'][-1]['fid']} against {games['beta'][-1]['fid']} at the last" in page
+    assert fid["penalties"][-1] < fid["ema"][-1] / 2
+    ahead = [new < old for new, old in zip(fid["relativistic"], fid["penalties"], strict=True)]
+    assert ahead == [True, True, False, False]  # "ahead after 1,000 and 2,000 batches and behind after 3,000 and 4,000"
+
+
+def test_what_the_memory_page_concludes_is_what_was_measured() -> None:
+    page = " ".join(text_of("memory.md").split())
+    growing = by_network([row for row in read("memory_horizon.csv") if row["growing"] == "True"])
+    lstm = growing["LSTM as it comes"]
+    assert f"as it comes gets there in {len(solved(lstm))} of {len(lstm)} runs" in page
+    rnns = [row for name, rows in growing.items() if name.startswith("RNN") for row in rows]
+    assert f"The best RNN comes to {max(int(row['reached']) for row in rnns)} digits" in page
+    slowest = [row for row in growing["LSTM chrono"] if row["rate"] == "0.001"]
+    assert [(row["reached"], row["batches"]) for row in slowest] == [("5", "300")] * 3
+    for shrinks, steps, left in ((0.9, 20, "an eighth"), (0.9, 100, "1/38,000"), (0.5, 19, "two millionths")):
+        told = {"an eighth": 1 / 8, "1/38,000": 1 / 38_000, "two millionths": 2e-6}[left]
+        assert shrinks**steps == pytest.approx(told, rel=0.06)
+        assert left in page
+
+
 def test_pictures_are_small() -> None:
     for picture in (ROOT / "docs" / "pictures").iterdir():
         assert picture.stat().st_size < 60_000, picture
