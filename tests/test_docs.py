@@ -86,7 +86,10 @@ def beyond() -> str:
             shares = sorted(float(row[f"T={length}"]) for row in ours)
             yield f"{percent(shares[0])} to {percent(shares[-1])}"
 
-    lines = [[name, len(ours), *cells(ours)] for name, ours in by_network(runs).items()]
+    in_order = sorted(
+        by_network(runs).items(), key=lambda item: [*by_network(read("memory_horizon.csv"))].index(item[0])
+    )
+    lines = [[name, len(ours), *cells(ours)] for name, ours in in_order]
     return table("network | runs | T = 20 | T = 50 | T = 100 | T = 1,000", lines)
 
 
