@@ -5,6 +5,7 @@ import math
 import subprocess
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import optuna
 import pytest
 import torch
 
-from benchmarks import gan_finals, gan_recipes, gan_search, gan_speed
+from benchmarks import gan_finals, gan_recipes, gan_remedies, gan_search, gan_speed
 from datamodules import MNISTDataModule
 from networks.table import describe
 
@@ -222,3 +223,53 @@ def test_a_recipe_is_timed_when_its_rate_falls_with_its_batches(tmp_path: Path) 
     for scheduler in ("generator_lr_scheduler: { class_path: torch.optim.lr_scheduler.LinearLR }", "ema_decay: 0.9"):
         config.write_text(f"model:\n  init_args:\n    {scheduler}\n")
         assert gan_recipes.is_timed(config) == ("lr_scheduler" in scheduler)
+
+
+def test_remedies_are_played_one_after_the_other_and_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setenv("TWOFOLD_RUNS", str(tmp_path / "runs"))
+    first, second = gan_remedies.REMEDIES[0], gan_remedies.REMEDIES[-1]
+    table, arguments = tmp_path / "remedies.csv", ["--source", "packaged", "--batches", "40", "--seed", "3"]
+    for remedies in ((first,), (first, second)):
+        monkeypatch.setattr(gan_remedies, "REMEDIES", remedies)
+        assert gan_remedies.main(arguments, table, tmp_path) == 0
+        assert [(row["remedy"], row["batch"]) for row in rows(table)] == [
+            (remedy.name, batch) for remedy in remedies for batch in ("10", "20", "30", "40")
+        ]
+        printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+        assert [line.split(" | ")[0] for line in printed[2:]] == [f"| {remedy.words}" for remedy in remedies]
+    for row in rows(table):
+        assert (row["seed"], row["data_source"], row["samples"]) == ("3", "packaged", "500")
+        assert float(row["fid"]) > float(row["fid_floor"]) > 0
+        assert 0 <= float(row["d_accuracy_fake"]) <= 1
+    assert len(list(tmp_path.glob("runs/gan_remedies/*/*/*/mnist_generator.pth"))) == 2
+    assert {path.name for path in tmp_path.glob("*.png")} == {"gan_textbook.png", "gan_brushes.png"}
+
+
+def test_each_remedy_is_one_more_than_the_last() -> None:
+    *of_the_textbook, other = gan_remedies.REMEDIES
+    for before, after in pairwise(of_the_textbook):
+        assert after.settings[: len(before.settings)] == before.settings
+        assert len(after.settings) > len(before.settings)
+    assert other.config == "gan"
+    rates = [value for value in gan_remedies.command(other, 40, 1) if "total_iters" in value]
+    assert len(rates) == 2
+
+
+def test_an_evaluation_counts_the_discriminator_s_errors_since_the_last_one() -> None:
+    shares = {f"quality/share_{digit}": str(digit / 45) for digit in range(10)}
+    nothing = dict.fromkeys(["train/d_loss", "train/d_accuracy_real", "train/d_accuracy_fake", "quality/fid"], "")
+    quality = {"quality/fid": "50.04", "quality/fid_floor": "3", "quality/fid_samples": "2000.0", **shares}
+
+    def heard(step: int, share: float) -> dict[str, str]:
+        told = {"train/d_loss": "1", "train/d_accuracy_real": str(share), "train/d_accuracy_fake": "0"}
+        return {**nothing, "step": str(step), **told}
+
+    metrics = [heard(9, 0.2), {**nothing, **quality, "step": "19"}, heard(19, 0.4), heard(29, 0.9)]
+    metrics.append({**nothing, **quality, "step": "29"})
+    first, second = gan_remedies.evaluations(metrics)
+    assert (first["batch"], first["fid"], first["samples"]) == (20, "50.0", 2000)
+    assert (first["d_accuracy_real"], second["d_accuracy_real"]) == ("0.300", "0.900")
+    assert first["alive"] == "1 2 3 4 5 6 7 8 9"

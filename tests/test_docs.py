@@ -1,0 +1,351 @@
+"""What the pages say is so: their numbers, the lines they quote, their links and their commands."""
+
+import csv
+import re
+import runpy
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from statistics import mean
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from benchmarks import gan_remedies
+from networks.lstm import LSTM
+from runtime.tables import read_rows
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [*DOCS, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+FOLLOWED = sorted((ROOT / "docs").glob("add_a_*.md"))
+"""By tests/integration/test_docs.py, command by command."""
+
+Rows = list[dict[str, str]]
+
+
+def read(name: str) -> Rows:
+    with (RESULTS / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def text_of(page: str) -> str:
+    return (ROOT / "docs" / page).read_text()
+
+
+def table(head: str, rows: Iterable[Iterable[object]]) -> str:
+    """In Markdown; the head's columns are separated by " | "."""
+    columns = head.split(" | ")
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"|{'|'.join(str(cell) if cell == '---' else f' {cell} ' for cell in line)}|" for line in lines)
+
+
+def percent(share: float, digits: int = 0) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
+def span(numbers: Iterable[Any]) -> str:
+    ordered = sorted(numbers)
+    if not ordered:
+        return "–"
+    lowest, highest = (f"{number:,}" for number in (ordered[0], ordered[-1]))
+    return lowest if lowest == highest else f"{lowest} to {highest}"
+
+
+def by_network(rows: Rows) -> dict[str, Rows]:
+    return {name: [row for row in rows if row["network"] == name] for name in dict.fromkeys(r["network"] for r in rows)}
+
+
+def solved(rows: Rows) -> Rows:
+    return [row for row in rows if row["solved"] == "True"]
+
+
+def fixed_lengths() -> str:
+    """How many runs of each network are solved at each fixed length."""
+    fixed = [row for row in read("memory_horizon.csv") if row["growing"] == "False"]
+    lengths = sorted({int(row["length"]) for row in fixed})
+
+    def cells(runs: Rows) -> Iterator[str]:
+        for length in lengths:
+            there = [row for row in runs if int(row["length"]) == length]
+            yield f"{len(solved(there))} of {len(there)}"
+
+    lines = [[name, *cells(runs)] for name, runs in by_network(fixed).items()]
+    return table(" | ".join(["network", *(f"T = {length}" for length in lengths)]), lines)
+
+
+def beyond() -> str:
+    """Of the runs solved at 20 digits, what share of longer palindromes the worst and the best name right."""
+    runs = [row for row in solved(read("memory_horizon.csv")) if (row["growing"], row["length"]) == ("False", "20")]
+
+    def cells(ours: Rows) -> Iterator[str]:
+        for length in (20, 50, 100, 1000):
+            shares = sorted(float(row[f"T={length}"]) for row in ours)
+            yield f"{percent(shares[0])} to {percent(shares[-1])}"
+
+    in_order = sorted(
+        by_network(runs).items(), key=lambda item: [*by_network(read("memory_horizon.csv"))].index(item[0])
+    )
+    lines = [[name, len(ours), *cells(ours)] for name, ours in in_order]
+    return table("network | runs | T = 20 | T = 50 | T = 100 | T = 1,000", lines)
+
+
+def grown() -> str:
+    """How far each network comes when the length grows."""
+    runs = [row for row in read("memory_horizon.csv") if row["growing"] == "True"]
+
+    def cells(ours: Rows) -> Iterator[str]:
+        good = solved(ours)
+        yield f"{len(good)} of {len(ours)}"
+        yield span(int(row["batches"]) for row in good)
+        yield span(int(row["reached"]) for row in ours)
+        yield percent(min(float(row["T=10000"]) for row in good), 1) if good else "–"
+
+    lines = [[name, *cells(ours)] for name, ours in by_network(runs).items()]
+    head = "network | solved at 1,000 | after batches | length reached | of those solved, the worst at 10,000"
+    return table(head, lines)
+
+
+def shipped() -> str:
+    rows = read("palindromes_solved.csv")
+    cases = sorted({(row["config"], int(row["length"])) for row in rows}, key=lambda case: (case[1], case[0]))
+
+    def cells(runs: Rows) -> Iterator[str]:
+        yield f"{len(solved(runs))} of {len(runs)}"
+        yield span(int(row["batches"]) for row in runs)
+        worst = min(runs, key=lambda row: float(row["accuracy"]))
+        yield f"{percent(float(worst['accuracy']), 2)} of {int(worst['tested']):,}"
+
+    lines = [
+        [
+            f"`{config}`",
+            f"{length:,}",
+            *cells([row for row in rows if (row["config"], int(row["length"])) == (config, length)]),
+        ]
+        for config, length in cases
+    ]
+    return table("config | length | seeds solved | batches | right on fresh palindromes, worst seed", lines)
+
+
+def untrained() -> str:
+    lines = [
+        [f"{int(row['length']):,}", percent(float(row["accuracy"])), row["seconds"], f"{int(row['peak_mb']):,}"]
+        for row in read("untrained_lengths.csv")
+    ]
+    return table("length | right, of 100 | seconds | peak memory, MB", lines)
+
+
+def recall() -> str:
+    """What each network of `recall_capacity` writes right at the length it mastered last and beside it."""
+    growth, answers = read("recall_growth.csv"), read("recall_accuracy.csv")
+    shares: dict[tuple[str, int], list[float]] = {}
+    for row in answers:
+        shares.setdefault((row["hidden"], int(row["length"])), []).append(float(row["accuracy"]))
+
+    def cells(hidden: str) -> Iterator[str]:
+        mastered = max(int(row["length"]) for row in growth if row["hidden"] == hidden)
+        asked = sorted(length for size, length in shares if size == hidden)
+        below = max(length for length in asked if length < mastered)
+        above = min(length for length in asked if length > mastered)
+        yield f"{mastered}"
+        yield percent(mean(shares[hidden, mastered])) if mastered in asked else "not asked"
+        for length in (below, above, 20):
+            yield f"{percent(mean(shares[hidden, length]))} at {length}"
+
+    lines = [[hidden, *cells(hidden)] for hidden in dict.fromkeys(row["hidden"] for row in growth)]
+    return table("cells | length mastered | right there | a bit shorter | a bit longer | much shorter", lines)
+
+
+MEMORY = {f.__name__: f for f in (fixed_lengths, beyond, grown, shipped, untrained, recall)}
+
+
+@pytest.mark.parametrize("name", MEMORY)
+def test_the_tables_of_the_memory_page_are_what_was_measured(name: str) -> None:
+    assert MEMORY[name]() in text_of("memory.md")
+
+
+def test_the_table_and_the_pictures_of_the_game_page_are_what_was_measured() -> None:
+    page = text_of("game.md")
+    rows = read_rows(RESULTS / "gan_remedies.csv")
+    assert gan_remedies.table(rows) in page
+    (seed,), (samples,), (source,) = ({row[name] for row in rows} for name in ("seed", "samples", "data_source"))
+    last = max(int(row["batch"]) for row in rows)
+    assert source == "torchvision"
+    assert f"{last:,} batches of 64, seed {seed}, MNIST, {int(samples):,} images" in " ".join(page.split())
+    assert set(re.findall(r"pictures/gan_(\w+)\.png", page)) == {remedy.name for remedy in gan_remedies.REMEDIES}
+
+
+def test_how_fid_fell_is_what_was_measured() -> None:
+    rows = read_rows(RESULTS / "gan_remedies.csv")
+    batches = sorted({int(row["batch"]) for row in rows})
+    lines = [
+        [game.words, *(row["fid"] for row in rows if row["remedy"] == game.name)] for game in gan_remedies.REMEDIES
+    ]
+    assert table(" | ".join(["game", *(f"{batch:,}" for batch in batches)]), lines) in text_of("game.md")
+
+
+def test_what_the_game_page_concludes_is_what_was_measured() -> None:
+    page = " ".join(text_of("game.md").split())
+    games = {
+        remedy.name: [row for row in read_rows(RESULTS / "gan_remedies.csv") if row["remedy"] == remedy.name]
+        for remedy in gan_remedies.REMEDIES
+    }
+    fid = {name: [float(row["fid"]) for row in rows] for name, rows in games.items()}
+    *before, now = (row["alive"].replace(" ", ", ") for row in games["textbook"])
+    assert f"the judge takes for {now[:-3]} and {now[-1]}" in page
+    assert "{}, then {} alone, then {} (".format(*before) in page
+    for name in gan_remedies.ACCURACIES:
+        assert [row[name] for row in games["beta"]] == [row[name] for row in games["ema"]]
+    assert all(raw < averaged for raw, averaged in zip(fid["beta"], fid["ema"], strict=True))
+    assert f"{games['ema'][-1]['fid']} against {games['beta'][-1]['fid']} at the last" in page
+    assert fid["penalties"][-1] < fid["ema"][-1] / 2
+    ahead = [new < old for new, old in zip(fid["relativistic"], fid["penalties"], strict=True)]
+    assert ahead == [True, True, False, False]  # "ahead after 1,000 and 2,000 batches and behind after 3,000 and 4,000"
+
+
+def test_what_the_memory_page_concludes_is_what_was_measured() -> None:
+    page = " ".join(text_of("memory.md").split())
+    growing = by_network([row for row in read("memory_horizon.csv") if row["growing"] == "True"])
+    lstm = growing["LSTM as it comes"]
+    assert f"as it comes gets there in {len(solved(lstm))} of {len(lstm)} runs" in page
+    rnns = [row for name, rows in growing.items() if name.startswith("RNN") for row in rows]
+    assert f"The best RNN comes to {max(int(row['reached']) for row in rnns)} digits" in page
+    slowest = [row for row in growing["LSTM chrono"] if row["rate"] == "0.001"]
+    assert [(row["reached"], row["batches"]) for row in slowest] == [("5", "300")] * 3
+    for shrinks, steps, left in ((0.9, 20, "an eighth"), (0.9, 100, "1/38,000"), (0.5, 19, "two millionths")):
+        told = {"an eighth": 1 / 8, "1/38,000": 1 / 38_000, "two millionths": 2e-6}[left]
+        assert shrinks**steps == pytest.approx(told, rel=0.06)
+        assert left in page
+
+
+def test_pictures_are_small() -> None:
+    for picture in (ROOT / "docs" / "pictures").iterdir():
+        assert picture.stat().st_size < 60_000, picture
+
+
+@pytest.mark.parametrize("page", ["memory.md", "game.md"])
+def test_each_quoted_line_still_stands_in_its_file(page: str) -> None:
+    """A column headed "line of `FILE`" quotes, and so does a block that says quote="FILE"."""
+    text = text_of(page)
+    quotes: list[tuple[str, str]] = []
+    for file, body in re.findall(r"^\|.*\| line of `(\S+)` \|\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE):
+        for row in body.splitlines():
+            quotes += [(file, quoted) for quoted in re.findall(r"`([^`]+)`", row.rsplit(" | ", 1)[1])]
+    for file, body in re.findall(r'^```python quote="(\S+)"\n(.*?)^```', text, re.MULTILINE | re.DOTALL):
+        quotes += [(file, line.strip()) for line in body.splitlines() if line.strip()]
+    assert len(quotes) >= 6
+    for file, line in quotes:
+        there = [stands.strip().split("  # ")[0] for stands in (ROOT / file).read_text().splitlines()]
+        assert line in there, f"{file} no longer has the line {line}"
+
+
+def test_the_page_s_equations_are_the_file_s() -> None:
+    docstring = sys.modules[LSTM.__module__].__doc__ or ""
+    equations = [line.strip() for line in docstring.splitlines() if re.match(r"    [ifgoch]⁽ᵗ⁾ = ", line)]
+    assert len(equations) == 6
+    for equation in equations:
+        assert equation in text_of("memory.md")
+
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|<(?:img|a)[^>]* (?:src|href)=\"([^\"]+)\"")
+
+
+def links(page: Path) -> Iterator[str]:
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for found in LINK.finditer(prose):
+        target = found[1] or found[2]
+        if not re.match(r"[a-z]+:", target):
+            yield target
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere_in_the_house(page: Path) -> None:
+    for link in links(page):
+        path, _, anchor = unquote(link).partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name} leads to {link}, which isn't there"
+        assert target.is_relative_to(ROOT), f"{page.name} leads out of the house: {link}"
+        if anchor:
+            assert anchor in anchors(target), f"{page.name} leads to {link}, where no heading is so called"
+
+
+def commands(page: Path) -> Iterator[str]:
+    for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        yield from filter(None, (line.partition("  #")[0].strip() for line in block.replace("\\\n", " ").splitlines()))
+
+
+ALL_COMMANDS = [(page.name, command) for page in PAGES if page not in FOLLOWED for command in commands(page)]
+
+NEEDS = {
+    "wandb": "a W&B account",
+    "sbatch": "SLURM",
+    "srun": "SLURM",
+    "squeue": "SLURM",
+    "scancel": "SLURM",
+    "torchrun": "many processes",
+    "nvidia-smi": "a GPU",
+}
+"""What can't be run here, by its first word, and what it needs."""
+OF_THE_SHELL = {".", "source", "cd", "ls", "git", "export", "bash"}
+
+
+@pytest.mark.parametrize(("page", "command"), ALL_COMMANDS, ids=lambda value: value[:60])
+def test_commands_are_ones_that_could_be_run(
+    page: str,
+    command: str,
+    twofold: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = shlex.split(command, comments=True)
+    while words and re.match(r"[A-Z_]+=", words[0]):
+        words.pop(0)
+    match words:
+        case [first, *_] if first in NEEDS or first in OF_THE_SHELL:
+            pass
+        case ["make", target, *_]:
+            assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        case ["twofold", "runs"]:
+            assert twofold("runs")[0] == 0
+        case ["twofold", *arguments]:
+            with pytest.raises(SystemExit) as ended:
+                twofold("", *in_this_checkout(arguments), "--print_config")
+            printed, complained = capsys.readouterr()
+            assert ended.value.code == 0, complained
+            assert "class_path" in printed
+        case ["python", "-m", "pytest", *arguments]:
+            for file in (argument for argument in arguments if argument.endswith(".py")):
+                assert (ROOT / file).exists()
+        case ["python", "-m", module, *options]:
+            told = help_of(module, monkeypatch, capsys)
+            for option in (word.partition("=")[0] for word in options if word.startswith("--")):
+                assert re.search(rf"{option}\b", told), f"{module} has no {option}"
+        case _:
+            pytest.fail(f"nobody knows how to try `{command}` of {page}; see NEEDS and OF_THE_SHELL")
+
+
+def in_this_checkout(arguments: list[str]) -> list[str]:
+    """With the config that a run was started with in place of the run's own."""
+    if "--ckpt_path" in arguments:
+        at = arguments.index("--ckpt_path")
+        arguments = arguments[:at] + arguments[at + 2 :]
+    own = re.compile(r"runs/(\w+)/[^/]+/config\.yaml")
+    return [re.sub(r"^configs/", f"{ROOT}/configs/", own.sub(r"configs/\1.yaml", word)) for word in arguments]
+
+
+def help_of(module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    monkeypatch.setattr(sys, "argv", [module, "--help"])
+    monkeypatch.delitem(sys.modules, module, raising=False)  # else runpy warns
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(module, run_name="__main__")
+    assert ended.value.code in (0, None)
+    return capsys.readouterr().out
