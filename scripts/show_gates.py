@@ -144,6 +144,14 @@ def default_length(models: Sequence[PalindromeLSTM | PalindromeRNN]) -> int:
     return next(horizons, DEFAULT_LENGTH)
 
 
+def question(
+    model: PalindromeLSTM | PalindromeRNN, palindrome: Int[Tensor, " length"]
+) -> tuple[Int[Tensor, " read"], int]:
+    """The digits that the network is to read, and the blanks at which it is to write the others, 0 for the last one."""
+    blanks = len(palindrome) // 2 if model.target == "second_half" else 0
+    return palindrome[: -blanks or -1], blanks
+
+
 @torch.no_grad()
 def read(model: PalindromeLSTM | PalindromeRNN, palindrome: Int[Tensor, " length"]) -> Reading:
     """Hands the network all digits but the last, or the first half and then blanks, with each of the ten first digits.
@@ -154,8 +162,8 @@ def read(model: PalindromeLSTM | PalindromeRNN, palindrome: Int[Tensor, " length
         UsageError: when its memory overflows.
     """
     first = int(palindrome[0])
-    blanks = len(palindrome) // 2 if model.target == "second_half" else 0
-    digits = palindrome[: -blanks or -1].repeat(DIGITS, 1)
+    digits, blanks = question(model, palindrome)
+    digits = digits.repeat(DIGITS, 1)
     digits[:, 0] = torch.arange(DIGITS)
     x = model.one_hot(digits, blanks)
     if isinstance(model.network, LSTM):
