@@ -184,7 +184,7 @@ def read(model: PalindromeLSTM | PalindromeRNN, palindrome: Int[Tensor, " length
     right = int((answers == torch.arange(DIGITS)).sum())
     return Reading(
         network=f"{name}, init {model.init}, hidden size {model.hidden_size}",
-        symbols=_text(palindrome[: len(digits[0])]) + "·" * blanks,
+        symbols=written(palindrome[: len(digits[0])]) + "·" * blanks,
         result=f"answers {answers[first]}, {verdict}; names {right} of the ten first digits right",
         gates={gate: values[:, first, order] for gate, values in gates.items()},
         memory=memory[:, first, order],
@@ -199,7 +199,7 @@ def draw(palindrome: Int[Tensor, " length"], readings: Sequence[Reading]) -> Fig
     gates_shown = any(reading.gates for reading in readings)
     heights = {panel: height for panel, height in HEIGHTS.items() if gates_shown or panel not in GATES}
     figure = Figure(figsize=(7 * len(readings), 1.4 * sum(heights.values()) + 1), layout="constrained")
-    figure.suptitle(f"palindrome {_abbreviated(_text(palindrome))}, last answer {palindrome[0]}", fontsize=14)
+    figure.suptitle(f"palindrome {_abbreviated(written(palindrome))}, last answer {palindrome[0]}", fontsize=14)
     panels = figure.subplots(len(heights), len(readings), squeeze=False, height_ratios=list(heights.values()))
     spreads = torch.cat([reading.spread for reading in readings])
     for column, reading in zip(panels.T, readings, strict=True):
@@ -255,7 +255,8 @@ def _heat_map(
     axis.set_title(title)
 
 
-def _text(digits: Int[Tensor, " length"]) -> str:
+def written(digits: Int[Tensor, " length"]) -> str:
+    """The digits as text."""
     return "".join(map(str, digits.tolist()))
 
 
