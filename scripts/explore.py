@@ -41,7 +41,9 @@ def _serve(wanted: Namespace) -> None:
     torch.set_num_threads(1)  # so that answers to many at once don't wait for each other's threads
     listener = server.bind(wanted.port)
     blocks = page.build(Shelf(wanted.runs))
-    print(f"exploring {wanted.runs} at http://{server.LOOPBACK}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
+    print(
+        f"exploring {wanted.runs} at http://{server.LOOPBACK}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True
+    )
     server.serve(blocks, listener)
 
 

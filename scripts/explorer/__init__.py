@@ -1,4 +1,4 @@
 """The page of `python -m scripts.explore`.
 
-    fields → shelf → game, memory → page → server
+fields → shelf → game, memory → page → server
 """

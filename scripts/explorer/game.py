@@ -90,7 +90,10 @@ class Game:
     def _way(self, name: object, kind: object, start: object, end: object, path: object) -> Way:
         path, kind = fields.one_of(path, "path", PATHS), fields.one_of(kind, "between", ENDS)
         word, highest = ENDS[kind]
-        ends = [fields.whole_number(value, f"{side} {word}", 0, highest) for side, value in (("first", start), ("second", end))]
+        ends = [
+            fields.whole_number(value, f"{side} {word}", 0, highest)
+            for side, value in (("first", start), ("second", end))
+        ]
         trained = self.shelf.generator(name)
         if kind == "seeds":
             (waypoints,) = between_seeds(trained.network, ends, 1)
@@ -108,7 +111,9 @@ def _at(way: Way, t: float) -> Float[Tensor, "1 latent"]:
 _looking = threading.Lock()
 
 
-def _digits_of(network: nn.Module, judge: Judge) -> tuple[Float[Tensor, "candidates latent"], Float[Tensor, "candidates 10"]]:
+def _digits_of(
+    network: nn.Module, judge: Judge
+) -> tuple[Float[Tensor, "candidates latent"], Float[Tensor, "candidates 10"]]:
     """Points in the noise, those of `scripts.interpolate`, and how sure the judge is of each digit there."""
     with _looking:  # so that what many ask for at once is looked up once
         return _looked_up(network, judge)

@@ -14,7 +14,7 @@ def theme() -> gr.themes.Base:
 
 
 CSS = """
-.gradio-container { max-width: 1100px !important; margin: 0 auto !important; }
+.gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
 .gradio-container h1 { font-size: 1.6rem; margin: 0 0 .2rem; }
 .gradio-container h2 { font-size: 1.2rem; margin: 1rem 0 0; }
 .gradio-container h3 { font-size: 1rem; margin: 0 0 .4rem; }
@@ -22,7 +22,7 @@ CSS = """
 .pair { align-items: end; flex-wrap: nowrap !important; }
 .pair > button { flex: 0 0 auto; }
 figure { margin: 0; }
-figcaption, .small { color: var(--body-text-color-subdued); font-size: .85rem; overflow-wrap: anywhere; }
+figcaption, .small { opacity: .75; margin-top: .3rem; font-size: .85rem; overflow-wrap: anywhere; }
 .frame { display: flex; flex-wrap: wrap; gap: 1.5rem; align-items: flex-start; min-height: 21rem; }
 .frame > div { flex: 1 1 220px; max-width: 420px; }
 .digit { width: 280px; height: 280px; image-rendering: pixelated; border: 1px solid var(--border-color-primary); }
@@ -39,10 +39,10 @@ figcaption, .small { color: var(--body-text-color-subdued); font-size: .85rem; o
 .long { font-size: 1.05rem; }
 .answer { font-size: 2.4rem; }
 .digits mark { background: #d64545; color: white; border-radius: 2px; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(240px, 1fr)); gap: 1rem; margin-top: .6rem; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); gap: 1rem; margin-top: .6rem; }
 .card { border: 1px solid var(--border-color-primary); border-left-width: 4px; padding: .8rem 1rem; min-width: 0; }
 .card.right { border-left-color: #2e9e5b; }
 .card.wrong { border-left-color: #d64545; }
 .card p { margin: .3rem 0 0; }
-.heat-maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 1rem; }
+.heat-maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); gap: 1rem; }
 """

@@ -89,8 +89,8 @@ def completed(text: object) -> Int[Tensor, " length"]:
         digits += digits[::-1]
     if not 2 <= len(digits) <= LONGEST:
         raise UsageError(
-            f"digits: they make a palindrome of {len(digits):,} digits; write at least 1, and no more than {LONGEST // 2}, "
-            f"which are mirrored, or a whole palindrome of up to {LONGEST:,}"
+            f"digits: they make a palindrome of {len(digits):,} digits; write at least 1, and no more than "
+            f"{LONGEST // 2}, which are mirrored, or a whole palindrome of up to {LONGEST:,}"
         )
     return torch.tensor([int(digit) for digit in digits])
 

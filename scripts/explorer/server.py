@@ -2,14 +2,14 @@
 
     request → Gate → Gradio
 
-Gradio can serve and receive files, fetch addresses and more; the page does without all that, so none of it is reachable.
+Gradio can serve and receive files, fetch addresses and more. The page does without all that, so none of it can be
+reached.
 """
 
 import errno
 import json
 import re
 import socket
-from typing import Any
 
 import gradio as gr
 import uvicorn

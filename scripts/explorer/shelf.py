@@ -60,7 +60,7 @@ class Shelf:
         for name, path in newest:
             known = _memory_title(path, _state(path))
             if known and known[0] == kind:
-                books.append(Book(name, f"{Path(name).parents[1]}: {known[1]}"))
+                books.append(Book(name, f"{known[1]} ({Path(name).parents[1]})"))
         return books
 
     def generator(self, name: object) -> Trained:
@@ -93,7 +93,7 @@ class Shelf:
         best = "the best, " if path.name == BEST_GENERATOR_FILE else ""
         match facts:
             case {"step": int(step), "data_source": str(source)} if len(source) <= LONGEST_SOURCE:
-                return f"{Path(name).parent}: {best}{trained_on(step, source)}"
+                return f"{best}{trained_on(step, source)} ({Path(name).parent})"
         return name
 
     def _inside(self, name: object, files: tuple[str, ...]) -> Path:
@@ -169,7 +169,7 @@ def _memory_title(path: Path, state: State) -> tuple[Kind, str] | None:
     except UsageError:
         return None
     is_lstm = isinstance(model, PalindromeLSTM)
-    network = f"{'LSTM' if is_lstm else 'RNN'}, init {model.init}, hidden size {model.hidden_size}"
+    network = f"init {model.init}, {model.hidden_size} units"
     if isinstance(model, PalindromeLSTM) and model.horizon:
         network += f", for {model.horizon:,} digits"
     if model.target == "second_half":
