@@ -1,6 +1,5 @@
 """What a field of the page may hold. Anybody can speak to the server without the page, so anything may come."""
 
-import math
 from collections.abc import Iterable
 
 from runtime.errors import UsageError
@@ -36,7 +35,7 @@ def share(value: object, name: str) -> float:
     Raises:
         UsageError: when it is anything else.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and 0 <= value <= 1):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise UsageError(f"{name}: write a number from 0 to 1")
     return float(value)
 

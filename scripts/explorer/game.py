@@ -98,8 +98,9 @@ class Game:
         if kind == "seeds":
             (waypoints,) = between_seeds(trained.network, ends, 1)
             return Way(trained, waypoints, path, (f"seed {ends[0]}", f"seed {ends[1]}"))
-        candidates, sure = _digits_of(trained.network, self.judge)
-        return Way(trained, surest(candidates, sure, ends), path, (str(ends[0]), str(ends[1])))
+        with _looking:  # so that what many ask for at once is looked up once
+            waypoints = _between_digits(trained.network, self.judge, (ends[0], ends[1]))
+        return Way(trained, waypoints, path, (str(ends[0]), str(ends[1])))
 
 
 def _at(way: Way, t: float) -> Float[Tensor, "1 latent"]:
@@ -111,16 +112,17 @@ def _at(way: Way, t: float) -> Float[Tensor, "1 latent"]:
 _looking = threading.Lock()
 
 
-def _digits_of(
-    network: nn.Module, judge: Judge
-) -> tuple[Float[Tensor, "candidates latent"], Float[Tensor, "candidates 10"]]:
-    """Points in the noise, those of `scripts.interpolate`, and how sure the judge is of each digit there."""
-    with _looking:  # so that what many ask for at once is looked up once
-        return _looked_up(network, judge)
+@lru_cache(256)
+def _between_digits(network: nn.Module, judge: Judge, digits: tuple[int, int]) -> Float[Tensor, "2 latent"]:
+    """The surest ones of the points in the noise at which `scripts.interpolate` looks, too."""
+    return surest(*_digits_in_noise(network, judge), digits)
 
 
 @lru_cache(8)
-def _looked_up(network: nn.Module, judge: Judge) -> tuple[Tensor, Tensor]:
+def _digits_in_noise(
+    network: nn.Module, judge: Judge
+) -> tuple[Float[Tensor, "candidates latent"], Float[Tensor, "candidates 10"]]:
+    """Points in a generator's noise, and how sure the judge is of each digit there."""
     candidates = latent_noise(network, CANDIDATES, generator(DEFAULT_SEED, "digits to walk between"))
     return candidates, sureness(network, judge, candidates)
 

@@ -29,6 +29,8 @@ READ = re.compile(
     r"/|/config|/theme\.css|/favicon\.ico|/manifest\.json|/(assets|static|svelte)/[\w./@-]+"
     r"|/gradio_api/(info|startup-events|app_id|queue/data|heartbeat/\w+)/?"
 )
+UP_OR_ROOT = re.compile(r"\.\.|//")
+"""By which a path could lead out of Gradio's own folders."""
 WRITTEN = re.compile(r"/gradio_api/(queue/join|run/\w+)/?")
 LONGEST_BODY = 100_000
 """Bytes; the longest palindrome has 1,000."""
@@ -60,7 +62,7 @@ class Gate:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
-        if method in ("GET", "HEAD") and READ.fullmatch(path) and ".." not in path:
+        if method in ("GET", "HEAD") and READ.fullmatch(path) and not UP_OR_ROOT.search(path):
             await self.app(scope, receive, send)
         elif method == "POST" and WRITTEN.fullmatch(path):
             body = await _read(receive)
