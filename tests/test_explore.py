@@ -371,7 +371,6 @@ def test_a_mistake_gets_one_line(refuses: Refuses, tmp_path: Path) -> None:
 
 def test_a_port_that_is_taken_is_told() -> None:
     with contextlib.closing(server.bind(0)) as taken:
-        taken.listen()
         host, port = taken.getsockname()
         assert host == "127.0.0.1"
         with pytest.raises(UsageError, match=f"port {port} is taken; write another one after --port, or 0"):
