@@ -1,7 +1,8 @@
 """The page: what stands where, and which function answers when something is moved, chosen or pressed.
 
 Functions get what the fields hold as it came, without Gradio's own checks, so that all refusals are in our words and in
-one place, and they answer with HTML. Quick ones bypass Gradio's queue: one request, one answer.
+one place, and they answer with HTML. Quick ones bypass Gradio's queue: one request, one answer. Of texts it is `change`
+that is listened to, for Gradio's `input` doesn't hear what is deleted or pasted.
 """
 
 from collections.abc import Callable, Sequence
@@ -82,16 +83,12 @@ def _game(blocks: gr.Blocks, shelf: Shelf) -> None:
         first, second = STARTS.get(value if isinstance(value, str) else "", STARTS["digits"])
         return [first, second, ""]
 
-    def other_samples(generator: object) -> list[str]:
-        number = run_seed()
-        return [str(number), worded(game.samples)(generator, number)]
-
     moved: dict[str, Any] = {"fn": shown, "inputs": [*way, t], "outputs": frame, **QUICK}
     drawn: dict[str, Any] = {"fn": worded(game.samples), "inputs": [name, seed], "outputs": samples, **QUICK}
     t.input(**moved, api_name="frame")
-    for changed in (start, end, path):
-        changed.input(**moved, api_visibility="private")
-        changed.input(lambda: "", outputs=strip, **QUICK, api_visibility="private")
+    for changed in (start.change, end.change, path.input):
+        changed(**moved, api_visibility="private")
+        changed(lambda: "", outputs=strip, **QUICK, api_visibility="private")
     kind.input(other_ends, kind, [start, end, strip], **QUICK, api_visibility="private").then(
         **moved, api_visibility="private"
     )
@@ -99,8 +96,8 @@ def _game(blocks: gr.Blocks, shelf: Shelf) -> None:
     name.input(**{**moved, "show_progress": "full"}, api_visibility="private")  # it may take seconds, once
     name.input(**drawn, api_visibility="private")
     strip_button.click(worded(game.strip), way, strip, **SLOW, api_name="strip")
-    seed.input(**drawn, api_name="samples")
-    another.click(other_samples, name, [seed, samples], **QUICK, api_name="other_samples")
+    seed.change(**drawn, api_name="samples")
+    another.click(lambda: str(run_seed()), None, seed, **QUICK, api_visibility="private")
     blocks.load(arrive, None, [missing, controls, name], queue=False, api_visibility="private").then(
         **moved, api_visibility="private"
     ).then(**drawn, api_visibility="private")
@@ -132,22 +129,16 @@ def _memory(blocks: gr.Blocks, shelf: Shelf) -> None:
         note, column, _ = _arrival([book for some in books for book in some], NO_MEMORY.format(root=shelf.root))
         return [note, column, *map(_choices, books)]
 
-    def random_one(wanted: object, *chosen: object) -> list[Any]:
+    def random_one(wanted: object) -> list[Any]:
         try:
-            new = memory.random(wanted)
+            return [memory.random(wanted), gr.skip()]
         except UsageError as error:
-            return [gr.skip(), markup.note(one_line(error)), ""]
-        return [new, answered(new, *chosen), ""]
+            return [gr.skip(), markup.note(one_line(error))]
 
     asked: dict[str, Any] = {"fn": answered, "inputs": [digits, *names], "outputs": answers, **QUICK}
-    drawn: dict[str, Any] = {
-        "fn": random_one,
-        "inputs": [length, *names],
-        "outputs": [digits, answers, gates],
-        **QUICK,
-    }
-    digits.input(**asked, api_name="answers")
-    digits.input(lambda: "", outputs=gates, **QUICK, api_visibility="private")
+    drawn: dict[str, Any] = {"fn": random_one, "inputs": length, "outputs": [digits, answers], **QUICK}
+    digits.change(**asked, api_name="answers")
+    digits.change(lambda: "", outputs=gates, **QUICK, api_visibility="private")
     for changed in names:
         changed.input(**asked, api_visibility="private")
         changed.input(lambda: "", outputs=gates, **QUICK, api_visibility="private")
