@@ -14,7 +14,7 @@ def theme() -> gr.themes.Base:
 
 
 CSS = """
-.gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
+.gradio-container { width: 100%; max-width: 1120px !important; margin: 0 auto !important; }
 .gradio-container h1 { font-size: 1.6rem; margin: 0 0 .2rem; }
 .gradio-container h2 { font-size: 1.2rem; margin: 1rem 0 0; }
 .gradio-container h3 { font-size: 1rem; margin: 0 0 .4rem; }

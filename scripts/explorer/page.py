@@ -108,10 +108,9 @@ def _memory(blocks: gr.Blocks, shelf: Shelf) -> None:
     missing = gr.HTML(visible=False)
     with gr.Column(visible=False) as controls:
         with gr.Row():
-            names = [gr.Dropdown([], label=label, elem_id=kind) for kind, label in MEMORIES.items()]
-        with gr.Row(elem_classes="pair"):
-            length = gr.Slider(2, LONGEST, value=DEFAULT_LENGTH, step=1, label="Length T", buttons=[], elem_id="length")
-            random = gr.Button("Random", elem_id="random")
+            names = [gr.Dropdown([], label=label, min_width=300, elem_id=kind) for kind, label in MEMORIES.items()]
+        length = gr.Slider(2, LONGEST, value=DEFAULT_LENGTH, step=1, label="Length T", buttons=[], elem_id="length")
+        random = gr.Button("Another random palindrome", elem_id="random")
         digits = gr.Textbox(
             label="Digits",
             info="A palindrome, or its beginning, which is then mirrored.",
