@@ -174,16 +174,16 @@ def test_nothing_outside_the_folder_is_listed_or_opened(
     listed = {book.name: book.title for book in shelf.generators()}
     assert listed.keys() == {GENERATOR, "linked_json/mnist_generator.pth"}
     assert "batch" not in listed["linked_json/mnist_generator.pth"]
-    outside = [
+    outside: list[object] = [
         *("../secret/mnist_generator.pth", "gan/../../secret/mnist_generator.pth", str(secret / "mnist_generator.pth")),
         *(f"{run}/mnist_generator.pth" for run in ("linked_folder", "linked_file", "linked_json", "loop", "nowhere")),
         *("gan/one/mnist_generator.json", "gan/one", "~", "file:///etc/passwd", "x" * 900 + "/mnist_generator.pth"),
-        *(value for value in GARBAGE),
+        *GARBAGE,
     ]
-    for name in outside:
+    for crafted in outside:
         for open_it in (shelf.generator, shelf.memory):
             with pytest.raises(UsageError):
-                open_it(name)
+                open_it(crafted)
     with pytest.raises(UsageError):
         shelf.memory("linked_folder/checkpoints/best.ckpt")
 

@@ -71,19 +71,21 @@ def visit(browser: "Browser") -> "Iterator[Callable[..., Page]]":
     contexts = []
 
     def visit(address: str, viewport: dict[str, int] = DESKTOP, colours: str = "light") -> "Page":
+        def complain(about: str, wrong: bool = True) -> None:
+            troubles.extend([about] * wrong)
+
         def requested(url: str) -> None:
-            if not url.startswith((f"{address}/", "data:", "blob:")):
-                troubles.append(f"asked for {url}")
+            complain(f"asked for {url}", not url.startswith((f"{address}/", "data:", "blob:")))
 
         context = browser.new_context(viewport=viewport, color_scheme=colours)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
         page.on("request", lambda request: requested(request.url))
-        page.on("websocket", lambda socket: troubles.append(f"asked for {socket.url}"))
-        page.on("response", lambda response: response.ok or troubles.append(f"{response.status} {response.url}"))
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("console", lambda said: said.type == "error" and troubles.append(said.text))
+        page.on("websocket", lambda socket: complain(f"asked for {socket.url}"))
+        page.on("response", lambda response: complain(f"{response.status} {response.url}", not response.ok))
+        page.on("pageerror", lambda error: complain(str(error)))
+        page.on("console", lambda said: complain(said.text, said.type == "error"))
         page.goto(address)
         return page
 
