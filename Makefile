@@ -37,8 +37,8 @@ lint: setup ## ruff and mypy
 report: ## the whole report (not built yet)
 	@echo "make report isn't built yet; make demo shows both lessons in short" >&2; exit 2
 
-explore: ## a page to play with trained networks (not built yet)
-	@echo "make explore isn't built yet; make demo shows what the networks do" >&2; exit 2
+explore: setup ## a page to play with trained networks; RUNS=folder, by default runs, and PORT=number
+	$(BIN)/python -m scripts.explore $(RUNS) $(if $(PORT),--port $(PORT))
 
 bench: setup ## all benchmarks; what benchmarks/results holds is not always measured anew
 	$(BIN)/python -m benchmarks.palindrome_batches
@@ -48,6 +48,7 @@ bench: setup ## all benchmarks; what benchmarks/results holds is not always meas
 	$(BIN)/python -m benchmarks.untrained_lengths
 	$(BIN)/python -m scripts.memory_horizon
 	$(BIN)/python -m benchmarks.recall_capacity
+	$(BIN)/python -m benchmarks.explorer_latency
 	$(BIN)/python -m benchmarks.kill_soak
 	$(BIN)/python -m benchmarks.gan_speed $(if $(PEER),--peer $(PEER)) $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_search $(ROOT_OF_MNIST)

@@ -103,18 +103,30 @@ def surest_latents(
         ValueError: when the judge isn't at least `SURE` about as many images of a digit as are needed.
     """
     refuse_other_than_digits(digits)
+    return surest(candidates, sureness(generator, judge, candidates), digits)
+
+
+def sureness(
+    generator: nn.Module, judge: nn.Module, candidates: Float[Tensor, "candidates latent"]
+) -> Float[Tensor, "candidates 10"]:
+    """The logarithm of how sure the judge is of each digit in each candidate's image; both networks in eval mode."""
     with torch.no_grad():
         logits = torch.cat([judge(images) for images in images_from(generator, candidates)])
-    # (candidates, 10); logarithms still differ where it is near 100 %
-    sureness = logits.cpu().double().log_softmax(dim=1)
+    return logits.cpu().double().log_softmax(dim=1)  # logarithms still differ where it is near 100 %
+
+
+def surest(
+    candidates: Float[Tensor, "candidates latent"], sureness: Float[Tensor, "candidates 10"], digits: Sequence[int]
+) -> Float[Tensor, "digits latent"]:
+    """What `surest_latents` says of digits from 0 to 9, where the candidates' `sureness` is already known."""
     latents = {}
     for digit, needed in Counter(digits).items():
-        surest, places = sureness[:, digit].sort(descending=True, stable=True)
-        good = int((surest.exp() >= SURE).sum())
+        ordered, places = sureness[:, digit].sort(descending=True, stable=True)
+        good = int((ordered.exp() >= SURE).sum())
         if good < needed:
             raise ValueError(
                 f"of {len(candidates):,} images {good or 'none'} can be read as a {digit} with {SURE:.0%} confidence "
-                f"or more (the best: {surest[0].exp():.0%}), and the walk needs {needed}; "
+                f"or more (the best: {ordered[0].exp():.0%}), and the walk needs {needed}; "
                 "write other digits, or another seed, or train for longer"
             )
         latents[digit] = iter(candidates[places[:needed]])

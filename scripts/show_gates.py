@@ -144,6 +144,14 @@ def default_length(models: Sequence[PalindromeLSTM | PalindromeRNN]) -> int:
     return next(horizons, DEFAULT_LENGTH)
 
 
+def question(
+    model: PalindromeLSTM | PalindromeRNN, palindrome: Int[Tensor, " length"]
+) -> tuple[Int[Tensor, " read"], int]:
+    """The digits that the network is to read, and the blanks at which it is to write the others, 0 for the last one."""
+    blanks = len(palindrome) // 2 if model.target == "second_half" else 0
+    return palindrome[: -blanks or -1], blanks
+
+
 @torch.no_grad()
 def read(model: PalindromeLSTM | PalindromeRNN, palindrome: Int[Tensor, " length"]) -> Reading:
     """Hands the network all digits but the last, or the first half and then blanks, with each of the ten first digits.
@@ -154,8 +162,8 @@ def read(model: PalindromeLSTM | PalindromeRNN, palindrome: Int[Tensor, " length
         UsageError: when its memory overflows.
     """
     first = int(palindrome[0])
-    blanks = len(palindrome) // 2 if model.target == "second_half" else 0
-    digits = palindrome[: -blanks or -1].repeat(DIGITS, 1)
+    digits, blanks = question(model, palindrome)
+    digits = digits.repeat(DIGITS, 1)
     digits[:, 0] = torch.arange(DIGITS)
     x = model.one_hot(digits, blanks)
     if isinstance(model.network, LSTM):
@@ -176,7 +184,7 @@ def read(model: PalindromeLSTM | PalindromeRNN, palindrome: Int[Tensor, " length
     right = int((answers == torch.arange(DIGITS)).sum())
     return Reading(
         network=f"{name}, init {model.init}, hidden size {model.hidden_size}",
-        symbols=_text(palindrome[: len(digits[0])]) + "·" * blanks,
+        symbols=written(palindrome[: len(digits[0])]) + "·" * blanks,
         result=f"answers {answers[first]}, {verdict}; names {right} of the ten first digits right",
         gates={gate: values[:, first, order] for gate, values in gates.items()},
         memory=memory[:, first, order],
@@ -191,7 +199,7 @@ def draw(palindrome: Int[Tensor, " length"], readings: Sequence[Reading]) -> Fig
     gates_shown = any(reading.gates for reading in readings)
     heights = {panel: height for panel, height in HEIGHTS.items() if gates_shown or panel not in GATES}
     figure = Figure(figsize=(7 * len(readings), 1.4 * sum(heights.values()) + 1), layout="constrained")
-    figure.suptitle(f"palindrome {_abbreviated(_text(palindrome))}, last answer {palindrome[0]}", fontsize=14)
+    figure.suptitle(f"palindrome {_abbreviated(written(palindrome))}, last answer {palindrome[0]}", fontsize=14)
     panels = figure.subplots(len(heights), len(readings), squeeze=False, height_ratios=list(heights.values()))
     spreads = torch.cat([reading.spread for reading in readings])
     for column, reading in zip(panels.T, readings, strict=True):
@@ -247,7 +255,8 @@ def _heat_map(
     axis.set_title(title)
 
 
-def _text(digits: Int[Tensor, " length"]) -> str:
+def written(digits: Int[Tensor, " length"]) -> str:
+    """The digits as text."""
     return "".join(map(str, digits.tolist()))
 
 

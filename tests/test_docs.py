@@ -327,6 +327,7 @@ def test_commands_are_ones_that_could_be_run(
                 assert (ROOT / file).exists()
         case ["python", "-m", module, *options]:
             told = help_of(module, monkeypatch, capsys)
+            options = options[: options.index("--")] if "--" in options else options
             for option in (word.partition("=")[0] for word in options if word.startswith("--")):
                 assert re.search(rf"{option}\b", told), f"{module} has no {option}"
         case _:

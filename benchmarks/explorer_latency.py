@@ -1,0 +1,129 @@
+"""How long a move of the explorer's slider takes to be answered: python -m benchmarks.explorer_latency
+
+Starts `python -m scripts.explore` and moves the slider as a browser does: over HTTP, one connection and one session a
+client, the next move as soon as the last one is answered. First one client, then twenty at once, each on its own way
+through the noise of an untrained generator of `configs/gan.yaml`'s kind. The clients take part of the same processor.
+
+Writes benchmarks/results/explorer_latency.csv: milliseconds, and how many pictures were another client's.
+"""
+
+import http.client
+import json
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import torch
+
+from benchmarks.command import ROOT, start
+from networks.brush_gan import BrushGenerator
+from networks.files import save_generator
+from runtime.tables import rounded, write_rows
+
+RESULTS = ROOT / "benchmarks" / "results" / "explorer_latency.csv"
+NAME = "gan/untrained/mnist_generator.pth"
+CLIENTS = (1, 20)
+MOVES = 50
+"""Of each client's slider, from one end to the other."""
+
+
+class Move(NamedTuple):
+    """An answer, and the milliseconds until it was there."""
+
+    answer: str
+    milliseconds: float
+
+
+def main() -> None:
+    with TemporaryDirectory() as runs:
+        torch.manual_seed(1)
+        save_generator(BrushGenerator(), Path(runs) / NAME, weights="raw", step=0, data_source="unnamed")
+        with explorer(Path(runs)) as address:
+            rows = [measured(address, clients) for clients in CLIENTS]
+    write_rows(RESULTS, list(rows[0]), map(rounded, rows))
+    for row in rows:
+        print(rounded(row))
+
+
+def measured(address: str, clients: int) -> dict[str, object]:
+    """A row of the results: so many clients at once."""
+    alone = [drag(address, client) for client in range(clients)]
+    together = dragged_at_once(address, clients)
+    times = [move.milliseconds for moves in together for move in moves]
+    pairs = [pair for before, now in zip(alone, together, strict=True) for pair in zip(before, now, strict=True)]
+    return {
+        "clients": clients,
+        "moves": len(times),
+        "median_ms": statistics.median(times),
+        "p95_ms": statistics.quantiles(times, n=20, method="inclusive")[-1],
+        "others_pictures": sum(before.answer != now.answer for before, now in pairs),
+    }
+
+
+def dragged_at_once(address: str, clients: int, name: str = NAME) -> list[list[Move]]:
+    """What each of the clients gets, all beginning at the same moment."""
+    together = threading.Barrier(clients)
+    with ThreadPoolExecutor(clients) as pool:
+        return list(pool.map(lambda client: drag(address, client, name, together), range(clients)))
+
+
+def drag(address: str, client: int, name: str = NAME, together: threading.Barrier | None = None) -> list[Move]:
+    """Moves the slider all the way between two seeds that are this client's own."""
+    with closing(http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)) as connection:
+        connection.connect()
+        if together:
+            together.wait()
+        return [
+            move(connection, client, [name, "seeds", 2 * client, 2 * client + 1, "linear", place / (MOVES - 1)])
+            for place in range(MOVES)
+        ]
+
+
+def move(connection: http.client.HTTPConnection, client: int, fields: list[object]) -> Move:
+    """Asks for a frame."""
+    body = json.dumps({"data": fields, "session_hash": f"client{client}"})
+    begun = time.perf_counter()
+    connection.request("POST", "/gradio_api/run/frame", body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    content = response.read()
+    milliseconds = 1000 * (time.perf_counter() - begun)
+    if response.status != 200:
+        raise RuntimeError(f"the explorer answered {response.status}: {content[:200]!r}")
+    return Move(json.loads(content)["data"][0], milliseconds)
+
+
+@contextmanager
+def explorer(runs: Path) -> Iterator[str]:
+    """The page in a process of its own, at the address that this yields; ended by Ctrl-C, which has to be quiet.
+
+    Raises:
+        RuntimeError: when it doesn't begin, or doesn't end as it should.
+    """
+    command = [sys.executable, "-m", "scripts.explore", str(runs), "--port", "0"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        if not (address := re.search(r"http://[\d.:]+", process.stdout.readline())):
+            raise RuntimeError(f"the explorer doesn't begin: {process.communicate()[1]}")
+        yield address[0]
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=30)
+        if process.returncode or complaints:
+            raise RuntimeError(f"the explorer ended with {process.returncode}: {complaints}")
+    finally:
+        process.kill()
+        process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(start("explorer_latency", main, __doc__))

@@ -1,0 +1,4 @@
+"""The page of `python -m scripts.explore`.
+
+fields → shelf → game, memory → page → server
+"""
