@@ -1,5 +1,6 @@
 """While tests run, the shapes in signatures are checked: `Float[Tensor, "batch 1 28 28"]` is then a promise."""
 
+import os
 import socket
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +14,7 @@ from jaxtyping import config, install_import_hook
 install_import_hook(["networks", "lightning_modules", "datamodules", "callbacks"], "shape_checks.checked")
 
 import torch  # noqa: E402
+import wandb  # noqa: E402
 from lightning.pytorch import LightningModule, Trainer  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
@@ -176,3 +178,14 @@ def painter_file(digit_painter: MLPGenerator, tmp_path: Path) -> Path:
     path = tmp_path / "mnist_generator.pth"
     save_generator(digit_painter, path, weights="raw", step=1500, data_source="packaged")
     return path
+
+
+@pytest.fixture
+def without_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """W&B as on a machine where nobody has ever used it."""
+    wandb.teardown()  # it remembers its settings
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    yield
+    wandb.teardown()

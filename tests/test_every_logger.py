@@ -1,6 +1,5 @@
 """The callbacks with Weights & Biases, CSV files, TensorBoard and no logger: what each is left with."""
 
-import os
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
@@ -35,14 +34,7 @@ EVERY_SECOND = ("train/d_loss", "train/g_loss", "train/d_gradient_norm", "time/m
 PICTURES = {"images": [0, 2, 4], "interpolation": [4]}
 
 
-@pytest.fixture(autouse=True)
-def _without_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    wandb.teardown()  # it remembers its settings
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    yield
-    wandb.teardown()
+pytestmark = pytest.mark.usefixtures("without_account")
 
 
 def wandb_run(folder: Path) -> Logger:

@@ -2,7 +2,6 @@
 
 import os
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -62,16 +61,6 @@ def test_cutting_every_row_makes_a_fresh_file(tmp_path: Path) -> None:
     assert lines(tmp_path / "metrics.csv") == ["step,new", "0,1.0"]
     CSVFiles(str(tmp_path / "nothing")).forget_from(0)
     assert not (tmp_path / "nothing").exists()
-
-
-@pytest.fixture
-def without_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    wandb.teardown()  # it remembers its settings
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    yield
-    wandb.teardown()
 
 
 @pytest.mark.usefixtures("without_account")
