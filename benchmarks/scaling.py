@@ -131,18 +131,20 @@ def _turn(step: Step, seconds: float) -> float:
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Time and memory against what grows, both logarithmic; a line of slope 1 is proportional."""
-    figure, axes = panels(4)
+    figure, axes = panels(4, per_row=2)
+    for axis, (grows, values) in zip(axes, (*GROWING.items(), ("batch_size", BATCHES)), strict=True):
+        axis.set(xscale="log", yscale="log", title=f"LSTM, {grows.replace('_', ' ')}")
+        axis.set_xticks(values, [f"{value:,}" for value in values])
+        axis.minorticks_off()
     for axis, grows in zip(axes, GROWING, strict=False):
         own = [row for row in rows if (row["network"], row["grows"]) == ("LSTM", grows)]
         for column, label in (("ms", "ms"), ("peak_mb", "MB at the peak")):
             axis.plot([row["value"] for row in own], [row[column] for row in own], marker=".", label=label)
-        axis.set(title=f"LSTM, {grows.replace('_', ' ')}")
     for pair in PAIRS:
         own = [row for row in rows if row["network"] == pair]
         axes[3].plot([row["value"] for row in own], [row["ms"] for row in own], marker=".", label=f"{pair}, ms")
     axes[3].set(title="the game, batch size")
     for axis in axes:
-        axis.set(xscale="log", yscale="log")
         axis.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -55,6 +55,11 @@ def span(numbers: Iterable[Any]) -> str:
     return lowest if lowest == highest else f"{lowest} to {highest}"
 
 
+def three(number: str) -> str:
+    """Its first three digits."""
+    return f"{float(f'{float(number):.3g}'):,g}"
+
+
 def by_network(rows: Rows) -> dict[str, Rows]:
     return {name: [row for row in rows if row["network"] == name] for name in dict.fromkeys(r["network"] for r in rows)}
 
@@ -157,6 +162,44 @@ def recall() -> str:
 
     lines = [[hidden, *cells(hidden)] for hidden in dict.fromkeys(row["hidden"] for row in growth)]
     return table("cells | length mastered | right there | a bit shorter | a bit longer | much shorter", lines)
+
+
+def scaled_memory() -> str:
+    """What a step of the LSTM costs as one thing grows."""
+    names = {"length": "T", "hidden_size": "H", "batch_size": "B"}
+    lines = [
+        [f"{names[row['grows']]} = {int(row['value']):,}", three(row["ms"]), f"{int(row['peak_mb']):,}"]
+        for row in read("scaling.csv")
+        if row["network"] == "LSTM"
+    ]
+    return table("T = 100, H = 128, B = 128, but | ms | peak memory, MB", lines)
+
+
+def scaled_game() -> str:
+    """What a step of each pair costs as the batch grows."""
+    rows = [row for row in read("scaling.csv") if row["network"] != "LSTM"]
+    batches = sorted({int(row["value"]) for row in rows})
+    lines = [[pair, *(three(row["ms"]) for row in runs)] for pair, runs in by_network(rows).items()]
+    return table(" | ".join(["ms at a batch of", *map(str, batches)]), lines)
+
+
+def fewer_bits() -> str:
+    """What 16 bits and compiling cost beside 32 bits as they are."""
+    rows = read("bfloat16.csv")
+    lines = [
+        [pair, *(row["ratio"] for row in rows if row["pair"] == pair)]
+        for pair in dict.fromkeys(r["pair"] for r in rows)
+    ]
+    return table("times 32 bits as they are | 32 bits | bfloat16 | compiled | compiled, bfloat16", lines)
+
+
+def test_the_tables_of_the_scaling_page_are_what_was_measured() -> None:
+    assert scaled_memory() in text_of("scaling.md")
+    assert scaled_game() in text_of("scaling.md")
+
+
+def test_the_table_of_the_gpu_page_is_what_was_measured() -> None:
+    assert fewer_bits() in text_of("gpu.md")
 
 
 MEMORY = {f.__name__: f for f in (fixed_lengths, beyond, grown, shipped, untrained, recall)}
