@@ -244,10 +244,6 @@ class FixedPalindromes:
                 raise ValueError(
                     f"size {size} with splits {splits} leaves none to {split}; write a greater size or fraction"
                 )
-        if batch_size > (trained_on := len(self.rows["train"])):
-            raise ValueError(
-                f"batch_size is {batch_size}, and there are {trained_on} palindromes to train on; write no more"
-            )
         self.length = length
         self.batch_size = batch_size
         self.answer = answer

@@ -276,10 +276,6 @@ TWOFOLD = [
         f"fit -c {CLASSIFIER} --model.network networks.mlp_gan.MLPGenerator",
         "MLPGenerator can't read an image of 1 × 28 × 28; write a classifier of digits",
     ),
-    (
-        f"fit -c {LSTM} --data.length 4 --data.kind fixed --data.size 50",
-        "batch_size is 128, and there are 40 palindromes",
-    ),
     (f"fit -c {READER} --model.network.hidden_size 0", "hidden_size is 0; write 1 or more"),
     (
         f"fit -c {READER} --data.source packaged --model.lr_scheduler.total_steps 0",

@@ -200,7 +200,7 @@ def test_recipes_are_trained_for_a_time_judged_by_both_judges_and_not_repeated(
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(gan_recipes, "TRIED_OUT", 30)
     monkeypatch.setattr(gan_recipes, "RUNS", tmp_path / "runs")
-    arguments = ["--root", str(tmp_path), "--source", "packaged", "--minutes", "0.01"]
+    arguments = ["--root", str(tmp_path), "--source", "packaged", "--minutes", "0.05"]
     arguments += ["--seeds", "1", "--recipes", "gan_template"]
     assert gan_recipes.main(arguments, tmp_path) == 0
     measured = rows(tmp_path / "gan_recipes.csv")

@@ -15,7 +15,7 @@ from runtime.strategy import Launcher, RanksStrategy, tells_of_a_lost_process, u
 
 
 def test_what_lightning_chooses_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(StrategyRegistry, "ddp", StrategyRegistry["ddp"])
+    monkeypatch.setitem(StrategyRegistry, "ddp", StrategyRegistry["ddp_find_unused_parameters_true"])  # Lightning's own
     quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     assert type(Trainer(devices=2, **quiet).strategy) is DDPStrategy  # type: ignore[arg-type]
     use_ranks_strategy()

@@ -36,4 +36,7 @@ def test_a_kill_in_the_start_begins_anew_and_one_difference_fails_the_soak(
     assert kill_soak.main(["--kills", "1", "--experiments", "palindrome_lstm"], table) == 1
     with table.open(newline="") as file:
         (row,) = csv.DictReader(file)
-    assert (row["kills"], row["while starting"], row["which"]) == ("1", "1", "metrics.csv differs")
+    assert (row["kills"], row["while starting"]) == ("1", "1")
+    assert set(row["which"].split("; ")) == {
+        "metrics.csv differs"
+    }  # once more where a process was quicker than its kill
