@@ -411,7 +411,8 @@ class TwofoldCLI(LightningCLI):
         """The whole config as YAML, without what belongs to this one command."""
         settings = self.settings.clone()
         settings.ckpt_path = None
-        return self._parser(self.subcommand).dump(settings, skip_none=False)
+        config: str = self._parser(self.subcommand).dump(settings, skip_none=False)
+        return config
 
 
 def _as_list(given: Any) -> list[Any]:

@@ -79,7 +79,8 @@ def to_onnx(trained: Trained) -> bytes:
     model = onnx.load_model_from_string(content.getvalue())
     onnx.helper.set_model_props(model, {"generator": json.dumps(trained.facts)})
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    serialised: bytes = model.SerializeToString()
+    return serialised
 
 
 @torch.no_grad()

@@ -76,7 +76,7 @@ def between_digits(
         ValueError: when the generator doesn't make as many of a digit.
     """
     candidates = latent_noise(network, CANDIDATES, generator(seed, "digits to walk between"))
-    return surest_latents(network, judge, list(digits) * strips, candidates).unflatten(0, (strips, len(digits)))
+    return surest_latents(network, judge, list(digits) * strips, candidates).view(strips, len(digits), -1)
 
 
 def between_seeds(network: nn.Module, seeds: Sequence[int], strips: int) -> Float[Tensor, "strips seeds latent"]:

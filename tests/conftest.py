@@ -56,7 +56,7 @@ def free_port() -> int:
     """One of this machine that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -95,7 +95,8 @@ class Anybodys(LightningModule):
         self.generator.latent_dim = 5  # type: ignore[assignment]
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return self.generator(torch.randn(2, 5)).mean()
+        images: Tensor = self.generator(torch.randn(2, 5))
+        return images.mean()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)

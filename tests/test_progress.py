@@ -18,7 +18,7 @@ class Counter(LightningModule):
         self.layer = torch.nn.Linear(1, 1)
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        loss = self.layer(batch[0]).sum() * 0 + 0.25
+        loss: Tensor = self.layer(batch[0]).sum() * 0 + 0.25
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
@@ -31,7 +31,7 @@ class Counter(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def loader(batches: int) -> DataLoader:
+def loader(batches: int) -> DataLoader[tuple[Tensor, ...]]:
     return DataLoader(TensorDataset(torch.zeros(batches, 1)))
 
 

@@ -77,7 +77,7 @@ def same_bits(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(same_bits(value, other[key]) for key, value in one.items())
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(same_bits, one, other))
-    return one == other
+    return bool(one == other)
 
 
 def result(path: Path) -> dict[str, Any]:
@@ -307,7 +307,8 @@ class Reader(nn.Module):
         self.layers = nn.Sequential(nn.Flatten(), nn.Linear(784, width), nn.Linear(width, 10))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images)
+        logits: Tensor = self.layers(images)
+        return logits
 
 
 @pytest.mark.usefixtures("_own_table")
