@@ -90,7 +90,7 @@ def between_seeds(network: nn.Module, seeds: Sequence[int], strips: int) -> Floa
 
 
 def _parse(arguments: list[str]) -> Namespace:
-    parser = OneLineParser(prog="python -m scripts.interpolate", description=(__doc__ or "").partition("\n")[0])
+    parser = OneLineParser(prog="python -m scripts.interpolate", description=__doc__)
     parser.add_argument("generator", type=Path, help="generator file, such as runs/gan/…/mnist_generator.pth")
     waypoints = parser.add_mutually_exclusive_group(required=True)
     waypoints.add_argument("--digits", nargs="+", type=int, help="from digit to digit, such as 3 8 1")

@@ -14,6 +14,7 @@ install_import_hook(["networks", "lightning_modules", "datamodules", "callbacks"
 
 import torch  # noqa: E402
 from lightning.pytorch import LightningModule, Trainer  # noqa: E402
+from lightning.pytorch.strategies import StrategyRegistry  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from datamodules import MNISTDataModule  # noqa: E402
@@ -75,6 +76,7 @@ def twofold(
     monkeypatch.delenv("TWOFOLD_DEBUG", raising=False)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    monkeypatch.setitem(StrategyRegistry, "ddp", StrategyRegistry["ddp"])  # which the command replaces
     for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):  # which the command sets
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
