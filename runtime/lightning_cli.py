@@ -135,9 +135,10 @@ class TwofoldCLI(LightningCLI):
         parser.add_lightning_class_args(Trainer, "trainer")
         parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
         parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
-        # Lightning has its classes' docstrings there.
-        parser.groups["data"].title = "What is trained on"
-        parser.groups["model"].title = "What is trained"
+        # Instead of the first lines of Lightning's docstrings.
+        titles = {"data": "What is trained on", "model": "What is trained"}
+        for name, group in (parser.groups or {}).items():
+            group.title = titles.get(name, group.title)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         # Only -h, --help and --print_config make sense without a config.
