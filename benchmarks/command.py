@@ -17,12 +17,11 @@ def start(name: str, main: Callable[[], int | None], about: str | None) -> int:
 
     Args:
         name: the one of its file.
-        about: the file's docstring, whose first line helps.
+        about: the file's docstring.
     """
 
     def run(arguments: list[str]) -> int:
-        description = (about or "").partition("\n")[0]
-        OneLineParser(prog=f"python -m benchmarks.{name}", description=description).parse_args(arguments)
+        OneLineParser(prog=f"python -m benchmarks.{name}", description=about).parse_args(arguments)
         return main() or 0
 
     return exit_code(name, run, None)

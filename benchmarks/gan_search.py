@@ -146,13 +146,13 @@ def players(recipe: Recipe) -> tuple[torch.nn.Module, torch.nn.Module]:
     latent_dim, norm = recipe["latent_dim"], recipe["generator_norm"]
     width = recipe.get("generator_width", 0)
     widths = (width // 2, width, width)
-    generator = {
+    generator: dict[str, Callable[[], torch.nn.Module]] = {
         "mlp": lambda: MLPGenerator(latent_dim, widths, norm),
         "brush": lambda: BrushGenerator(latent_dim, widths, recipe["brushes"], norm),
         "dcgan": lambda: DCGANGenerator(latent_dim, recipe["generator_channels"], norm),
     }
     width, channels = recipe.get("discriminator_width", 0), recipe.get("discriminator_channels", 0)
-    discriminator = {
+    discriminator: dict[str, Callable[[], torch.nn.Module]] = {
         "mlp": lambda: MLPDiscriminator((width, width // 2), recipe["discriminator_norm"]),
         "stroke": lambda: StrokeDiscriminator(channels, width),
         "dcgan": lambda: DCGANDiscriminator(channels, recipe["discriminator_norm"]),

@@ -27,13 +27,14 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from matplotlib import pyplot as plt
 from torch import Tensor, nn
 
 from benchmarks.command import start
 from benchmarks.memory import peak_growth
 from benchmarks.timing import interleaved, quartiles
 from networks.lstm import LSTM, State
-from scripts.figures import panels, plt
+from scripts.figures import panels
 
 ROUNDS = {5: 400, 20: 100, 100: 32, 400: 12, 1000: 8}
 """How many rounds for each length T: multiples of the four contestants, so that each is equally often first."""
@@ -129,7 +130,7 @@ def weights_and_digits(length: int) -> tuple[dict[str, Tensor], Float[Tensor, "s
 def step(network: nn.Module, x: Float[Tensor, "steps batch input"]) -> Float[Tensor, "steps batch hidden"]:
     """Forward and backward; leaves the gradients in the parameters and returns h of every step."""
     network.zero_grad()
-    output, _ = network(x)
+    output: Tensor = network(x)[0]
     output[-1].square().mean().backward()
     return output.detach()
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from matplotlib import pyplot as plt
 from torch import nn
 
 from benchmarks.command import start
@@ -32,7 +33,7 @@ from networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from networks.objectives import cross_entropy, nonsaturating
 from runtime.tables import write_rows
-from scripts.figures import panels, plt
+from scripts.figures import panels
 
 RESULTS = Path(__file__).parent / "results"
 TURNS = 5

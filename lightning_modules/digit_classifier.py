@@ -48,7 +48,8 @@ class DigitClassifier(Classification):
         self.network.compile(*args, **kwargs)
 
     def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 10"]:
-        return self.network(images)
+        logits: Tensor = self.network(images)
+        return logits
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, list[int] | list[float]]:
         """Columns `label`, `prediction` and `confidence` (the softmax probability of the prediction, in [0, 1])."""

@@ -117,7 +117,8 @@ class GAN(ReproducibleModule):
         return self.generator if self.ema is None else self.ema.module
 
     def forward(self, noise: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 1 28 28"]:
-        return self.sampling_generator(noise).to(noise.dtype)
+        images: Tensor = self.sampling_generator(noise)
+        return images.to(noise.dtype)
 
     def noise(self, batch_size: int, *key: int | str) -> Float[Tensor, "batch latent"]:
         """Standard normal noise that depends on the run's seed and `key` alone; each rank has its rows of it."""
@@ -183,7 +184,8 @@ class GAN(ReproducibleModule):
 
     def _logits(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, " batch"]:
         """What the discriminator says, in the images' precision, in which losses are taken, whatever it computes in."""
-        return self.discriminator(images).to(images.dtype)
+        logits: Tensor = self.discriminator(images)
+        return logits.to(images.dtype)
 
     def _penalty(self, images: Tensor, fakes: Tensor, real: Tensor, fake: Tensor, step: int) -> Tensor:
         penalty = torch.zeros((), device=self.device)
@@ -259,7 +261,8 @@ class GAN(ReproducibleModule):
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Float[Tensor, "batch 1 28 28"]:
         """As many new images as the batch has."""
         images, _ = batch
-        return self(self.noise(len(images), "predict", batch_idx))
+        generated: Tensor = self(self.noise(len(images), "predict", batch_idx))
+        return generated
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRSchedulerConfigType]]:  # type: ignore[override]
         optimizers = [

@@ -108,7 +108,7 @@ def _refuse_strangers(generator: nn.Module, discriminator: nn.Module) -> int:
     try:
         with evaluating(generator, discriminator):
             like = next(generator.parameters(), torch.empty(0))
-            images = generator(torch.zeros(2, latent_dim, dtype=like.dtype, device=like.device))
+            images: Tensor = generator(torch.zeros(2, latent_dim, dtype=like.dtype, device=like.device))
             made = f"the generator makes images of {_size(images)}, which the other can't read"
             logits = discriminator(images)
     except (RuntimeError, ValueError, TypeError) as error:

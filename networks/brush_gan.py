@@ -70,7 +70,8 @@ class BrushGenerator(nn.Module):
         )
 
     def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 1 28 28"]:
-        return self.layers(z)
+        images: Tensor = self.layers(z)
+        return images
 
 
 class StrokeDiscriminator(nn.Module):
@@ -102,4 +103,5 @@ class StrokeDiscriminator(nn.Module):
         )
 
     def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, " batch"]:
-        return self.layers((images - MNIST_MEAN) / MNIST_DEVIATION).squeeze(1)
+        logits: Tensor = self.layers((images - MNIST_MEAN) / MNIST_DEVIATION)
+        return logits.squeeze(1)

@@ -56,7 +56,8 @@ class DCGANGenerator(nn.Module):
         self.layers.apply(_as_in_the_paper)
 
     def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 1 28 28"]:
-        return self.layers(z)
+        images: Tensor = self.layers(z)
+        return images
 
 
 class DCGANDiscriminator(nn.Module):
@@ -92,7 +93,8 @@ class DCGANDiscriminator(nn.Module):
             spectrally(self.layers)
 
     def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, " batch"]:
-        return self.layers(images).squeeze(1)
+        logits: Tensor = self.layers(images)
+        return logits.squeeze(1)
 
 
 def _as_in_the_paper(layer: nn.Module) -> None:

@@ -34,7 +34,9 @@ class DigitCNN(nn.Module):
 
     def features(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 128"]:
         """The penultimate layer: 128 numbers ≥ 0 for each image in [−1, 1]."""
-        return self.body((images + 1) / 2)
+        features: Tensor = self.body((images + 1) / 2)
+        return features
 
     def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 10"]:
-        return self.head(self.features(images))
+        logits: Tensor = self.head(self.features(images))
+        return logits

@@ -40,7 +40,9 @@ class DigitReader(nn.Module):
         pixels = (images[:, 0] + 1) / 2
         _, (after_rows, _) = self.rows(pixels.permute(1, 0, 2))  # (1, batch, hidden)
         _, (after_columns, _) = self.columns(pixels.permute(2, 0, 1))
-        return self.body(torch.cat([after_rows[0], after_columns[0]], dim=1))
+        features: Tensor = self.body(torch.cat([after_rows[0], after_columns[0]], dim=1))
+        return features
 
     def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 10"]:
-        return self.head(self.features(images))
+        logits: Tensor = self.head(self.features(images))
+        return logits

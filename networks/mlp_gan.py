@@ -56,7 +56,8 @@ class MLPGenerator(nn.Module):
         )
 
     def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 1 28 28"]:
-        return self.layers(z).unflatten(1, IMAGE_SHAPE)
+        images: Tensor = self.layers(z).unflatten(1, IMAGE_SHAPE)
+        return images
 
 
 class MLPDiscriminator(nn.Module):
@@ -86,7 +87,8 @@ class MLPDiscriminator(nn.Module):
             spectrally(self.layers)
 
     def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, " batch"]:
-        return self.layers(images.flatten(1)).squeeze(1)
+        logits: Tensor = self.layers(images.flatten(1))
+        return logits.squeeze(1)
 
 
 def hidden_layers(latent_dim: int, widths: Sequence[int], normalisation: str) -> list[nn.Module]:

@@ -113,7 +113,8 @@ def zero_centred_penalty(gradient: Float[Tensor, "batch ..."]) -> Loss:
 
 def one_centred_penalty(gradient: Float[Tensor, "batch ..."]) -> Loss:
     """(‖∇D(x̂)‖ − 1)², on images between real and generated ones (arXiv 1704.00028, eq. 3, without λ)."""
-    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+    norms: Tensor = gradient.flatten(1).norm(dim=1)
+    return (norms - 1).square().mean()
 
 
 def between(

@@ -197,4 +197,5 @@ def nearest_distances(images: Float[Tensor, "n 1 28 28"], training: UInt8[Tensor
         nearest = torch.where(distances < smallest, start + indices, nearest)
         smallest = torch.minimum(smallest, distances)
     # Through matrix products float32 loses the small distances, of all things.
-    return (pixels.double() - training[nearest].flatten(1).double() / 255).norm(dim=1)
+    exact: Tensor = (pixels.double() - training[nearest].flatten(1).double() / 255).norm(dim=1)
+    return exact

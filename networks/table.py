@@ -10,7 +10,7 @@ and only names in this table are built. Your own class gets in by `networks.regi
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -22,6 +22,8 @@ from networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from networks.digit_cnn import DigitCNN
 from networks.digit_reader import DigitReader
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+
+Kind = TypeVar("Kind")
 
 Description = dict[str, Any]
 """`{"name": str, "arguments": {str: plain value} | None}`; plain is a number, string, None or a list of them."""
@@ -64,7 +66,7 @@ def describe_factory(factory: Callable[..., Any]) -> Description:
     return _description(classes[0] if classes else factory.func, factory.keywords)
 
 
-def build(description: Description, kind: type) -> Any:
+def build(description: Description, kind: type[Kind]) -> Kind:
     """Makes what `describe` described.
 
     Raises:
@@ -78,7 +80,7 @@ def build(description: Description, kind: type) -> Any:
         raise ValueError(f"{description['name']} can't be built from {description['arguments']}") from error
 
 
-def build_factory(description: Description, kind: type) -> Callable[..., Any]:
+def build_factory(description: Description, kind: type[Kind]) -> Callable[..., Kind]:
     """Makes a `partial` of the described class, to be called with what is still missing (parameters, an optimizer).
 
     Raises:

@@ -45,5 +45,6 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
             and re.match(r"\d+\.\d", version)
             and all(isinstance(content.get(name, kind()), kind) for name, kind in PARTS.items())
         ):
-            return content
+            checkpoint: dict[str, Any] = content
+            return checkpoint
     raise ValueError(f"{path} is not a checkpoint")

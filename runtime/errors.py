@@ -37,10 +37,20 @@ def one_line(error: BaseException) -> str:
 
 
 class OneLineParser(ArgumentParser):
-    """Refuses arguments by a UsageError; takes no option by the beginning of its name."""
+    """Refuses arguments by a UsageError; takes no option by the beginning of its name.
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs, allow_abbrev=False)
+    Args:
+        description: a file's docstring, of which `--help` shows the first line, and what is indented as examples.
+    """
+
+    def __init__(self, *, description: str | None = None, **kwargs: Any) -> None:
+        about, *rest = (description or "").splitlines() or [""]
+        self._examples = [line.strip() for line in rest if line.startswith("    ")]
+        super().__init__(**kwargs, description=about, allow_abbrev=False)
+
+    def format_help(self) -> str:
+        examples = "".join(f"  {line}\n" for line in self._examples)
+        return super().format_help() + (f"\nexamples:\n{examples}" if examples else "")
 
     def error(self, message: str) -> NoReturn:
         if unknown := re.match(r"unrecognized arguments: (--[^\s=]+)", message):

@@ -98,7 +98,8 @@ class Processes:
         self._store.add(HEARD, 1)
         if "code" in told:
             raise Ended(told["code"])
-        return told["decided"]
+        heard: Decision = told["decided"]
+        return heard
 
     def _among_our_own(self, decision: Callable[[], Decision]) -> Decision:
         if self.is_first:
@@ -107,7 +108,8 @@ class Processes:
             return decided
         if DECIDED not in os.environ:
             raise UsageError("LOCAL_RANK is set, though nobody started many processes; unset it, or use torchrun")
-        return json.loads(os.environ[DECIDED])
+        heard: Decision = json.loads(os.environ[DECIDED])
+        return heard
 
     def _tell(self, told: Decision, others: int) -> None:
         """Waits until all have heard: the store ends with this process, and who came too late would look for it."""

@@ -77,7 +77,7 @@ def _refuse_no_time(given: Any) -> None:
         raise _wrong("trainer.max_time", given, "days:hours:minutes:seconds, such as 00:00:05:00")
 
 
-def _on_cpu(accelerator: Any) -> bool:
+def _on_cpu(accelerator: object) -> bool:
     if accelerator == "auto":
         return not (torch.cuda.is_available() or torch.backends.mps.is_available())
     return accelerator == "cpu"

@@ -108,7 +108,7 @@ class RunFolder:
 
     @property
     def id(self) -> str:
-        return self.facts["id"]
+        return str(self.facts["id"])
 
     @property
     def config(self) -> Path:
@@ -117,18 +117,19 @@ class RunFolder:
     @property
     def step(self) -> int:
         """Batches trained, as far as the disk knows: what the run said last, or its newest checkpoint."""
-        return max([self.facts.get("step", 0), *map(_step, self.checkpoints())])
+        noted: int = self.facts.get("step", 0)
+        return max([noted, *map(_step, self.checkpoints())])
 
     @property
     def state(self) -> str:
         """running, finished, failed, or interrupted."""
         try:
             with self.locked():
-                return self.facts.get("state", "interrupted")
+                return str(self.facts.get("state", "interrupted"))
         except UsageError:
             return "running"
         except OSError:  # a folder that can't be written can't be trained in
-            return self.facts.get("state", "interrupted")
+            return str(self.facts.get("state", "interrupted"))
 
     def keep_config(self, text: str) -> None:
         """Writes `config.yaml`, in one step."""

@@ -48,9 +48,7 @@ def _serve(wanted: Namespace) -> None:
 
 
 def _parse(arguments: list[str]) -> Namespace:
-    parser = OneLineParser(
-        prog="python -m scripts.explore", description=(__doc__ or "").partition("\n")[0], epilog="Ctrl-C ends it."
-    )
+    parser = OneLineParser(prog="python -m scripts.explore", description=__doc__, epilog="Ctrl-C ends it.")
     parser.add_argument(
         "runs", nargs="?", type=Path, help="folder of runs, anywhere in it; by default $TWOFOLD_RUNS, or runs"
     )

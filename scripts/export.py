@@ -79,7 +79,8 @@ def to_onnx(trained: Trained) -> bytes:
     model = onnx.load_model_from_string(content.getvalue())
     onnx.helper.set_model_props(model, {"generator": json.dumps(trained.facts)})
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    serialised: bytes = model.SerializeToString()
+    return serialised
 
 
 @torch.no_grad()
@@ -101,7 +102,7 @@ def greatest_difference(network: nn.Module, model: bytes) -> float:
 
 
 def _parse(arguments: list[str]) -> Namespace:
-    parser = OneLineParser(prog="python -m scripts.export", description=(__doc__ or "").partition("\n")[0])
+    parser = OneLineParser(prog="python -m scripts.export", description=__doc__)
     parser.add_argument("generator", type=Path, help="generator file, such as runs/gan/…/mnist_generator.pth")
     for ending in ("onnx", "safetensors"):
         parser.add_argument(f"--{ending}", type=Path, help=f"where to write, a name that ends in .{ending}")

@@ -76,7 +76,7 @@ def between_digits(
         ValueError: when the generator doesn't make as many of a digit.
     """
     candidates = latent_noise(network, CANDIDATES, generator(seed, "digits to walk between"))
-    return surest_latents(network, judge, list(digits) * strips, candidates).unflatten(0, (strips, len(digits)))
+    return surest_latents(network, judge, list(digits) * strips, candidates).view(strips, len(digits), -1)
 
 
 def between_seeds(network: nn.Module, seeds: Sequence[int], strips: int) -> Float[Tensor, "strips seeds latent"]:
@@ -90,7 +90,7 @@ def between_seeds(network: nn.Module, seeds: Sequence[int], strips: int) -> Floa
 
 
 def _parse(arguments: list[str]) -> Namespace:
-    parser = OneLineParser(prog="python -m scripts.interpolate", description=(__doc__ or "").partition("\n")[0])
+    parser = OneLineParser(prog="python -m scripts.interpolate", description=__doc__)
     parser.add_argument("generator", type=Path, help="generator file, such as runs/gan/…/mnist_generator.pth")
     waypoints = parser.add_mutually_exclusive_group(required=True)
     waypoints.add_argument("--digits", nargs="+", type=int, help="from digit to digit, such as 3 8 1")

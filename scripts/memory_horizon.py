@@ -14,7 +14,7 @@ Runs are independent and finished ones are not repeated, so it may be stopped an
 
 import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
@@ -233,9 +233,7 @@ def _line(axis: Axes, accuracies: dict[int, list[float]], name: str, style: dict
 
 
 def _parse(arguments: list[str]) -> Namespace:
-    parser: ArgumentParser = OneLineParser(
-        prog="python -m scripts.memory_horizon", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = OneLineParser(prog="python -m scripts.memory_horizon", description=__doc__)
     parser.add_argument("--short", action="store_true", help="lengths 5, 20, 50, one rate, one seed")
     parser.add_argument("--folder", type=Path, help="where table and picture go")
     wanted = parser.parse_args(arguments)

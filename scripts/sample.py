@@ -48,7 +48,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _parse(arguments: list[str]) -> Namespace:
-    parser = OneLineParser(prog="python -m scripts.sample", description=(__doc__ or "").partition("\n")[0])
+    parser = OneLineParser(prog="python -m scripts.sample", description=__doc__)
     parser.add_argument("generator", type=Path, help="generator file, such as runs/gan/…/mnist_generator.pth")
     parser.add_argument("--n", type=int, default=64, help="how many images, by default 64")
     parser.add_argument("--seed", type=int, default=1, help="of the noise, by default 1")

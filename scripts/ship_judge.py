@@ -224,7 +224,7 @@ def _refuse_overrides(config: dict[str, Any]) -> None:
 
 
 def _parse(arguments: list[str]) -> Namespace:
-    parser = OneLineParser(prog="python -m scripts.ship_judge", description=(__doc__ or "").partition("\n")[0])
+    parser = OneLineParser(prog="python -m scripts.ship_judge", description=__doc__)
     parser.add_argument("run", type=Path, help="a finished run's folder, such as runs/digit_classifier/…")
     parser.add_argument("--output", type=Path, default=FOLDER, help="where to write, by default assets/judges")
     return parser.parse_args(arguments)

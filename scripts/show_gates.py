@@ -270,7 +270,7 @@ def _refuse_length(length: int) -> None:
 
 
 def _parse(arguments: list[str]) -> Namespace:
-    parser = OneLineParser(prog="python -m scripts.show_gates", description=(__doc__ or "").partition("\n")[0])
+    parser = OneLineParser(prog="python -m scripts.show_gates", description=__doc__)
     parser.add_argument("checkpoints", nargs="+", type=Path, help="of an LSTM or RNN, such as runs/…/best.ckpt")
     parser.add_argument("--digits", help="the whole palindrome, such as 4079704")
     parser.add_argument(

@@ -314,7 +314,7 @@ def _parse(arguments: list[str]) -> Namespace:
     parser = OneLineParser(
         prog="python -m scripts.sweep",
         usage="python -m scripts.sweep SWEEP [--trials N] [--workers N] [--storage FILE] [-- --any.setting VALUE ...]",
-        description=(__doc__ or "").partition("\n")[0],
+        description=__doc__,
     )
     parser.add_argument("sweep", type=Path, help="a sweep file, such as configs/sweeps/gan.yaml")
     parser.add_argument("--trials", type=int, default=40, help="in all, with those of a sweep that goes on; 40")

@@ -16,6 +16,7 @@ install_import_hook(["networks", "lightning_modules", "datamodules", "callbacks"
 import torch  # noqa: E402
 import wandb  # noqa: E402
 from lightning.pytorch import LightningModule, Trainer  # noqa: E402
+from lightning.pytorch.strategies import StrategyRegistry  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from datamodules import MNISTDataModule  # noqa: E402
@@ -58,7 +59,7 @@ def free_port() -> int:
     """One of this machine that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -77,6 +78,7 @@ def twofold(
     monkeypatch.delenv("TWOFOLD_DEBUG", raising=False)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    monkeypatch.setitem(StrategyRegistry, "ddp", StrategyRegistry["ddp"])  # which the command replaces
     for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):  # which the command sets
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -97,7 +99,8 @@ class Anybodys(LightningModule):
         self.generator.latent_dim = 5  # type: ignore[assignment]
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return self.generator(torch.randn(2, 5)).mean()
+        images: Tensor = self.generator(torch.randn(2, 5))
+        return images.mean()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)

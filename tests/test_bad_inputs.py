@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from bad_inputs import (  # type: ignore[import-not-found]  # pytest finds it beside this file
+from bad_inputs import (
     CONFIGS,
     GAN,
     LSTM,

@@ -52,7 +52,7 @@ def names(folder: Path) -> list[str]:
 
 
 def step_of(path: Path) -> int:
-    return torch.load(path, weights_only=True)["global_step"]
+    return int(torch.load(path, weights_only=True)["global_step"])
 
 
 def test_the_newest_two_stay_and_last_is_the_state_in_which_training_ended(

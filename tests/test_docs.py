@@ -22,7 +22,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [*DOCS, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 FOLLOWED = sorted((ROOT / "docs").glob("add_a_*.md"))
-"""By tests/integration/test_docs.py, command by command."""
+"""By tests/integration/test_adding.py, command by command."""
 
 Rows = list[dict[str, str]]
 

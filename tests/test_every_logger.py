@@ -15,7 +15,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from PIL import Image
-from wandb_file import read_wandb  # type: ignore[import-not-found]  # pytest finds it beside this file
+from wandb_file import read_wandb
 
 from callbacks import GenerativeMetrics, ImageGrid, InterpolationStrip, LengthCurriculum, Stopwatch, StopWhenSolved
 from datamodules import MNISTDataModule, PalindromeDataModule

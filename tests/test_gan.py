@@ -522,7 +522,8 @@ class Small(nn.Module):
         self.layer = nn.Linear(5, math.prod(shape))
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.layer(z).unflatten(1, self.shape)
+        images: Tensor = self.layer(z).unflatten(1, self.shape)
+        return images
 
 
 @pytest.mark.usefixtures("unchecked")

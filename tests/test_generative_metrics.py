@@ -26,7 +26,7 @@ from networks.digit_reader import DigitReader
 from networks.files import load_generator, read_facts
 from networks.judge import load_judge
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
-from networks.quality import FID
+from networks.quality import FID, FrechetDistance
 from runtime.loggers import CSVFiles
 
 MakeTrainer = Callable[..., Trainer]
@@ -209,8 +209,7 @@ def test_the_best_generator_is_kept(
     plain_trainer: MakeTrainer, few: MNISTDataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fids = iter([30.0, 10.0, 20.0, math.nan, 9.0])
-    distance = callbacks.generative_metrics.FrechetDistance
-    monkeypatch.setattr(distance, "__call__", lambda self, features: FID(next(fids), 1.0, 40))
+    monkeypatch.setattr(FrechetDistance, "__call__", lambda self, features: FID(next(fids), 1.0, 40))
     kept = []
 
     class Watching(GenerativeMetrics):

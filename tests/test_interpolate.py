@@ -40,7 +40,8 @@ def frames(path: Path, row: int, top: int = 0, columns: int | None = None) -> np
 
 def pixels_of(network: MLPGenerator, latents: torch.Tensor) -> np.ndarray:
     with torch.no_grad():
-        return ((network(latents)[:, 0] + 1) / 2 * 255).numpy()
+        images: torch.Tensor = network(latents)
+    return ((images[:, 0] + 1) / 2 * 255).numpy()
 
 
 def test_digits_are_met_on_the_way(morph: Morph, painter_file: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ REAL = Path(__file__).parents[2] / "shared" / "data"
 
 @pytest.fixture(params=JUDGES)
 def name(request: pytest.FixtureRequest) -> str:
-    return request.param
+    return str(request.param)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wandb
-from wandb_file import WandbFile, read_wandb  # type: ignore[import-not-found]  # pytest finds it beside this file
+from wandb_file import WandbFile, read_wandb
 
 from runtime.loggers import CSVFiles, WandbRun
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -193,7 +194,7 @@ def test_on_a_gpu_too(kernel: str) -> None:
         ({"init": "chrono", "horizon": 1}, "horizon is 1; write .* at least 2"),
     ],
 )
-def test_arguments_are_refused_in_words(arguments: dict, words: str) -> None:
+def test_arguments_are_refused_in_words(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         LSTM(**{"input_size": 3, "hidden_size": 4, **arguments})
 

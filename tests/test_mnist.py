@@ -155,8 +155,9 @@ class Counter(LightningModule):
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
         self.validated += len(batch.images)
 
-    def predict_step(self, batch: ImageBatch, batch_idx: int) -> None:
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         self.predicted += len(batch.images)
+        return batch.labels
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)

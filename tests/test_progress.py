@@ -18,12 +18,12 @@ class Counter(LightningModule):
         self.layer = torch.nn.Linear(1, 1)
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        loss = self.layer(batch[0]).sum() * 0 + 0.25
+        loss: Tensor = self.layer(batch[0]).sum() * 0 + 0.25
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
-    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        pass
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        return batch[0]
 
     test_step = predict_step = validation_step
 
@@ -31,7 +31,7 @@ class Counter(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def loader(batches: int) -> DataLoader:
+def loader(batches: int) -> DataLoader[tuple[Tensor, ...]]:
     return DataLoader(TensorDataset(torch.zeros(batches, 1)))
 
 
@@ -82,10 +82,10 @@ def test_evaluating_has_a_bar_too(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_disabled_it_is_silent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bar = RunProgress()
     bar.disable()
-    trainer(tmp_path, bar, max_steps=2).fit(Counter(), loader(3))
+    trainer(tmp_path, bar, max_steps=2).fit(Counter(), loader(3), loader(2))
     assert capsys.readouterr().out == ""
     bar.enable()
-    trainer(tmp_path, bar, max_steps=2).fit(Counter(), loader(3))
+    trainer(tmp_path, bar, max_steps=2).fit(Counter(), loader(3), loader(2))
     assert "2/2" in capsys.readouterr().out
 
 
@@ -98,6 +98,6 @@ def test_a_failure_takes_the_bar_down(tmp_path: Path, capsys: pytest.CaptureFixt
 
     bar = RunProgress()
     with pytest.raises(ValueError, match="broken"):
-        trainer(tmp_path, bar, max_steps=7).fit(Failing(), loader(3))
+        trainer(tmp_path, bar, max_steps=7).fit(Failing(), loader(3), loader(2))
     assert "2/7" in capsys.readouterr().out
     assert bar._progress is None

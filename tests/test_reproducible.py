@@ -77,7 +77,7 @@ def same_bits(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(same_bits(value, other[key]) for key, value in one.items())
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(same_bits, one, other))
-    return one == other
+    return bool(one == other)
 
 
 def result(path: Path) -> dict[str, Any]:
@@ -245,7 +245,10 @@ trainer: {max_steps: 2, accelerator: cpu, logger: false, enable_checkpointing: f
 """
 
 
-def test_a_checkpoint_of_lightnings_own_cli_names_no_class_path(tmp_path: Path) -> None:
+def test_a_checkpoint_of_lightnings_own_cli_names_no_class_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py"])  # else Lightning takes pytest's arguments for its own
     (tmp_path / "config.yaml").write_text(CLI_CONFIG)
     cli = LightningCLI(
         LightningModule,
@@ -255,6 +258,7 @@ def test_a_checkpoint_of_lightnings_own_cli_names_no_class_path(tmp_path: Path) 
         auto_configure_optimizers=False,
         save_config_callback=None,
         run=False,
+        seed_everything_default=1,
         args=["--config", str(tmp_path / "config.yaml"), "--trainer.default_root_dir", str(tmp_path)],
     )
     cli.trainer.fit(cli.model, datamodule=cli.datamodule)
@@ -307,7 +311,8 @@ class Reader(nn.Module):
         self.layers = nn.Sequential(nn.Flatten(), nn.Linear(784, width), nn.Linear(width, 10))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images)
+        logits: Tensor = self.layers(images)
+        return logits
 
 
 @pytest.mark.usefixtures("_own_table")

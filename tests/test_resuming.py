@@ -34,7 +34,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def state(folder: Path) -> dict[str, Any]:
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    checkpoint: dict[str, Any] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    return checkpoint
 
 
 def test_a_finished_run_says_so(twofold: Twofold) -> None:

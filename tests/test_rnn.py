@@ -1,5 +1,7 @@
 """Both kernels of our RNN against `torch.nn.RNN`."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -93,7 +95,7 @@ def test_on_a_gpu_too(kernel: str, nonlinearity: str) -> None:
         ({"init": "identity"}, "init 'identity' goes with relu; write nonlinearity relu"),
     ],
 )
-def test_arguments_are_refused_in_words(kernel: str, arguments: dict, words: str) -> None:
+def test_arguments_are_refused_in_words(kernel: str, arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         RNN(**{"input_size": 3, "hidden_size": 4, "kernel": kernel, **arguments})
 

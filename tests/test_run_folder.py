@@ -1,6 +1,7 @@
 """A run is a folder and what run.json in it says."""
 
 import json
+import secrets
 import subprocess
 import sys
 from datetime import datetime
@@ -34,7 +35,7 @@ def test_two_runs_of_one_moment_don_t_share_a_folder(monkeypatch: pytest.MonkeyP
 
     drawn = iter(["aaaa", "aaaa", "bbbb"])
     monkeypatch.setattr(run_folder, "datetime", Stopped)
-    monkeypatch.setattr(run_folder.secrets, "token_hex", lambda _: next(drawn))
+    monkeypatch.setattr(secrets, "token_hex", lambda _: next(drawn))
     assert RunFolder.create("x", "").path.name == "20260102-030405-aaaa"
     assert RunFolder.create("x", "").path.name == "20260102-030405-bbbb"
 

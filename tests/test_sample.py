@@ -20,7 +20,7 @@ Refuses = Callable[..., None]
 def expected(network: MLPGenerator, n: int, seed: int) -> np.ndarray:
     """Pixels from 0 to 255, (n, 28, 28)."""
     with torch.no_grad():
-        images = network(latent_noise(network, n, generator(seed, "sample")))
+        images: torch.Tensor = network(latent_noise(network, n, generator(seed, "sample")))
     return ((images[:, 0] + 1) / 2 * 255).numpy()
 
 

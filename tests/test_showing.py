@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 from PIL import Image
-from wandb_file import read_wandb  # type: ignore[import-not-found]  # pytest finds it beside this file
+from wandb_file import read_wandb
 
 from callbacks.sample_table import SAMPLES, log_samples
 from callbacks.showing import log_numbers, log_table, shows_tables

@@ -101,7 +101,7 @@ def test_validation_runs_at_the_end(plain_trainer: MakeTrainer, perfect_batches:
 
 def saved(folder: Path, name: str = "last") -> dict[str, Any]:
     checkpoint = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
-    return checkpoint["callbacks"]["StopWhenSolved"]
+    return dict(checkpoint["callbacks"]["StopWhenSolved"])
 
 
 KEEPING: dict[str, Any] = {"enable_checkpointing": True, "limit_val_batches": 1}

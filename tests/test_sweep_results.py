@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from scripts import sweep_results
 from scripts.figures import panels
 from scripts.search_space import Goal, Sweep
 from scripts.sweep_results import draw, told, write
@@ -79,7 +78,7 @@ def test_the_picture_shows_history_and_every_parameter_that_varies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[Figure] = []
-    monkeypatch.setattr(sweep_results.plt, "close", kept.append)
+    monkeypatch.setattr(plt, "close", kept.append)
     draw(study("minimize", *TRIALS), "score", tmp_path / "s.png")
     (figure,) = kept
     history, lr, loss = figure.axes

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from jsonargparse import ArgumentParser
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, StepLR
 
 import networks
 from networks import table
@@ -20,7 +20,7 @@ from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 
 
 class Doubler(nn.Module):
-    def __init__(self, width: int, sizes: tuple[int, ...] = (), activation: Any = None) -> None:
+    def __init__(self, width: int, sizes: Sequence[int] = (), activation: Any = None) -> None:
         super().__init__()
         self.width, self.sizes, self.activation = width, sizes, activation
 
@@ -31,7 +31,8 @@ def _own_table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def through_a_file(description: table.Description) -> table.Description:
-    return json.loads(json.dumps(description))
+    read: table.Description = json.loads(json.dumps(description))
+    return read
 
 
 @pytest.mark.parametrize("network", [MLPGenerator(), MLPGenerator(latent_dim=7), MLPDiscriminator(), DigitCNN()])
@@ -47,7 +48,9 @@ def test_a_registered_network_is_built_again() -> None:
     description = through_a_file(table.describe(Doubler(3, sizes=(1, 2))))
     assert description == {"name": "Twice", "arguments": {"width": 3, "sizes": [1, 2], "activation": None}}
     built = table.build(description, nn.Module)
-    assert (type(built), built.width, built.sizes) == (Doubler, 3, [1, 2])
+    assert isinstance(built, Doubler)
+    assert built.width == 3
+    assert built.sizes == [1, 2]
 
 
 def test_a_name_means_one_class() -> None:
@@ -59,7 +62,8 @@ def from_the_cli(kind: type, value: dict[str, Any]) -> Callable[..., Any]:
     """What jsonargparse, and so the Lightning CLI, makes of an optimizer or scheduler in a YAML."""
     parser = ArgumentParser()
     parser.add_argument("--factory", type=Callable[[Any], kind])
-    return parser.instantiate(parser.parse_object({"factory": value})).factory
+    factory: Callable[..., Any] = parser.instantiate(parser.parse_object({"factory": value})).factory
+    return factory
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def from_the_cli(kind: type, value: dict[str, Any]) -> Callable[..., Any]:
     ],
 )
 def test_an_optimizer_or_scheduler_is_built_again(
-    factory: Callable[..., Any], kind: type, name: str, arguments: dict[str, Any]
+    factory: Callable[..., Any], kind: type[object], name: str, arguments: dict[str, Any]
 ) -> None:
     description = through_a_file(table.describe_factory(factory))
     assert description == {"name": name, "arguments": arguments}
@@ -93,7 +97,8 @@ def test_an_optimizer_and_a_scheduler_from_the_cli_are_built_again() -> None:
     )
     description = through_a_file(table.describe_factory(step))
     scheduler = table.build_factory(description, LRScheduler)(optimizer)
-    assert (type(scheduler).__name__, scheduler.step_size, scheduler.gamma) == ("StepLR", 3, 0.5)
+    assert isinstance(scheduler, StepLR)
+    assert (scheduler.step_size, scheduler.gamma) == (3, 0.5)
 
 
 def test_an_unknown_name_is_refused_with_what_to_do() -> None:

@@ -38,7 +38,8 @@ SLOW: dict[str, Any] = {"preprocess": False, "concurrency_limit": 1, "trigger_mo
 
 def build(shelf: Shelf) -> gr.Blocks:
     """The page for the networks on a shelf."""
-    with gr.Blocks(title="Twofold explorer", analytics_enabled=False, fill_width=True) as blocks:
+    blocks = gr.Blocks(title="Twofold explorer", analytics_enabled=False, fill_width=True)
+    with blocks:
         gr.HTML(
             "<h1>Twofold explorer</h1><p>Two lessons to play with: "
             "a generator that turns noise into digits, and networks that remember.</p>"

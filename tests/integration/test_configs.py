@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from wandb_file import read_wandb  # type: ignore[import-not-found]  # pytest finds it in tests/
+from wandb_file import read_wandb
 
 from benchmarks.same_run import differences, unequal
 from networks.files import load_generator, read_facts, read_tensors
@@ -41,7 +41,8 @@ class Left:
     @property
     def length(self) -> int | None:
         """Of palindromes."""
-        return yaml.safe_load(self.config.read_text())["data"]["init_args"].get("length")
+        length: int | None = yaml.safe_load(self.config.read_text())["data"]["init_args"].get("length")
+        return length
 
     @property
     def logged(self) -> set[str]:

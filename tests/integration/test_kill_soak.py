@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import kill_soak
+from benchmarks.command import ROOT
 
 
 @pytest.mark.slow
@@ -21,7 +22,7 @@ def test_sixty_kills_leave_no_trace(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_every_shipped_experiment_is_soaked() -> None:
-    shipped = {path.stem for path in (kill_soak.ROOT / "configs").glob("*.yaml")}
+    shipped = {path.stem for path in (ROOT / "configs").glob("*.yaml")}
     # A judge is trained like the other, only longer.
     assert set(kill_soak.EXPERIMENTS) == shipped - {"base", "digit_reader"}
 

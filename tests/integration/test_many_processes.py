@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from integration.conftest import COMMAND, PYTHONPATH
 
 from benchmarks.same_run import differences
-from tests.integration.conftest import COMMAND, PYTHONPATH
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parents[2]

@@ -16,8 +16,8 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from wandb_file import WandbFile, read_wandb  # type: ignore[import-not-found]  # pytest finds it in tests/
-from wandb_server import Server, serving  # type: ignore[import-not-found]  # pytest finds it beside this file
+from wandb_file import WandbFile, read_wandb
+from wandb_server import Server, serving
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 KEY = "c0ffee42" * 5

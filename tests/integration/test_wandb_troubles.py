@@ -10,10 +10,11 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from wandb_server import Server, serving  # type: ignore[import-not-found]  # pytest finds it beside this file
+from wandb_server import Server, serving
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 CONFIG = Path(__file__).parents[2] / "configs" / "palindrome_lstm.yaml"
@@ -49,7 +50,8 @@ class Ended:
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
-        return torch.load(self.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        checkpoint: dict[str, Any] = torch.load(self.folder / "checkpoints" / "last.ckpt", weights_only=True)
+        return dict(checkpoint["state_dict"])
 
 
 def fit(twofold: Twofold, cwd: Path, *arguments: object, **environment: str) -> Ended:

@@ -46,7 +46,7 @@ def blocks(page: str) -> Iterator[Block]:
 def checkout(tmp_path: Path) -> Path:
     """A copy of this one's files, without runs and repository."""
     copy = tmp_path / "twofold"
-    for folder in (*PACKAGES, "configs", "assets", "tests"):
+    for folder in (*{package.partition(".")[0] for package in PACKAGES}, "configs", "assets", "tests"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", copy)
     return copy
