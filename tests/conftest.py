@@ -69,8 +69,16 @@ def digits() -> MNISTDataModule:
 
 
 @pytest.fixture
+def strategies() -> Iterator[None]:
+    """Leaves behind the strategies that it finds, of which a command replaces one."""
+    before = dict(StrategyRegistry)
+    yield
+    dict.update(StrategyRegistry, before)
+
+
+@pytest.fixture
 def twofold(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    strategies: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
     """`twofold("fit -c", …)` in this process and a new folder: exit code, what it printed, what it complained."""
     monkeypatch.chdir(tmp_path)
@@ -78,7 +86,6 @@ def twofold(
     monkeypatch.delenv("TWOFOLD_DEBUG", raising=False)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
-    monkeypatch.setitem(StrategyRegistry, "ddp", StrategyRegistry["ddp"])  # which the command replaces
     for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):  # which the command sets
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)

@@ -15,6 +15,7 @@ from datamodules import MNISTDataModule
 from datamodules.mnist_files import packaged_digits
 from lightning_modules import DigitClassifier
 from networks import judge as judges
+from networks import table
 from networks.digit_cnn import DigitCNN
 from networks.digit_reader import DigitReader
 from networks.judge import Judge, load_judge
@@ -169,12 +170,20 @@ def test_a_checkpoint_of_something_else_is_refused(finished: Path, ship: Ship, t
     assert "is damaged" in refused(ship, finished, tmp_path)
 
 
-def test_a_classifier_that_is_no_judge_is_refused(finished: Path, ship: Ship, tmp_path: Path) -> None:
+class OtherReader(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(784, 10))
+
+
+def test_a_classifier_that_is_no_judge_is_refused(
+    finished: Path, ship: Ship, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(table._classes, "OtherReader", OtherReader)
     path = finished / "checkpoints" / "best.ckpt"
-    other = DigitClassifier(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)))
+    other = DigitClassifier(OtherReader())
     whole = torch.load(path, weights_only=True)
     torch.save({**whole, "state_dict": other.state_dict(), "hyper_parameters": dict(other.hparams)}, path)
-    assert "holds a Sequential; networks.judge knows DigitCNN or DigitReader" in refused(ship, finished, tmp_path)
+    assert "holds a OtherReader; networks.judge knows DigitCNN or DigitReader" in refused(ship, finished, tmp_path)
 
 
 @pytest.mark.parametrize(
