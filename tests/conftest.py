@@ -27,9 +27,13 @@ from runtime.cli import main  # noqa: E402
 torch.set_num_threads(1)
 
 
+LIGHTNINGS_STRATEGIES = dict(StrategyRegistry)
+
+
 @pytest.fixture(autouse=True)
-def _seeded() -> None:
+def _as_new() -> None:
     torch.manual_seed(0)
+    StrategyRegistry.update(LIGHTNINGS_STRATEGIES)  # of which the command replaces one
 
 
 @pytest.fixture
@@ -76,7 +80,6 @@ def twofold(
     monkeypatch.delenv("TWOFOLD_DEBUG", raising=False)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
-    monkeypatch.setitem(StrategyRegistry, "ddp", StrategyRegistry["ddp"])  # which the command replaces
     for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):  # which the command sets
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)

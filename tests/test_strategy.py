@@ -8,14 +8,13 @@ import pytest
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch import Trainer
-from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
+from lightning.pytorch.strategies import DDPStrategy
 
 from runtime import strategy
 from runtime.strategy import Launcher, RanksStrategy, tells_of_a_lost_process, use_ranks_strategy
 
 
-def test_what_lightning_chooses_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(StrategyRegistry, "ddp", StrategyRegistry["ddp"])
+def test_what_lightning_chooses_is_ours() -> None:
     quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     assert type(Trainer(devices=2, **quiet).strategy) is DDPStrategy  # type: ignore[arg-type]
     use_ranks_strategy()
