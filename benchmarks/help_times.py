@@ -16,7 +16,7 @@ from benchmarks.command import ROOT, start
 from benchmarks.timing import by_turns, quartiles
 from runtime.tables import write_rows
 
-ROUNDS = 7
+ROUNDS = 5
 YARDSTICK = "import lightning"
 TWOFOLD = "import sys; from runtime.cli import main; sys.exit(main())"
 RESULTS = Path(__file__).parent / "results" / "help_times.csv"

@@ -29,9 +29,13 @@ from runtime.cli import main  # noqa: E402
 torch.set_num_threads(1)
 
 
+LIGHTNINGS_STRATEGIES = dict(StrategyRegistry)
+
+
 @pytest.fixture(autouse=True)
-def _seeded() -> None:
+def _as_new() -> None:
     torch.manual_seed(0)
+    StrategyRegistry.update(LIGHTNINGS_STRATEGIES)  # of which the command replaces one
 
 
 @pytest.fixture
@@ -69,16 +73,8 @@ def digits() -> MNISTDataModule:
 
 
 @pytest.fixture
-def strategies() -> Iterator[None]:
-    """Leaves behind the strategies that it finds, of which a command replaces one."""
-    before = dict(StrategyRegistry)
-    yield
-    dict.update(StrategyRegistry, before)
-
-
-@pytest.fixture
 def twofold(
-    strategies: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
     """`twofold("fit -c", …)` in this process and a new folder: exit code, what it printed, what it complained."""
     monkeypatch.chdir(tmp_path)

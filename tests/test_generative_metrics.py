@@ -29,6 +29,9 @@ from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from networks.quality import FID, FrechetDistance
 from runtime.loggers import CSVFiles
 
+# A generator that learned for a few batches has lost most digits; test_game_alarms.py tests that this is told.
+pytestmark = pytest.mark.filterwarnings("ignore:digits lost")
+
 MakeTrainer = Callable[..., Trainer]
 
 IN_TRAINING = [

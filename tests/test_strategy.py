@@ -14,7 +14,7 @@ from runtime import strategy
 from runtime.strategy import Launcher, RanksStrategy, tells_of_a_lost_process, use_ranks_strategy
 
 
-def test_what_lightning_chooses_is_ours(strategies: None) -> None:
+def test_what_lightning_chooses_is_ours() -> None:
     quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     use_ranks_strategy()
     trainer = Trainer(devices=2, **quiet)  # type: ignore[arg-type]
