@@ -37,6 +37,11 @@ def code_version(folder: Path = ROOT) -> dict[str, Any]:
     return {"commit": commit} if changes is None else {"commit": commit, "clean": not changes}
 
 
+def last_commit(file: Path) -> str:
+    """The short commit that last changed a file of this checkout, and its date; empty where git doesn't know it."""
+    return " of ".join(_git(ROOT, "log", "-1", "--format=%h%n%cs", "--", str(file)) or [])
+
+
 def _git(folder: Path, *arguments: str) -> list[str] | None:
     """The lines that git answers, or None where it can't."""
     # Within a hook, git's variables point to another repository.

@@ -1,1 +1,1 @@
-"""The report: its runs (`jobs`), how they are trained (`training`) and drawn (`memory`, `game`, `measured`), its page."""
+"""The report: its runs (`jobs`), how they are trained (`training`), what is drawn (`figures`), and its `page`."""

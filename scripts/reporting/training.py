@@ -1,7 +1,7 @@
 """Trains what isn't trained yet. A job has a folder of its own, and in it one run, which goes on if it was broken off.
 
-    runs/report/<job>/job.json                          the command, and at which commits it was trained
-    runs/report/<job>/<experiment>/<run id>/            the run
+runs/report/<job>/job.json                          the command, and at which commits it was trained
+runs/report/<job>/<experiment>/<run id>/            the run
 """
 
 import hashlib
