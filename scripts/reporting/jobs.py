@@ -46,8 +46,7 @@ class Scale:
     def moments(self, batches: int) -> list[int]:
         """After how many batches a game of this length is drawn, from 0 to the last."""
         half = batches // 2
-        wanted = {0, *self.early, half - self.around, half, half + self.around, batches}
-        return sorted(moment for moment in wanted if 0 <= moment <= batches)
+        return [0, *self.early, half - self.around, half, half + self.around, batches]
 
 
 DEMO = Scale(
@@ -85,6 +84,7 @@ class Job:
         name: of its folder under the report's runs.
         title: by which figures tell it from others.
         batches: which it trains, at most.
+        reads_digits: from a folder, `data.root`, or as they come with a package.
     """
 
     name: str
@@ -92,6 +92,7 @@ class Job:
     config: str
     batches: int
     overrides: tuple[str, ...] = ()
+    reads_digits: bool = False
 
     @property
     def arguments(self) -> list[str]:
@@ -160,7 +161,7 @@ def game(recipe: str, title: str, config: str, scale: Scale, batches: int, more:
         {"class_path": "callbacks.InterpolationStrip", "init_args": {"digits": list(STRIP)}},
     ]
     settings = (*more, "--data.source", scale.source, "--trainer.callbacks", json.dumps(callbacks))
-    return Job(game_name(recipe, batches), title, config, batches, settings)
+    return Job(game_name(recipe, batches), title, config, batches, settings, reads_digits=True)
 
 
 def game_name(recipe: str, batches: int) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from callbacks.drawing import IN_WORDS
 from runtime.provenance import ROOT, last_commit
 from runtime.tables import read_rows
 from scripts.reporting.drawn import Drawn, Picture, Table
@@ -101,9 +102,8 @@ def _recipes(path: Path) -> Drawn:
             for (recipe,), ours in by_recipe
         ]
         floor = _mean(same, "fid_floor")
-        title = (
-            f"{float(minutes):g} minutes each on {source} digits, judge {judge}; as many real images: FID {floor:.1f}"
-        )
+        trained = f"{float(minutes):g} minutes each on {IN_WORDS[source]}"
+        title = f"{trained}, judge {judge}; as many real images: FID {floor:.1f}"
         tables.append(Table(("recipe", "seeds", *SHOWN), rows, title=title))
     return Drawn(tables=tables, notes=["Means over seeds, lowest and highest in brackets."])
 

@@ -155,7 +155,7 @@ def _is_running(training: Training) -> bool:
 
 def _root(job: Job, root: str | None) -> list[str]:
     """Where the digits lie is no part of what the job is."""
-    return ["--data.root", str(Path(root).absolute())] if root and "--data.source" in job.overrides else []
+    return [f"--data.root={Path(root).absolute()}"] if root and job.reads_digits else []
 
 
 def _refuse_failure(job: Job, training: Training) -> None:
