@@ -360,7 +360,8 @@ def test_what_isnt_measured_yet_is_left_out_with_a_word(tmp_path: Path, monkeypa
 def test_speed_tables_are_those_that_were_measured() -> None:
     speed = measured.game_speed()
     assert ["bare loop", "2", "9,532", "9,474–9,545", "0.85"] in [list(row) for row in speed.tables[0].rows]
-    assert re.match(r"benchmarks/results/gan_speed.csv, (commit \w+ of [\d-]+, )?written by: python", speed.measured_by)
+    assert re.fullmatch(r"benchmarks/results/gan_speed.csv(, commit \w+ of [\d-]+)?", speed.measured_from)
+    assert speed.measured_by.startswith("python -m benchmarks.gan_speed")
     assert measured.lightning_price().tables[0].rows[1] == ["20", "2", "3.89", "3.04", "1.28"]
     assert measured.horizon().pictures[0].content == (measured.RESULTS / "memory_horizon.png").read_bytes()
 
@@ -427,7 +428,7 @@ def test_the_page_is_one_file_that_says_where_each_figure_is_from(tmp_path: Path
     scale = replace(REPORT, folder=tmp_path / "new")
     drawn = {name: Drawn([Picture(f"{name}.png", b"x", "a picture")]) for name in figures.figures(scale)}
     drawn["gates"] = Drawn(tables=[Table(["who", "how much"], [["<b>", "3"]], title="a table")], notes=["It is late."])
-    drawn["kernels"] = Drawn(measured_by="kernels.csv, commit abc")
+    drawn["kernels"] = Drawn(measured_from="kernels.csv, commit abc", measured_by="python -m x")
     path = page.write(scale, drawn, {name: [run] for name in drawn} | {"kernels": []}, [run])
     text = path.read_text()
     outside = Outside()
@@ -441,9 +442,9 @@ def test_the_page_is_one_file_that_says_where_each_figure_is_from(tmp_path: Path
     assert "It is late." in text
     for name in figures.figures(scale):
         assert f"<code>python -m scripts.report --only {name}</code>" in text
-    origin = "config configs/palindrome_lstm.yaml · seed 3 · batches 1,200 · data palindromes made from the seed"
+    origin = "config palindrome_lstm.yaml · seed 3 · batches 1,200 · data palindromes made from the seed"
     assert text.count(f"{origin} · commit abc1234 · <code>") == len(drawn) - 1
-    assert "kernels.csv, commit abc · <code>" in text
+    assert "kernels.csv, commit abc, measured by <code>python -m x</code> · drawn by <code>" in text
 
 
 def test_pictures_are_addresses() -> None:

@@ -35,12 +35,14 @@ class Drawn(NamedTuple):
 
     Attributes:
         notes: what is to be said of it that depends on how the runs went.
-        measured_by: where it shows a benchmark's results, which file, at which commit, and the command that wrote it.
+        measured_from, measured_by: where it shows a benchmark's results, of which file at which commit, and the command
+            that wrote it.
         per_row: pictures side by side.
     """
 
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
     notes: Sequence[str] = ()
+    measured_from: str = ""
     measured_by: str = ""
     per_row: int = 1

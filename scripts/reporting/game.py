@@ -12,7 +12,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from callbacks.drawing import IN_WORDS, along, page, readings, strip, write_animation
+from callbacks.drawing import CAPTION_HEIGHT, IN_WORDS, along, page, readings, strip, write_animation
 from callbacks.generative_metrics import REPORT_FILE
 from callbacks.interpolation_strip import GENERATOR_FILE
 from networks.judge import load_judge
@@ -47,7 +47,7 @@ def grids(runs: Sequence[Trained], moments: Sequence[Sequence[int]]) -> Drawn:
 
 
 def few_shades(path: Path) -> bytes:
-    """A grey picture with few shades.
+    """A grid without the caption under it, as a small file.
 
     Raises:
         UsageError: when it isn't there.
@@ -56,7 +56,8 @@ def few_shades(path: Path) -> bytes:
         raise UsageError(f"{path} is missing; move the run's folder away, and the report trains it anew")
     content = io.BytesIO()
     with Image.open(path) as picture:
-        picture.convert("L").quantize(SHADES).save(content, format="PNG", optimize=True)
+        alone = picture.crop((0, 0, picture.width, picture.height - CAPTION_HEIGHT))
+        alone.convert("L").quantize(SHADES).save(content, format="PNG", optimize=True)
     return content.getvalue()
 
 
@@ -86,7 +87,7 @@ def learning(runs: Sequence[Trained]) -> Drawn:
 
 COLUMNS = {
     "FID": ("fid", "{:.1f}"),
-    "of real images": ("fid_floor", "{:.1f}"),
+    "FID of real images": ("fid_floor", "{:.1f}"),
     "KID": ("kid", "{:.2f}"),
     "precision": ("precision", "{:.2f}"),
     "recall": ("recall", "{:.2f}"),
@@ -142,7 +143,7 @@ def morphs(run: Trained) -> Drawn:
             routes = between_digits(trained.network, judge, STRIP, strips, DEFAULT_SEED)
             ends = [str(digit) for digit in STRIP]
         except ValueError as error:
-            notes.append(f"Its waypoints are arbitrary, for {error}.")
+            notes.append(f"The waypoints are arbitrary noise: {error}.")
             routes = between_seeds(trained.network, STRIP, strips)
             ends = [f"seed {seed}" for seed in STRIP]
         walks = [walk(route, steps) for route in routes]
@@ -154,10 +155,11 @@ def morphs(run: Trained) -> Drawn:
     still = io.BytesIO()
     page([strip(images, readings(judge, images))], caption).convert("L").save(still, format="PNG", optimize=True)
     moving, ends = frames(ANIMATED, ANIMATION_FRAMES)
-    caption = f"{along('linear', ends)}, {trained.origin}"
     with TemporaryDirectory() as folder:
         path = Path(folder) / "morph.gif"
-        write_animation(moving, path, [readings(judge, walked) for walked in moving], ANIMATION_FRAMES - 1, caption)
+        write_animation(
+            moving, path, [readings(judge, walked) for walked in moving], ANIMATION_FRAMES - 1, trained.origin
+        )
         animation = path.read_bytes()
     way = along("linear", ends)
     return Drawn(

@@ -24,9 +24,8 @@ def measured(file: str, command: str, draw: Callable[[Path], Drawn]) -> Drawn:
     path = RESULTS / file
     if not path.exists():
         return Drawn(notes=[f"Left out: benchmarks/results/{file} isn't there yet. It is written by: {command}"])
-    commit = last_commit(path)
-    origin = f"benchmarks/results/{file}{f', commit {commit}' if commit else ''}, written by: {command}"
-    return draw(path)._replace(measured_by=origin)
+    origin = [f"benchmarks/results/{file}", *(f"commit {commit}" for commit in [last_commit(path)] if commit)]
+    return draw(path)._replace(measured_from=", ".join(origin), measured_by=command)
 
 
 def horizon() -> Drawn:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from datamodules import PalindromeDataModule
@@ -35,7 +36,8 @@ def curves(runs: Sequence[Trained], length: int) -> Drawn:
     for axis, label in zip(axes, METRICS.values(), strict=True):
         axis.set(xlabel="batches", ylabel=label)
     axes[0].set_yscale("log")
-    _mark_guessing(axes[1])
+    _accuracies(axes[1])
+    axes[1].annotate("guessing", (0.01, GUESSING + 0.02), xycoords=("axes fraction", "data"), color="grey", fontsize=8)
     axes[0].legend(frameon=False, fontsize=8)
     picture = Picture(f"curves_T{length}.svg", svg(figure), f"Loss and accuracy for palindromes of {length} digits")
     rows = [[run.job.title, f"{100 * accuracy:.1f} %", f"{loss:.4f}"] for run in runs for loss, accuracy in [_end(run)]]
@@ -67,7 +69,7 @@ def recall(run: Trained) -> Drawn:
     figure, (learning, growth, position) = panels(3)
     learning.plot(*points(run, "train/accuracy"), linewidth=1.2)
     learning.set(xlabel="batches", ylabel="digits written right")
-    _mark_guessing(learning)
+    _accuracies(learning)
     growth.step(*points(run, "train/length"), where="post", linewidth=1.6)
     growth.axhline(length, color="grey", linewidth=0.8, linestyle=":")
     growth.set(xlabel="batches", ylabel="length of the palindromes")
@@ -75,7 +77,7 @@ def recall(run: Trained) -> Drawn:
     first = length - len(right) + 1
     position.bar(range(first, length + 1), right.tolist())
     position.set(xlabel=f"position in palindromes of {length}", ylabel="digits written right")
-    _mark_guessing(position, first)
+    _accuracies(position)
     picture = Picture("recall.svg", svg(figure), "Digits written right, length against batches, right ones by position")
     reached = int(max(points(run, "train/length")[1]))
     asked = (
@@ -96,8 +98,7 @@ def right_by_position(model: PalindromeLSTM, length: int, seed: int) -> Float[Te
     return torch.cat(right).float().mean(dim=0)
 
 
-def _mark_guessing(axis: Any, at: float = 0) -> None:
-    """Makes accuracies fill the panel, and draws the line above which there is more than luck."""
+def _accuracies(axis: Axes) -> None:
+    """Makes them fill the panel, and draws the line above which there is more than luck."""
     axis.set_ylim(0, 1.03)
     axis.axhline(GUESSING, color="grey", linewidth=0.8, linestyle=":")
-    axis.annotate("guessing", (at, GUESSING + 0.02), color="grey", fontsize=8)

@@ -58,17 +58,14 @@ def origin(runs: Sequence[Trained]) -> list[str]:
     """What a figure's runs were made from, each fact once."""
     if not runs:
         return []
-    return [
-        _listed("config", (f"configs/{run.job.config}.yaml" for run in runs)),
-        _listed("seed", (str(run.config["seed_everything"]) for run in runs)),
-        _listed("batches", (f"{run.run.step:,}" for run in runs)),
-        _listed("data", (_source(run) for run in runs)),
-        _listed("commit", (one for run in runs for one in run.commits or ("unknown",))),
-    ]
-
-
-def _listed(name: str, facts: Iterable[str]) -> str:
-    return f"{name} {', '.join(dict.fromkeys(facts))}"
+    facts = {
+        "config": [f"{run.job.config}.yaml" for run in runs],
+        "seed": [str(run.config["seed_everything"]) for run in runs],
+        "batches": [f"{run.run.step:,}" for run in runs],
+        "data": [_source(run) for run in runs],
+        "commit": [one for run in runs for one in run.commits or ("unknown",)],
+    }
+    return [f"{name} {', '.join(dict.fromkeys(values))}" for name, values in facts.items()]
 
 
 def _source(run: Trained) -> str:
