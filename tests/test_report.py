@@ -323,6 +323,15 @@ def test_fids_in_training_and_at_the_end_stand_apart(games: list[Trained]) -> No
     assert quality.notes == ["It has seen them."]
 
 
+def test_long_losses_are_averaged() -> None:
+    batches, values = game.averaged(range(10, 9010, 10), [float(n % 3) for n in range(900)])
+    assert len(batches) == len(values) == 300
+    assert batches[:2] == [20, 50]
+    assert set(values) == {1.0}
+    assert game.averaged([10, 20], [3.0, 5.0]) == ([10, 20], [3.0, 5.0])
+    assert game.averaged([], []) == ([], [])
+
+
 @pytest.mark.parametrize("draw", [game.learning, game.quality])
 def test_games_on_different_digits_are_not_compared(tmp_path: Path, draw: Callable[..., Drawn]) -> None:
     runs = [game_run(tmp_path, "gan_template", "torchvision"), game_run(tmp_path, "gan")]

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -30,6 +31,7 @@ from scripts.reporting.training import Trained
 
 SHADES = 16
 """Of grey in a grid, so few that the page stays small."""
+POINTS_OF_LOSSES = 300
 STRIP_FRAMES, ANIMATION_FRAMES = 8, 12
 ANIMATED = 4
 
@@ -68,7 +70,7 @@ def learning(runs: Sequence[Trained]) -> Drawn:
     *losses, fid, alive = axes
     for number, (run, axis) in enumerate(zip(runs, losses, strict=True)):
         for player, metric in (("discriminator", "train/d_loss"), ("generator", "train/g_loss")):
-            axis.plot(*points(run, metric), linewidth=0.7, label=player)
+            axis.plot(*averaged(*points(run, metric)), linewidth=1, label=player)
         axis.set(title=run.job.title, xlabel="batches", ylabel="loss")
         axis.legend(frameon=False, fontsize=8)
         style: dict[str, Any] = {"color": f"C{number + 2}", "marker": ".", "label": run.job.title}
@@ -83,6 +85,13 @@ def learning(runs: Sequence[Trained]) -> Drawn:
     samples = int(points(runs[0], "quality/fid_samples")[1][-1])
     note = f"FID in training: {samples:,} samples against all training images of {source}."
     return Drawn([Picture("learning.svg", svg(figure), "Losses, FID and digits alive of both games")], notes=[note])
+
+
+def averaged(batches: Sequence[int], values: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Means of neighbouring points, so that there are at most `POINTS_OF_LOSSES`."""
+    together = -(-len(values) // POINTS_OF_LOSSES) or 1
+    groups = range(0, len(values), together)
+    return [mean(batches[n : n + together]) for n in groups], [mean(values[n : n + together]) for n in groups]
 
 
 COLUMNS = {

@@ -13,6 +13,7 @@ from networks.files import replacing
 from runtime.provenance import ROOT
 from scripts.figures import address
 from scripts.reporting.drawn import Drawn, Picture
+from scripts.reporting.game import POINTS_OF_LOSSES
 from scripts.reporting.jobs import Scale
 from scripts.reporting.training import Trained, commit
 
@@ -48,6 +49,7 @@ def write(
         origins={name: origin(runs) for name, runs in used.items()},
         runs=list(trained),
         commit=commit(),
+        points_of_losses=POINTS_OF_LOSSES,
     )
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8")
