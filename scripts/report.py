@@ -9,7 +9,7 @@ Training and drawing are separate: finished runs, in runs/report, are not repeat
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -20,7 +20,7 @@ from runtime.quiet import hush
 from scripts.reporting.figures import figures
 from scripts.reporting.jobs import FULL, REPORT, Scale, jobs
 from scripts.reporting.page import print_to_pdf, write, write_pictures
-from scripts.reporting.training import train
+from scripts.reporting.training import Trained, train
 
 DRAWING = 200
 """Batches that take about as long as drawing a figure."""
@@ -64,6 +64,7 @@ def make(scale: Scale, wanted: Namespace) -> int:
     todo = [job for name, job in all_jobs.items() if name in needed]
     with shown(sum(job.batches for job in todo) + DRAWING * len(chosen)) as bar:
         runs = train(todo, scale.runs, getattr(wanted, "root", None), bar)
+        tell_of_packaged_digits(scale, runs.values())
         drawn, used = {}, {}
         for name, figure in chosen.items():
             bar.drawing(name)
@@ -80,6 +81,16 @@ def make(scale: Scale, wanted: Namespace) -> int:
     print(f"open {page.absolute()}")
     print(printed.absolute() if printed else "no PDF: that takes a Chromium on the PATH which can print")
     return 0
+
+
+def tell_of_packaged_digits(scale: Scale, runs: Iterable[Trained]) -> None:
+    """Says so where MNIST was wanted; what the trainings themselves say of it nobody sees."""
+    if scale.source == "auto" and any(run.data_source == "packaged" for run in runs):
+        print(
+            "report: THE GAMES WERE PLAYED WITH 5,000 PACKAGED DIGITS INSTEAD OF MNIST; "
+            f"to have it, move {scale.runs} away and write --root and the folder that holds MNIST/raw",
+            file=sys.stderr,
+        )
 
 
 class ReportBar:

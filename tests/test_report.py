@@ -1,5 +1,6 @@
 """The report: which runs it asks for, that finished ones stay, what is drawn of them, and the page as one file."""
 
+import io
 import json
 import os
 import re
@@ -340,6 +341,16 @@ def test_games_on_different_digits_are_not_compared(tmp_path: Path, draw: Callab
         draw(runs)
 
 
+def test_packaged_digits_where_mnist_was_wanted_are_told(
+    games: list[Trained], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report.tell_of_packaged_digits(REPORT, [game_run(tmp_path, "dcgan", "torchvision")])
+    report.tell_of_packaged_digits(DEMO, games)
+    assert capsys.readouterr().err == ""
+    report.tell_of_packaged_digits(REPORT, games)
+    assert "PACKAGED DIGITS INSTEAD OF MNIST" in capsys.readouterr().err
+
+
 def test_a_generator_without_digits_is_walked_through_all_the_same(
     games: list[Trained], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,8 +361,21 @@ def test_a_generator_without_digits_is_walked_through_all_the_same(
     strip, animation = drawn.pictures
     assert strip.name == "strip.png"
     assert animation.content.startswith(b"GIF89a")
-    assert drawn.notes[0].startswith("Its waypoints are arbitrary, for of 64 images none can be read as a 3")
+    assert drawn.notes[0].startswith("The waypoints are arbitrary noise: of 64 images none can be read as a 3")
     assert "seed 3 to seed 8 to seed 1" in animation.alt
+
+
+def test_a_generator_with_digits_is_walked_through_from_3_to_8_to_1(
+    games: list[Trained], digit_painter: MLPGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interpolate, "CANDIDATES", 1024)
+    weights = games[1].run.path / "mnist_generator.pth"
+    save_generator(digit_painter, weights, weights="raw", step=4, data_source="packaged")
+    drawn = game.morphs(games[1])
+    assert drawn.notes == []
+    assert "from 3 to 8 to 1 in a straight line" in drawn.pictures[0].alt
+    with Image.open(io.BytesIO(drawn.pictures[1].content)) as animation:
+        assert animation.n_frames == 4 * (game.ANIMATION_FRAMES - 1)  # type: ignore[attr-defined]
 
 
 # What was measured.

@@ -62,7 +62,7 @@ def test_a_report_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path, num
     _, complained = process.communicate()
     if number == signal.SIGTERM:
         assert process.returncode == 143
-        assert complained.splitlines()[-1] == "report: stopped by SIGTERM; the same command goes on"
+        assert complained.splitlines()[-1] == "demo: stopped by SIGTERM; the same command goes on"
     wait_until(lambda: all(run.state != "running" for run in runs(tmp_path)), "no training goes on alone")
     before = runs(tmp_path)
     finished = {run.path: (run.path / "metrics.csv").stat().st_mtime_ns for run in before if run.state == "finished"}
