@@ -17,8 +17,9 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch import Trainer
-from PIL import Image
+from PIL import Image, ImageSequence
 
+from callbacks.drawing import FRAME_MS, WAYPOINT_MS
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.files import save_generator
@@ -30,7 +31,7 @@ from scripts import demo, interpolate, report, training
 from scripts.figures import address
 from scripts.reporting import figures, game, measured, memory, page
 from scripts.reporting.drawn import Drawn, Picture, Table
-from scripts.reporting.jobs import DEMO, FULL, REPORT, Job, jobs
+from scripts.reporting.jobs import DEMO, FULL, REPORT, STRIP, Job, jobs
 from scripts.reporting.training import FACTS, Trained, finished, train
 
 STAND_IN = Path(__file__).with_name("stand_in_training.py")
@@ -375,7 +376,9 @@ def test_a_generator_with_digits_is_walked_through_from_3_to_8_to_1(
     assert drawn.notes == []
     assert "from 3 to 8 to 1 in a straight line" in drawn.pictures[0].alt
     with Image.open(io.BytesIO(drawn.pictures[1].content)) as animation:
-        assert animation.n_frames == 4 * (game.ANIMATION_FRAMES - 1)  # type: ignore[attr-defined]
+        durations = [frame.info["duration"] for frame in ImageSequence.Iterator(animation)]
+    legs = 2 * (len(STRIP) - 1)  # there and back
+    assert sum(durations) == legs * (WAYPOINT_MS + (game.ANIMATION_FRAMES - 2) * FRAME_MS)
 
 
 # What was measured.
