@@ -28,7 +28,7 @@ from runtime.errors import Stopped, UsageError
 from runtime.run_folder import RunFolder
 from runtime.tables import write_rows
 from scripts import demo, interpolate, report, training
-from scripts.figures import address
+from scripts.figures import address, panels, svg
 from scripts.reporting import figures, game, measured, memory, page
 from scripts.reporting.drawn import Drawn, Picture, Table
 from scripts.reporting.jobs import DEMO, FULL, REPORT, STRIP, Job, jobs
@@ -202,9 +202,9 @@ def test_a_signal_stops_the_trainings(stand_in: Path) -> None:
 
 
 def test_svg_takes_the_ink_of_the_page() -> None:
-    figure, (axis,) = memory.panels(1)
+    figure, (axis,) = panels(1)
     axis.plot([1, 2], [3, 4])
-    drawn = memory.svg(figure).decode()
+    drawn = svg(figure).decode()
     ElementTree.fromstring(drawn)
     assert "#000000" not in drawn
     assert "prefers-color-scheme: dark" in drawn

@@ -52,7 +52,8 @@ class Trained:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The whole of the run's `config.yaml`."""
-        return yaml.safe_load(self.run.config.read_text())
+        config: dict[str, Any] = yaml.safe_load(self.run.config.read_text())
+        return config
 
     @property
     def metrics(self) -> list[dict[str, str]]:
@@ -197,7 +198,7 @@ def _begin(job: Job, runs: Path) -> None:
 def commit() -> str:
     """The code's commit, "+" if files have changed since; empty outside a git checkout."""
     version = code_version()
-    return version.get("commit", "")[:7] + ("+" if version.get("clean") is False else "")
+    return str(version.get("commit", ""))[:7] + ("+" if version.get("clean") is False else "")
 
 
 @contextmanager
