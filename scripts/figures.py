@@ -1,9 +1,7 @@
-"""Figures for pages: drawn from what runs left on disk, returned as `data:` addresses so that a page is one file."""
+"""Figures for pages: empty panels to draw on, and what is drawn as files that a page can hold within itself."""
 
 import base64
 import io
-from collections.abc import Mapping
-from pathlib import Path
 
 import matplotlib
 
@@ -12,9 +10,12 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from runtime.tables import read_rows
-
-METRICS = {"train/loss": "cross-entropy", "train/accuracy": "accuracy"}
+BLACK = "#000000"
+"""As matplotlib writes the colour of axes and ticks; that of text is left out."""
+INK = """<style>
+svg { color: #1c1c1e; fill: currentColor }
+@media screen and (prefers-color-scheme: dark) { svg { color: #ececea } }
+</style>"""
 
 
 def panels(number: int, per_row: int | None = None) -> tuple[Figure, list[Axes]]:
@@ -32,31 +33,24 @@ def panels(number: int, per_row: int | None = None) -> tuple[Figure, list[Axes]]
     return figure, axes[:number]
 
 
-def learning_curves(metrics_files: Mapping[str, Path]) -> str:
-    """Loss and accuracy of each batch against batches, side by side, a line for each named `metrics.csv`."""
-    figure, axes = panels(2)
-    for title, path in metrics_files.items():
-        rows = read_rows(path)
-        for axis, metric in zip(axes, METRICS, strict=True):
-            points = [(int(row["step"]) + 1, float(row[metric])) for row in rows if row[metric]]
-            axis.plot(*zip(*points, strict=True), label=title, linewidth=1.6)
-    for axis, label in zip(axes, METRICS.values(), strict=True):
-        axis.set(xlabel="batches", ylabel=label)
-    axes[0].set_yscale("log")
-    axes[1].set_ylim(0, 1.03)
-    axes[1].axhline(0.1, color="grey", linewidth=0.8, linestyle=":")
-    axes[1].annotate("guessing", (0, 0.12), color="grey", fontsize=8)
-    axes[0].legend(frameon=False, fontsize=8)
-    drawing = io.BytesIO()
-    figure.savefig(drawing, format="svg")
+def svg(figure: Figure) -> bytes:
+    """The figure, which is closed, without a background; text and axes are dark on a light page and light on a dark."""
+    drawing = io.StringIO()
+    figure.savefig(drawing, format="svg", transparent=True, metadata={"Date": None})
     plt.close(figure)
-    return _address("svg+xml", drawing.getvalue())
+    head, _, body = drawing.getvalue().replace(BLACK, "currentColor").partition("<defs>")
+    return f"{head}{INK}<defs>{body}".encode()
 
 
-def picture(path: Path) -> str:
-    """A PNG file."""
-    return _address("png", path.read_bytes())
+def png(figure: Figure, dpi: int) -> bytes:
+    """The figure, which is closed, on white."""
+    drawing = io.BytesIO()
+    figure.savefig(drawing, format="png", dpi=dpi)
+    plt.close(figure)
+    return drawing.getvalue()
 
 
-def _address(kind: str, content: bytes) -> str:
+def address(name: str, content: bytes) -> str:
+    """A picture as a `data:` address; the end of its name says what it is: .svg, .png or .gif."""
+    kind = name.rpartition(".")[2].replace("svg", "svg+xml")
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -14,7 +14,6 @@ import json
 import math
 import os
 import shutil
-import signal
 import sys
 from argparse import Namespace
 from collections import Counter
@@ -24,7 +23,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Lock
-from types import FrameType
 from typing import Any
 
 import optuna
@@ -38,7 +36,7 @@ from runtime.errors import OneLineParser, Stopped, UsageError, exit_code, one_li
 from runtime.run_folder import runs_root
 from scripts.search_space import Sweep, read_sweep
 from scripts.sweep_results import draw, told, write
-from scripts.training import Training
+from scripts.training import Training, stopped_by_signals
 
 STUDY = "sweep"
 SQLITE, JOURNAL = ".db", ".journal"
@@ -117,7 +115,7 @@ class Search:
             Mistake: when the sweep file and the config don't go together.
         """
         try:
-            with self._stopped_by_signals() as received, ThreadPoolExecutor(self.workers) as threads:
+            with stopped_by_signals("sweep", self._stopped) as received, ThreadPoolExecutor(self.workers) as threads:
                 for worker in as_completed([threads.submit(self._work) for _ in range(self.workers)]):
                     worker.result()
         finally:
@@ -212,27 +210,6 @@ class Search:
         reached = "" if ended.value is None else f" with {self.sweep.metric} {ended.value:.4g}"
         complaint = f": {ended.user_attrs['complaint']}" if "complaint" in ended.user_attrs else ""
         print(f"trial {trial.number} {state.name.lower()} after {batches:,} batches{reached}{complaint}", flush=True)
-
-    @contextmanager
-    def _stopped_by_signals(self) -> Iterator[list[signal.Signals]]:
-        """Within, SIGINT and SIGTERM stop the search; yields a list to which the one that came is added."""
-        received: list[signal.Signals] = []
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            received.append(signal.Signals(number))
-            self._stopped.set()
-            for other in before:
-                signal.signal(other, signal.SIG_DFL)
-            os.write(2, b"\nsweep: stopping after these batches; Ctrl-C ends it at once\n")
-
-        before: dict[signal.Signals, Any] = {}
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, stop)
-        try:
-            yield received
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def open_study(sweep: Sweep, path: Path) -> optuna.Study:

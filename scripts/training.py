@@ -1,4 +1,4 @@
-"""One training of a sweep: `twofold fit` in a process of its own, which ends with ours and goes on where it was."""
+"""A training of a sweep or a report: `twofold fit` in a process of its own, which ends with ours and can go on."""
 
 import csv
 import io
@@ -6,13 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
+from types import FrameType
+from typing import Any
 
 from runtime.run_folder import RunFolder
 
 COMMAND = (sys.executable, "-m", "scripts.supervised")
 LAST_WORDS = "output.txt"
+LONGEST_ROW = 4096
+"""Bytes of a row of `metrics.csv`."""
 SECONDS_TO_STOP = 60
 """In which a training that is told to stop finishes its batch and saves a checkpoint."""
 
@@ -78,6 +84,18 @@ class Training:
         return max((int(row["step"]) + 1 for row in self._rows() if row.get(metric)), default=0)
 
     @property
+    def batches_trained(self) -> int:
+        """As far as something was logged of them; at most one more than there are, where the end logged something."""
+        table = None if self.run is None else self.run.path / "metrics.csv"
+        if table is None or not table.exists():
+            return 0
+        with table.open("rb") as file:  # only its end, for it is long and this is asked often
+            file.seek(-min(LONGEST_ROW, table.stat().st_size), os.SEEK_END)
+            *_, last = [b"", *file.read().split(b"\n")[:-1]]
+        step, _, _ = last.partition(b",")
+        return int(step) + 1 if step.isdigit() else 0
+
+    @property
     def metrics(self) -> list[str]:
         """The names of all that was logged."""
         return [name for name in next(iter(self._rows()), ()) if name not in ("step", "epoch")]
@@ -101,3 +119,25 @@ class Training:
         code = self.exit_code or 0
         ended_by = f" by {signal.Signals(code - 128).name}" if code - 128 in set(signal.Signals) else ""
         return f"ended{ended_by} with exit code {code}; see {output}"
+
+
+@contextmanager
+def stopped_by_signals(command: str, stop: Event) -> Iterator[list[signal.Signals]]:
+    """Within, SIGINT and SIGTERM set `stop`; yields a list to which the one that came is added. A second one kills."""
+    received: list[signal.Signals] = []
+
+    def heed(number: int, frame: FrameType | None) -> None:
+        received.append(signal.Signals(number))
+        stop.set()
+        for other in before:
+            signal.signal(other, signal.SIG_DFL)
+        os.write(2, f"\n{command}: stopping after these batches; Ctrl-C ends it at once\n".encode())
+
+    before: dict[signal.Signals, Any] = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, heed)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

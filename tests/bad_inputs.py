@@ -323,6 +323,8 @@ SCRIPTS = [
     ("memory_horizon short", "unrecognized arguments: short"),
     ("demo --fast", "there is no option --fast here"),
     ("demo runs", "unrecognized arguments: runs"),
+    ("report --fulll", "there is no option --fulll here; did you mean --full?"),
+    ("report --only grid", "--only grid is no figure; write one of curves_T5, curves_T20, horizon"),
     ("gan_speed --pear x", "there is no option --pear here; did you mean --peer?"),
     ("gan_search --seconds many", "argument --seconds: invalid int value: 'many'"),
     ("gan_finals --minute 3", "there is no option --minute here; did you mean --minutes?"),

@@ -33,6 +33,7 @@ ONE_OF_EACH = [
     ("scripts.ship_judge nowhere", "is not a run's folder"),
     ("scripts.show_gates pipe.yaml", "is not a file"),
     ("scripts.memory_horizon --shrot", "did you mean --short?"),
+    ("scripts.report --only nothing", "--only nothing is no figure"),
     ("scripts.demo --fast", "there is no option --fast here"),
 ]
 BENCHMARKS = sorted(

@@ -1,14 +1,17 @@
 """One training of a sweep: what is read of it while it writes, what it says when it ends, and that it ends with us."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from scripts import training
-from scripts.training import Training
+from scripts.training import Training, stopped_by_signals
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,6 +40,33 @@ def test_a_metric_is_read_as_far_as_it_is_written(begun: Training) -> None:
         table.write("0.125\n")
         table.flush()
         assert begun.logged("fid") == [70.5, 60.25, 50.125]
+
+
+def test_how_far_it_is_stands_in_the_last_whole_row(begun: Training) -> None:
+    assert begun.batches_trained == 20
+    assert begun.run is not None
+    table = begun.run.path / "metrics.csv"
+    with table.open("a") as file:
+        file.write("29,0,0.")
+    assert begun.batches_trained == 20, "the row is being written"
+    table.write_text("step,loss\n")
+    assert begun.batches_trained == 0
+    table.write_text("step,loss\n" + "".join(f"{n},1.5\n" for n in range(5000)))
+    assert begun.batches_trained == 5000
+    table.unlink()
+    assert begun.batches_trained == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_noted_once_and_handled_as_before_afterwards(number: signal.Signals) -> None:
+    before, stop = signal.getsignal(number), Event()
+    with stopped_by_signals("anything", stop) as received:
+        assert not stop.is_set()
+        os.kill(os.getpid(), number)
+        assert stop.wait(5)
+        assert signal.getsignal(number) == signal.SIG_DFL, "a second one ends the process"
+    assert received == [number]
+    assert signal.getsignal(number) == before
 
 
 def test_before_a_run_begins_there_is_nothing(tmp_path: Path) -> None:

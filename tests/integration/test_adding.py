@@ -17,6 +17,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+FOLDERS = [package for package in PACKAGES if "." not in package]  # the others lie within
 PAGES = sorted(path.name for path in (ROOT / "docs").glob("add_a_*.md"))
 BIN = Path(sys.executable).parent
 BLOCK = re.compile(r'^```(?P<kind>\w+)(?: title="(?P<file>\S+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -46,7 +47,7 @@ def blocks(page: str) -> Iterator[Block]:
 def checkout(tmp_path: Path) -> Path:
     """A copy of this one's files, without runs and repository."""
     copy = tmp_path / "twofold"
-    for folder in (*{package.partition(".")[0] for package in PACKAGES}, "configs", "assets", "tests"):
+    for folder in (*FOLDERS, "configs", "assets", "tests"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", copy)
     return copy

@@ -1,0 +1,119 @@
+"""The report: trains what it needs, draws it, and makes one page of it, report/index.html, and the same as a PDF.
+
+    python -m scripts.report                    within 75 minutes on two cores
+    python -m scripts.report --full             the textbook recipe runs its 200 epochs
+    python -m scripts.report --only gates       one figure, to report/figures, from the runs it needs
+
+Training and drawing are separate: finished runs, in runs/report, are not repeated, one that was broken off goes on.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from runtime.errors import OneLineParser, UsageError, exit_code
+from runtime.quiet import hush
+from scripts.reporting.figures import figures
+from scripts.reporting.jobs import FULL, REPORT, Scale, jobs
+from scripts.reporting.page import print_to_pdf, write, write_pictures
+from scripts.reporting.training import Trained, train
+
+DRAWING = 200
+"""Batches that take about as long as drawing a figure."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Trains, draws and writes the page; returns the exit code, 2 when something the user wrote is wrong."""
+    return exit_code("report", _run, arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    parser = parser_of_reports("report", __doc__)
+    parser.add_argument(
+        "--full", action="store_true", help="the textbook recipe runs 187,600 batches instead of 18,760"
+    )
+    parser.add_argument("--root", help="the folder that holds MNIST/raw, by default data")
+    wanted = parser.parse_args(arguments)
+    return make(FULL if wanted.full else REPORT, wanted)
+
+
+def parser_of_reports(name: str, description: str | None) -> OneLineParser:
+    """Takes what every report takes."""
+    first_line = (description or "").partition("\n")[0]
+    parser = OneLineParser(prog=f"python -m scripts.{name}", description=first_line)
+    parser.add_argument("--only", metavar="FIGURE", help=f"just this one: {', '.join(figures(REPORT))}")
+    return parser
+
+
+def make(scale: Scale, wanted: Namespace) -> int:
+    """Makes the report, or `wanted.only` one figure of it; prints where it is and returns the exit code.
+
+    Raises:
+        UsageError: when there is no such figure.
+    """
+    hush()
+    all_figures, all_jobs = figures(scale), jobs(scale)
+    if wanted.only is not None and wanted.only not in all_figures:
+        raise UsageError(f"--only {wanted.only} is no figure; write one of {', '.join(all_figures)}")
+    chosen = all_figures if wanted.only is None else {wanted.only: all_figures[wanted.only]}
+    needed = {name for figure in chosen.values() for name in figure.jobs}
+    todo = [job for name, job in all_jobs.items() if name in needed]
+    with shown(sum(job.batches for job in todo) + DRAWING * len(chosen)) as bar:
+        runs = train(todo, scale.runs, getattr(wanted, "root", None), bar)
+        tell_of_packaged_digits(scale, runs.values())
+        drawn, used = {}, {}
+        for name, figure in chosen.items():
+            bar.drawing(name)
+            used[name] = [runs[job] for job in figure.jobs]
+            drawn[name] = figure.draw(used[name])
+    pictures = [path for one in drawn.values() for path in write_pictures(one.pictures, scale.folder)]
+    if wanted.only is not None:
+        print("\n".join([*map(str, pictures), *drawn[wanted.only].notes]))
+        for table in drawn[wanted.only].tables:
+            print("\n".join("  ".join(row) for row in [table.columns, *table.rows]))
+        return 0
+    page = write(scale, drawn, used, runs.values())
+    printed = print_to_pdf(page)
+    print(f"open {page.absolute()}")
+    print(printed.absolute() if printed else "no PDF: that takes a Chromium on the PATH which can print")
+    return 0
+
+
+def tell_of_packaged_digits(scale: Scale, runs: Iterable[Trained]) -> None:
+    """Says so where MNIST was wanted; what the trainings themselves say of it nobody sees."""
+    if scale.source == "auto" and any(run.data_source == "packaged" for run in runs):
+        print(
+            "report: THE GAMES WERE PLAYED WITH 5,000 PACKAGED DIGITS INSTEAD OF MNIST; "
+            f"to have it, move {scale.runs} away and write --root and the folder that holds MNIST/raw",
+            file=sys.stderr,
+        )
+
+
+class ReportBar:
+    """One bar from the first batch of the first run to the last figure."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def training(self, names: Sequence[str], batches: int) -> None:
+        self._progress.update(self._task, completed=batches, description=f"training {', '.join(names)}")
+
+    def drawing(self, name: str) -> None:
+        self._progress.update(self._task, advance=DRAWING, description=f"drawing {name}")
+
+
+@contextmanager
+def shown(batches: int) -> Iterator[ReportBar]:
+    """A bar on stderr."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        yield ReportBar(progress, progress.add_task("", total=batches))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""Which runs a report is made of, and how long they are."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.provenance import ROOT
+
+CONFIGS = ROOT / "configs"
+LENGTHS = (5, 20)
+STRIP = (3, 8, 1)
+"""The digits that the last strip of a game walks between."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much a report trains, and where it and its runs lie.
+
+    Attributes:
+        runs: the folder of its runs.
+        folder: where `index.html`, `report.pdf` and `figures/` go.
+        command: what is typed to make it; `--only NAME` goes behind.
+        memory_batches, recall_batches: of each palindrome network, at most.
+        textbook_batches, gan_batches: of each game.
+        evaluate_every: batches between two evaluations of a game.
+        source: of the digits, as `datamodules.MNISTDataModule` has it.
+        early: batches after which a game is drawn, besides the first, the last and three about halfway.
+        around: batches from halfway to its two neighbours.
+        samples: images of the last evaluation of a game.
+    """
+
+    runs: Path
+    folder: Path
+    command: str
+    textbook_batches: int
+    gan_batches: int
+    evaluate_every: int
+    source: str = "auto"
+    memory_batches: int = 500
+    recall_batches: int = 20_000
+    early: tuple[int, ...] = (500, 1000)
+    around: int = 500
+    samples: int = 10_000
+
+    def moments(self, batches: int) -> list[int]:
+        """After how many batches a game of this length is drawn, from 0 to the last."""
+        half = batches // 2
+        return [0, *self.early, half - self.around, half, half + self.around, batches]
+
+
+DEMO = Scale(
+    runs=Path("runs/demo"),
+    folder=Path("runs/demo"),
+    command="python -m scripts.demo",
+    textbook_batches=5000,
+    gan_batches=7000,
+    evaluate_every=500,
+    source="packaged",
+)
+REPORT = Scale(
+    runs=Path("runs/report"),
+    folder=Path("report"),
+    command="python -m scripts.report",
+    textbook_batches=18_760,  # 20 epochs of 60,000 images
+    gan_batches=21_000,
+    evaluate_every=1000,
+)
+FULL = Scale(
+    runs=REPORT.runs,
+    folder=REPORT.folder,
+    command="python -m scripts.report --full",
+    textbook_batches=187_600,
+    gan_batches=21_000,
+    evaluate_every=1000,
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run: a config of `configs/` and what to change in it.
+
+    Attributes:
+        name: of its folder under the report's runs.
+        title: by which figures tell it from others.
+        batches: which it trains, at most.
+        reads_digits: from a folder, `data.root`, or as they come with a package.
+    """
+
+    name: str
+    title: str
+    config: str
+    batches: int
+    overrides: tuple[str, ...] = ()
+    reads_digits: bool = False
+
+    @property
+    def arguments(self) -> list[str]:
+        """What stands behind `twofold`."""
+        return ["fit", "-c", str(CONFIGS / f"{self.config}.yaml"), *self._settings]
+
+    @property
+    def command(self) -> str:
+        """The same as a person types it."""
+        quoted = [f"'{word}'" if word.startswith(("[", "{")) else word for word in self._settings]
+        return " ".join(("twofold fit -c", f"configs/{self.config}.yaml", *quoted))
+
+    @property
+    def _settings(self) -> tuple[str, ...]:
+        return ("--trainer.max_steps", str(self.batches), *self.overrides)
+
+
+def memory_name(network: str, init: str, length: int) -> str:
+    return f"{network}_{init}_T{length}"
+
+
+REMEDIES = (
+    ("rnn", "torch", "RNN as it comes"),
+    ("rnn", "orthogonal", "RNN, orthogonal"),
+    ("lstm", "torch", "LSTM as it comes"),
+    ("lstm", "forget_log", "LSTM, forget bias log T"),
+)
+"""Each network as it comes and with one remedy: its short name, its `init` and its title."""
+
+
+def jobs(scale: Scale) -> dict[str, Job]:
+    """All runs by name, those that take longest first, so that none is left to the end alone."""
+    games = [game("textbook", "textbook recipe", "gan_template", scale, scale.textbook_batches)]
+    to_zero = tuple(
+        word
+        for player in ("generator", "discriminator")
+        for word in (f"--model.{player}_lr_scheduler.init_args.total_iters", str(scale.gan_batches))
+    )
+    games.append(game("gan", "gan.yaml", "gan", scale, scale.gan_batches, to_zero))
+    recall = Job("recall", "LSTM that writes the second half", "palindrome_recall", scale.recall_batches)
+    memories = [
+        Job(
+            memory_name(network, init, length),
+            title,
+            f"palindrome_{network}",
+            scale.memory_batches,
+            ("--data.length", str(length), "--model.init", init),
+        )
+        for length in LENGTHS
+        for network, init, title in REMEDIES
+    ]
+    return {job.name: job for job in (*games, recall, *memories)}
+
+
+def game(recipe: str, title: str, config: str, scale: Scale, batches: int, more: tuple[str, ...] = ()) -> Job:
+    """A game that leaves the pictures and numbers that a report shows; runs of other lengths have other names."""
+    callbacks: list[dict[str, Any]] = [
+        {
+            "class_path": "callbacks.ImageGrid",
+            "init_args": {"every_n_batches": batches, "also_at": scale.moments(batches)[1:]},
+        },
+        {
+            "class_path": "callbacks.GenerativeMetrics",
+            "init_args": {"every_n_batches": scale.evaluate_every, "final_samples": scale.samples},
+        },
+        {"class_path": "callbacks.InterpolationStrip", "init_args": {"digits": list(STRIP)}},
+    ]
+    settings = (*more, "--data.source", scale.source, "--trainer.callbacks", json.dumps(callbacks))
+    return Job(game_name(recipe, batches), title, config, batches, settings, reads_digits=True)
+
+
+def game_name(recipe: str, batches: int) -> str:
+    return f"{recipe}_{batches}"

@@ -1,0 +1,129 @@
+"""Figures of what `benchmarks/results` holds: drawn with the commit and the command that it is from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from callbacks.drawing import IN_WORDS
+from runtime.provenance import ROOT, last_commit
+from runtime.tables import read_rows
+from scripts.reporting.drawn import Drawn, Picture, Table
+
+RESULTS = ROOT / "benchmarks" / "results"
+Row = Mapping[str, str]
+
+
+def measured(file: str, command: str, draw: Callable[[Path], Drawn]) -> Drawn:
+    """What `draw` makes of a file, with where the file is from; words instead where it isn't there.
+
+    Args:
+        file: of `RESULTS`.
+        command: that writes it.
+    """
+    path = RESULTS / file
+    if not path.exists():
+        return Drawn(notes=[f"Left out: benchmarks/results/{file} isn't there yet. It is written by: {command}"])
+    origin = [f"benchmarks/results/{file}", *(f"commit {commit}" for commit in [last_commit(path)] if commit)]
+    return draw(path)._replace(measured_from=", ".join(origin), measured_by=command)
+
+
+def horizon() -> Drawn:
+    """Accuracy against length of seven networks."""
+    alt = "Accuracy against length for three RNNs and four LSTMs"
+    return measured("memory_horizon.png", "python -m scripts.memory_horizon", lambda path: _picture(path, alt))
+
+
+def kernels() -> Drawn:
+    """Time and memory of a step of each LSTM."""
+    alt = "Milliseconds and memory of a step of four LSTMs against length"
+    return measured("lstm_kernels.png", "python -m benchmarks.lstm_kernels", lambda path: _picture(path, alt))
+
+
+def _picture(path: Path, alt: str) -> Drawn:
+    return Drawn([Picture(path.name, path.read_bytes(), alt, on_white=True)])
+
+
+def game_speed() -> Drawn:
+    """Images per second of the textbook game."""
+    return measured("gan_speed.csv", "python -m benchmarks.gan_speed --peer PYTORCH_GAN", _game_speed)
+
+
+def _game_speed(path: Path) -> Drawn:
+    by_contestant = _grouped(read_rows(path), "who", "threads")
+    rows = []
+    for (who, threads), ours in by_contestant.items():
+        what = {row["what"]: row for row in ours}
+        speed, ratio = what["images per second"], what["twofold fit / this"]
+        rows.append(
+            [who, threads, f"{float(speed['median']):,.0f}", _quartiles(speed), f"{float(ratio['median']):.2f}"]
+        )
+    columns = ("contestant", "threads", "images per second", "quartiles", "twofold fit is so many times as fast")
+    return Drawn(tables=[Table(columns, rows)])
+
+
+def lightning_price() -> Drawn:
+    """Milliseconds per batch of `twofold fit` and of a bare loop."""
+    return measured("lightning_price.csv", "python -m benchmarks.lightning_price", _lightning_price)
+
+
+def _lightning_price(path: Path) -> Drawn:
+    rows = []
+    for (length, threads), ours in _grouped(read_rows(path), "length", "threads").items():
+        what = {row["what"]: row for row in ours}
+        medians = [f"{float(what[name]['median']):.2f}" for name in ("twofold fit, ms", "bare loop, ms", "ratio")]
+        rows.append([length, threads, *medians])
+    columns = ("digits", "threads", "twofold fit, ms", "bare loop, ms", "ratio")
+    return Drawn(tables=[Table(columns, rows, numbers_from=0)])
+
+
+def recipes() -> Drawn:
+    """Final numbers of all recipes of the game at equal time, one table for each judge and data source."""
+    return measured("gan_recipes.csv", "python -m benchmarks.gan_recipes --root DATA", _recipes)
+
+
+SHOWN = {
+    "FID": ("fid", "{:.1f}"),
+    "precision": ("precision", "{:.2f}"),
+    "recall": ("recall", "{:.2f}"),
+    "digits alive": ("digits_alive", "{:.0f}"),
+    "batches": ("batches", "{:,.0f}"),
+    "seconds": ("seconds", "{:,.0f}"),
+}
+
+
+def _recipes(path: Path) -> Drawn:
+    tables = []
+    for (judge, minutes, source), same in _grouped(read_rows(path), "judge", "minutes", "data_source").items():
+        by_recipe = sorted(_grouped(same, "recipe").items(), key=lambda group: _mean(group[1], "fid"))
+        rows = [
+            [recipe, str(len(ours)), *(_with_range(ours, name, how) for name, how in SHOWN.values())]
+            for (recipe,), ours in by_recipe
+        ]
+        floor = _mean(same, "fid_floor")
+        trained = f"{float(minutes):g} minutes each on {IN_WORDS[source]}"
+        title = f"{trained}, judge {judge}; as many real images: FID {floor:.1f}"
+        tables.append(Table(("recipe", "seeds", *SHOWN), rows, title=title))
+    return Drawn(tables=tables, notes=["Means over seeds, lowest and highest in brackets."])
+
+
+def _mean(rows: Sequence[Row], column: str) -> float:
+    return mean(float(row[column]) for row in rows)
+
+
+def _with_range(rows: Sequence[Row], column: str, how: str) -> str:
+    values = [float(row[column]) for row in rows]
+    middle, low, high = (how.format(value) for value in (mean(values), min(values), max(values)))
+    return middle if low == high else f"{middle} ({low}–{high})"
+
+
+def _quartiles(row: Row) -> str:
+    return f"{float(row['lower_quartile']):,.0f}–{float(row['upper_quartile']):,.0f}"
+
+
+def _grouped(rows: Sequence[Row], *columns: str) -> dict[tuple[str, ...], list[Row]]:
+    """The rows by what stands in these columns, in the order in which that comes first."""
+    groups: dict[tuple[str, ...], list[Any]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[column] for column in columns), []).append(row)
+    return groups

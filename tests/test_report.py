@@ -1,0 +1,516 @@
+"""The report: which runs it asks for, that finished ones stay, what is drawn of them, and the page as one file."""
+
+import io
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch import Trainer
+from PIL import Image, ImageSequence
+
+from callbacks.drawing import FRAME_MS, WAYPOINT_MS
+from datamodules import PalindromeDataModule
+from lightning_modules import PalindromeLSTM, PalindromeRNN
+from networks.files import save_generator
+from networks.mlp_gan import MLPGenerator
+from runtime.errors import Stopped, UsageError
+from runtime.run_folder import RunFolder
+from runtime.tables import write_rows
+from scripts import demo, interpolate, report, training
+from scripts.figures import address, panels, svg
+from scripts.reporting import figures, game, measured, memory, page
+from scripts.reporting.drawn import Drawn, Picture, Table
+from scripts.reporting.jobs import DEMO, FULL, REPORT, STRIP, Job, jobs
+from scripts.reporting.training import FACTS, Trained, finished, train
+
+STAND_IN = Path(__file__).with_name("stand_in_training.py")
+JOBS = [Job("quick", "a quick one", "gan", 5, ("--x=1",)), Job("slow", "a slow one", "gan", 8, ("--x=2",))]
+
+
+class Heard:
+    """Keeps what a bar is told."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def training(self, names: Sequence[str], batches: int) -> None:
+        self.batches.append(batches)
+
+
+def make_run(folder: Path, job: Job, metrics: Sequence[Mapping[str, float]], **facts: object) -> Trained:
+    """A finished run that trained nothing."""
+    run = RunFolder(folder / job.name / "made_up" / "20260101-000000-abcd")
+    run.path.mkdir(parents=True)
+    run.note(id=run.path.name, state="finished", step=job.batches, **facts)
+    settings = {"seed_everything": 3, "data": {"init_args": {"length": 6}}}
+    run.keep_config(yaml.safe_dump(settings))
+    columns = list(dict.fromkeys(name for row in metrics for name in row))
+    write_rows(run.path / "metrics.csv", columns, metrics)
+    return Trained(job, run, ("abc1234",))
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Trainings that train nothing; returns the folder of the runs."""
+    monkeypatch.setattr(training, "COMMAND", (sys.executable, str(STAND_IN)))
+    monkeypatch.setattr(Job, "arguments", property(lambda job: ["fit", "-c", "any.yaml", "--steps=3", *job.overrides]))
+    finish_at_the_end = property(lambda run: "finished" if (run.path / "metrics.csv").exists() else "interrupted")
+    monkeypatch.setattr(RunFolder, "state", finish_at_the_end)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "runs"
+
+
+def starts(runs: Path, job: Job) -> list[str]:
+    return (runs / job.name / "starts.txt").read_text().splitlines()
+
+
+# Which runs there are.
+
+
+def test_the_default_trains_20_epochs_and_the_full_one_200() -> None:
+    assert jobs(REPORT)["textbook_18760"].batches == 18_760 == 20 * 938
+    assert FULL.moments(jobs(FULL)["textbook_187600"].batches)[3:] == [93_300, 93_800, 94_300, 187_600]
+    assert REPORT.moments(18_760) == [0, 500, 1000, 8880, 9380, 9880, 18_760]
+
+
+def test_a_full_report_shares_all_runs_but_the_textbooks_with_the_default_one() -> None:
+    assert jobs(FULL).keys() ^ jobs(REPORT).keys() == {"textbook_18760", "textbook_187600"}
+    assert FULL.runs == REPORT.runs
+    assert DEMO.runs != REPORT.runs
+
+
+@pytest.mark.parametrize("scale", [DEMO, REPORT, FULL], ids=["demo", "report", "full"])
+def test_figures_are_drawn_from_jobs_that_there_are_and_each_job_is_drawn(scale: object) -> None:
+    needed = {name for figure in figures.figures(scale).values() for name in figure.jobs}  # type: ignore[arg-type]
+    assert needed == jobs(scale).keys()  # type: ignore[arg-type]
+
+
+def test_rates_of_gan_yaml_fall_to_0_with_its_last_batch() -> None:
+    overrides = jobs(DEMO)["gan_7000"].overrides
+    totals = [overrides[n + 1] for n, word in enumerate(overrides) if word.endswith("total_iters")]
+    assert totals == ["7000", "7000"]
+
+
+# Training.
+
+
+def test_what_is_finished_is_not_trained_again(stand_in: Path) -> None:
+    heard = Heard()
+    trained = train(JOBS, stand_in, None, heard)
+    assert [len(starts(stand_in, job)) for job in JOBS] == [1, 1]
+    assert heard.batches[-1] == 13, "a run that ended early counts as whole"
+    assert heard.batches == sorted(heard.batches)
+    assert trained.keys() == {"quick", "slow"}
+    assert len(trained["slow"].metrics) == 3
+    train(JOBS, stand_in, None, heard)
+    assert [len(starts(stand_in, job)) for job in JOBS] == [1, 1]
+    assert heard.batches[-1] == 13
+
+
+def test_what_was_broken_off_goes_on_in_its_folder(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(JOBS, stand_in, None, Heard())
+    (table,) = stand_in.glob("slow/*/*/metrics.csv")
+    table.unlink()
+    train(JOBS, stand_in, None, Heard())
+    assert len(starts(stand_in, JOBS[0])) == 1
+    _, second = starts(stand_in, JOBS[1])
+    assert second == f"fit -c {table.with_name('config.yaml')} --ckpt_path last"
+
+
+def test_only_games_are_told_where_the_digits_lie(stand_in: Path) -> None:
+    assert {job.config for job in jobs(REPORT).values() if job.reads_digits} == {"gan", "gan_template"}
+    train([JOBS[0], replace(JOBS[1], reads_digits=True)], stand_in, "elsewhere", Heard())
+    assert "--data.root" not in starts(stand_in, JOBS[0])[0]
+    assert starts(stand_in, JOBS[1])[0].endswith(f" --data.root={Path.cwd() / 'elsewhere'}")
+    train(JOBS, stand_in, None, Heard())  # of which the folder is no part
+
+
+def test_a_run_with_other_settings_is_refused(stand_in: Path) -> None:
+    train(JOBS, stand_in, None, Heard())
+    with pytest.raises(UsageError, match=r"quick was trained by another command; move it away to train it anew"):
+        train([replace(JOBS[0], overrides=("--x=7",))], stand_in, None, Heard())
+    path = stand_in / "slow" / FACTS
+    path.write_text(json.dumps({**json.loads(path.read_text()), "configs": "another"}))
+    with pytest.raises(UsageError, match=r"slow was trained when configs/gan.yaml was another; move it away"):
+        train(JOBS, stand_in, None, Heard())
+    assert [len(starts(stand_in, job)) for job in JOBS] == [1, 1]
+
+
+def test_all_commits_at_which_a_run_was_trained_are_known(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = iter([{"commit": "a" * 40, "clean": True}, {"commit": "b" * 40, "clean": False}, {}])
+    monkeypatch.setattr("scripts.reporting.training.code_version", lambda: next(versions))
+    for _ in range(3):
+        train(JOBS[:1], stand_in, None, Heard())
+        (table,) = stand_in.glob("quick/*/*/metrics.csv")
+        table.rename(table.with_name("before.csv"))
+    table.with_name("before.csv").rename(table)
+    assert finished(JOBS[0], stand_in).commits == ("aaaaaaa", "bbbbbbb+")
+
+
+@pytest.mark.parametrize(("does", "kind"), [("refuses", UsageError), ("fails", RuntimeError)])
+def test_a_failure_ends_the_others(stand_in: Path, does: str, kind: type[Exception]) -> None:
+    bad = replace(JOBS[0], overrides=("--x=1", f"--does={does}"))
+    long = replace(JOBS[1], overrides=("--x=2", "--steps=1000", "--pause=0.1"))
+    before = time.monotonic()
+    with pytest.raises(kind, match="quick: "):
+        train([bad, long], stand_in, None, Heard())
+    assert time.monotonic() - before < 30
+
+
+def test_a_second_report_is_refused(stand_in: Path) -> None:
+    class Second(Heard):
+        def training(self, names: Sequence[str], batches: int) -> None:
+            with pytest.raises(UsageError, match=r"another report trains in .*runs; wait for it or end it first"):
+                train(JOBS, stand_in, None, Heard())
+            super().training(names, batches)
+
+    second = Second()
+    train(JOBS, stand_in, None, second)
+    assert second.batches
+
+
+def test_a_folder_that_cant_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    with pytest.raises(UsageError, match=r"can't write to .*runs"):
+        train(JOBS, tmp_path / "runs", None, Heard())
+
+
+def test_a_signal_stops_the_trainings(stand_in: Path) -> None:
+    class Interrupted(Heard):
+        def training(self, names: Sequence[str], batches: int) -> None:
+            if batches > 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    long = replace(JOBS[1], overrides=("--x=2", "--steps=1000", "--pause=0.05"))
+    with pytest.raises(Stopped, match="stopped by SIGTERM; the same command goes on"):
+        train([long], stand_in, None, Interrupted())
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+# Drawing.
+
+
+def test_svg_takes_the_ink_of_the_page() -> None:
+    figure, (axis,) = panels(1)
+    axis.plot([1, 2], [3, 4])
+    drawn = svg(figure).decode()
+    ElementTree.fromstring(drawn)
+    assert "#000000" not in drawn
+    assert "prefers-color-scheme: dark" in drawn
+    assert "currentColor" in drawn
+
+
+def memory_run(folder: Path, job: Job, model: PalindromeLSTM | PalindromeRNN | None = None) -> Trained:
+    rows = [
+        {"step": 9, "train/loss": 2.0, "train/accuracy": 0.25, "train/length": 6},
+        {"step": 9, "val/loss": 1.5, "val/accuracy": 0.5},
+        {"step": 19, "val/loss": 0.125, "val/accuracy": 0.75},
+    ]
+    return make_run(folder, job, rows)
+
+
+def test_curves_end_in_a_table_of_the_last_validation(tmp_path: Path) -> None:
+    job = Job("lstm", "LSTM <as it comes>", "palindrome_lstm", 20)
+    drawn = memory.curves([memory_run(tmp_path, job)], length=5)
+    assert [picture.name for picture in drawn.pictures] == ["curves_T5.svg"]
+    assert drawn.tables[0].rows == [["LSTM <as it comes>", "75.0 %", "0.1250"]]
+    assert memory.points(memory_run(tmp_path, replace(job, name="b")), "train/loss") == ([10], [2.0])
+
+
+@pytest.fixture
+def keep(plain_trainer: Callable[..., Trainer]) -> Callable[..., None]:
+    """Trains a model for one batch and keeps it as the best of a run."""
+
+    def keep(trained: Trained, model: PalindromeLSTM | PalindromeRNN, data: PalindromeDataModule) -> None:
+        trainer = plain_trainer(max_steps=1, limit_val_batches=0)
+        trainer.fit(model, datamodule=data)
+        trainer.save_checkpoint(trained.run.path / "checkpoints" / "best.ckpt")
+
+    return keep
+
+
+def test_gates_of_two_networks_are_one_picture(tmp_path: Path, keep: Callable[..., None]) -> None:
+    runs = [memory_run(tmp_path, Job(name, name, "any", 20)) for name in ("lstm", "rnn")]
+    keep(runs[0], PalindromeLSTM(6), PalindromeDataModule(7))
+    keep(runs[1], PalindromeRNN(5), PalindromeDataModule(7))
+    drawn = memory.gates(runs, length=7)
+    (picture,) = drawn.pictures
+    assert picture.content.startswith(b"\x89PNG")
+    assert [note.split(":")[0] for note in drawn.notes] == [
+        "LSTM, init torch, hidden size 6",
+        "RNN, init torch, hidden size 5",
+    ]
+
+
+def test_recall_tells_how_many_digits_are_right(tmp_path: Path, keep: Callable[..., None]) -> None:
+    run = memory_run(tmp_path, Job("recall", "recall", "palindrome_recall", 20))
+    model = PalindromeLSTM(4, target="second_half")
+    keep(run, model, PalindromeDataModule(6, target="second_half"))
+    drawn = memory.recall(run)
+    right = memory.right_by_position(PalindromeLSTM.load_from_checkpoint(run.checkpoint()), 6, seed=3)
+    assert right.shape == (3,)
+    assert f"write {right.mean():.1%} of them right" in drawn.notes[0]
+    with pytest.raises(UsageError, match="has lost its checkpoints; move it away"):
+        memory.recall(memory_run(tmp_path, Job("empty", "", "any", 20)))
+
+
+def test_right_by_position_counts_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a network that always says 0, each position is right as often as a 0 stands there."""
+    model = PalindromeLSTM(4, target="second_half")
+    with torch.no_grad():
+        model.readout.weight.zero_()
+        model.readout.bias.copy_(torch.tensor([1.0, *[0.0] * 9]))
+    data = PalindromeDataModule(7, target="second_half")
+    data.load_state_dict({"seed": 3})
+    answers = torch.cat([target for _, target in data.val_dataloader()])
+    torch.testing.assert_close(memory.right_by_position(model, 7, seed=3), (answers == 0).float().mean(dim=0))
+
+
+def game_run(folder: Path, name: str, source: str = "packaged") -> Trained:
+    shares = {f"quality/share_{digit}": 0.1 for digit in range(10)}
+    rows = [
+        {"step": 1, "train/d_loss": 0.5, "train/g_loss": 0.75},
+        {"step": 3, "quality/fid": 90.0, "quality/fid_floor": 3.0, "quality/fid_samples": 200, **shares},
+    ]
+    rows[1]["quality/digits_alive"] = 7
+    trained = make_run(folder, Job(name, f"the {name}", name, 4), rows, data_source=source)
+    (trained.run.path / "images").mkdir()
+    for step in (0, 4):
+        Image.new("RGB", (30, 30), (step * 20,) * 3).save(trained.run.path / "images" / f"step_{step:06d}.png")
+    numbers = {key: 0.5 for key, _ in game.COLUMNS.values()} | {"fid": 12.34, "fid_samples": 200, "recall": None}
+    quality = {"raw": numbers, "remark": "It has seen them."}
+    (trained.run.path / "quality.json").write_text(json.dumps(quality | ({"ema": numbers} if name == "gan" else {})))
+    return trained
+
+
+@pytest.fixture
+def games(tmp_path: Path) -> list[Trained]:
+    return [game_run(tmp_path, "gan_template"), game_run(tmp_path, "gan")]
+
+
+def test_grids_stand_side_by_side_moment_by_moment(games: list[Trained]) -> None:
+    drawn = game.grids(games, [[0, 4], [0, 4]])
+    assert [picture.name for picture in drawn.pictures] == [
+        "grid_gan_template_000000.png",
+        "grid_gan_000000.png",
+        "grid_gan_template_000004.png",
+        "grid_gan_000004.png",
+    ]
+    assert drawn.per_row == 2
+    assert drawn.pictures[2].caption == "the gan_template, 4 batches"
+    with pytest.raises(UsageError, match=r"step_000002.png is missing; move the run's folder away"):
+        game.grids(games, [[2], [2]])
+
+
+def test_fids_in_training_and_at_the_end_stand_apart(games: list[Trained]) -> None:
+    learning, quality = game.learning(games), game.quality(games)
+    assert not learning.tables
+    assert "200 samples against all training images of the packaged digits" in learning.notes[0]
+    (table,) = quality.tables
+    assert [row[0] for row in table.rows] == ["the gan_template", "the gan", "the gan, moving average"]
+    assert [row[1] for row in table.rows] == ["12.3"] * 3
+    assert table.rows[0][table.columns.index("recall")] == "none"
+    assert table.title == "200 samples against the test images of the packaged digits"
+    assert quality.notes == ["It has seen them."]
+
+
+def test_long_losses_are_averaged() -> None:
+    batches, values = game.averaged(range(10, 9010, 10), [float(n % 3) for n in range(900)])
+    assert len(batches) == len(values) == 300
+    assert batches[:2] == [20, 50]
+    assert set(values) == {1.0}
+    assert game.averaged([10, 20], [3.0, 5.0]) == ([10, 20], [3.0, 5.0])
+    assert game.averaged([], []) == ([], [])
+
+
+@pytest.mark.parametrize("draw", [game.learning, game.quality])
+def test_games_on_different_digits_are_not_compared(tmp_path: Path, draw: Callable[..., Drawn]) -> None:
+    runs = [game_run(tmp_path, "gan_template", "torchvision"), game_run(tmp_path, "gan")]
+    told = r"can't be compared: .*gan_template.* on MNIST and .*gan.* on the packaged digits; move one away"
+    with pytest.raises(UsageError, match=told):
+        draw(runs)
+
+
+def test_packaged_digits_where_mnist_was_wanted_are_told(
+    games: list[Trained], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report.tell_of_packaged_digits(REPORT, [game_run(tmp_path, "dcgan", "torchvision")])
+    report.tell_of_packaged_digits(DEMO, games)
+    assert capsys.readouterr().err == ""
+    report.tell_of_packaged_digits(REPORT, games)
+    assert "PACKAGED DIGITS INSTEAD OF MNIST" in capsys.readouterr().err
+
+
+def test_a_generator_without_digits_is_walked_through_all_the_same(
+    games: list[Trained], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interpolate, "CANDIDATES", 64)
+    weights = games[1].run.path / "mnist_generator.pth"
+    save_generator(MLPGenerator(latent_dim=4), weights, weights="raw", step=4, data_source="packaged")
+    drawn = game.morphs(games[1])
+    strip, animation = drawn.pictures
+    assert strip.name == "strip.png"
+    assert animation.content.startswith(b"GIF89a")
+    assert drawn.notes[0].startswith("The waypoints are arbitrary noise: of 64 images none can be read as a 3")
+    assert "seed 3 to seed 8 to seed 1" in animation.alt
+
+
+def test_a_generator_with_digits_is_walked_through_from_3_to_8_to_1(
+    games: list[Trained], digit_painter: MLPGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interpolate, "CANDIDATES", 1024)
+    weights = games[1].run.path / "mnist_generator.pth"
+    save_generator(digit_painter, weights, weights="raw", step=4, data_source="packaged")
+    drawn = game.morphs(games[1])
+    assert drawn.notes == []
+    assert "from 3 to 8 to 1 in a straight line" in drawn.pictures[0].alt
+    with Image.open(io.BytesIO(drawn.pictures[1].content)) as animation:
+        durations = [frame.info["duration"] for frame in ImageSequence.Iterator(animation)]
+    legs = 2 * (len(STRIP) - 1)  # there and back
+    assert sum(durations) == legs * (WAYPOINT_MS + (game.ANIMATION_FRAMES - 2) * FRAME_MS)
+
+
+# What was measured.
+
+
+def test_what_isnt_measured_yet_is_left_out_with_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measured, "RESULTS", tmp_path)
+    for draw in (measured.horizon, measured.recipes, measured.game_speed, measured.lightning_price, measured.kernels):
+        drawn = draw()
+        assert not drawn.pictures
+        assert not drawn.tables
+        assert re.search(r"Left out: benchmarks/results/\w+\.\w+ isn't there yet.*python -m ", drawn.notes[0])
+
+
+def test_speed_tables_are_those_that_were_measured() -> None:
+    speed = measured.game_speed()
+    assert ["bare loop", "2", "9,532", "9,474–9,545", "0.85"] in [list(row) for row in speed.tables[0].rows]
+    assert re.fullmatch(r"benchmarks/results/gan_speed.csv(, commit \w+ of [\d-]+)?", speed.measured_from)
+    assert speed.measured_by.startswith("python -m benchmarks.gan_speed")
+    assert measured.lightning_price().tables[0].rows[1] == ["20", "2", "3.89", "3.04", "1.28"]
+    assert measured.horizon().pictures[0].content == (measured.RESULTS / "memory_horizon.png").read_bytes()
+
+
+def test_recipes_are_averaged_over_seeds_apart_by_judge_and_digits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        {
+            "recipe": recipe,
+            "minutes": 5,
+            "seed": seed,
+            "data_source": source,
+            "batches": 1000,
+            "seconds": 300,
+            "judge": judge,
+            "fid": fid,
+            "fid_floor": 2,
+            "precision": 0.5,
+            "recall": 0.25,
+            "digits_alive": 10,
+        }
+        for recipe, seed, source, judge, fid in (
+            ("dcgan", 1, "torchvision", "digit_cnn", 30),
+            ("gan", 1, "torchvision", "digit_cnn", 10),
+            ("gan", 2, "torchvision", "digit_cnn", 14),
+            ("gan", 1, "torchvision", "digit_reader", 99),
+            ("gan", 1, "packaged", "digit_cnn", 77),
+        )
+    ]
+    write_rows(tmp_path / "gan_recipes.csv", list(rows[0]), rows)
+    monkeypatch.setattr(measured, "RESULTS", tmp_path)
+    first, second, third = measured.recipes().tables
+    assert first.rows == [
+        ["gan", "2", "12.0 (10.0–14.0)", "0.50", "0.25", "10", "1,000", "300"],
+        ["dcgan", "1", "30.0", "0.50", "0.25", "10", "1,000", "300"],
+    ]
+    assert first.title == "5 minutes each on MNIST, judge digit_cnn; as many real images: FID 2.0"
+    assert second.rows[0][2] == "99.0"
+    assert "the packaged digits" in third.title
+
+
+# The page.
+
+
+class Outside(HTMLParser):
+    """Notes what a page would load, and whether each picture says what it shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.without_alt = 0
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        if tag in ("link", "script", "iframe", "object", "embed"):
+            self.loaded.append(tag)
+        self.loaded += [str(given[name]) for name in ("src", "srcset", "data") if name in given]
+        self.without_alt += tag == "img" and not given.get("alt")
+
+
+def test_the_page_is_one_file_that_says_where_each_figure_is_from(tmp_path: Path) -> None:
+    run = memory_run(tmp_path, Job("lstm", "LSTM", "palindrome_lstm", 1200))
+    scale = replace(REPORT, folder=tmp_path / "new")
+    drawn = {name: Drawn([Picture(f"{name}.png", b"x", "a picture")]) for name in figures.figures(scale)}
+    drawn["gates"] = Drawn(tables=[Table(["who", "how much"], [["<b>", "3"]], title="a table")], notes=["It is late."])
+    drawn["kernels"] = Drawn(measured_from="kernels.csv, commit abc", measured_by="python -m x")
+    path = page.write(scale, drawn, {name: [run] for name in drawn} | {"kernels": []}, [run])
+    text = path.read_text()
+    outside = Outside()
+    outside.feed(text)
+    assert outside.loaded
+    assert all(address.startswith("data:image/") for address in outside.loaded)
+    assert outside.without_alt == 0
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "&lt;b&gt;" in text
+    assert "It is late." in text
+    for name in figures.figures(scale):
+        assert f"<code>python -m scripts.report --only {name}</code>" in text
+    origin = "config palindrome_lstm.yaml · seed 3 · batches 1,200 · data palindromes made from the seed"
+    assert text.count(f"{origin} · commit abc1234 · <code>") == len(drawn) - 1
+    assert "kernels.csv, commit abc, measured by <code>python -m x</code> · drawn by <code>" in text
+
+
+def test_pictures_are_addresses() -> None:
+    assert address("a.svg", b"abc") == "data:image/svg+xml;base64,YWJj"
+    assert address("b.c.gif", b"abc") == "data:image/gif;base64,YWJj"
+
+
+@pytest.mark.parametrize("fails", ["absent", "false", "true"])
+def test_without_a_browser_that_prints_there_is_no_pdf(
+    fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "BROWSERS", (fails,))
+    (tmp_path / "report.pdf").write_text("of an earlier page")
+    assert page.print_to_pdf(tmp_path / "index.html") is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_figure_comes_as_files_and_as_text(script: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    code, said, _ = script(report.main, "--only", "horizon")
+    assert (code, said) == (0, "report/figures/memory_horizon.png\n")
+    assert (tmp_path / said.strip()).is_file()
+    code, said, _ = script(demo.main, "--only", "lightning_price")
+    assert code == 0
+    assert "20  2  3.89  3.04  1.28" in said
+
+
+def test_mistakes_are_told(refuses: Callable[..., None]) -> None:
+    names = ", ".join(figures.figures(REPORT))
+    refuses(
+        report.main,
+        [("--only nothing", f"--only nothing is no figure; write one of {names}"), ("--ful", "did you mean --full?")],
+    )
+    refuses(demo.main, [("--only nothing", "is no figure"), ("--root data", "there is no option --root here")])
