@@ -17,16 +17,15 @@ import shutil
 import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
 import optuna
-from filelock import FileLock, Timeout
 from optuna.distributions import distribution_to_json
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
@@ -36,7 +35,7 @@ from runtime.errors import OneLineParser, Stopped, UsageError, exit_code, one_li
 from runtime.run_folder import runs_root
 from scripts.search_space import Sweep, read_sweep
 from scripts.sweep_results import draw, told, write
-from scripts.training import Training, stopped_by_signals
+from scripts.training import Training, alone, stopped_by_signals
 
 STUDY = "sweep"
 SQLITE, JOURNAL = ".db", ".journal"
@@ -155,7 +154,7 @@ class Search:
     def _try(self, trial: Trial, values: dict[str, Any]) -> None:
         training = Training(self.folder / f"trial_{trial.number:04d}", self.sweep.arguments(values))
         # A training whose sweep was killed stops soon.
-        while training.run is not None and training.run.state == "running":
+        while training.state == "running":
             if self._stopped.wait(POLL):
                 return
         try:
@@ -267,23 +266,13 @@ def _storage(path: Path) -> BaseStorage:
     return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": waiting})
 
 
-@contextmanager
-def _alone(storage: Path) -> Iterator[None]:
+def _alone(storage: Path) -> AbstractContextManager[None]:
     """Within, no other process searches with this storage, whose folder is made."""
-    path = storage.with_name(f".{storage.name}.in_use")
-    lock = FileLock(path, timeout=0)
-    try:
-        storage.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()  # FileLock takes some refusals of the disk for another's lock
-        lock.acquire()
-    except Timeout as error:
-        raise UsageError(f"another sweep works with {storage}; wait for it or end it first") from error
-    except OSError as error:
-        raise UsageError(f"--storage {storage} can't be written: {one_line(error)}; write another file") from error
-    try:
-        yield
-    finally:
-        lock.release()
+    return alone(
+        storage.with_name(f".{storage.name}.in_use"),
+        f"another sweep works with {storage}; wait for it or end it first",
+        lambda error: f"--storage {storage} can't be written: {one_line(error)}; write another file",
+    )
 
 
 def _parse(arguments: list[str]) -> Namespace:

@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from types import FrameType
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from runtime.errors import UsageError
 from runtime.run_folder import RunFolder
 
 COMMAND = (sys.executable, "-m", "scripts.supervised")
@@ -41,6 +44,11 @@ class Training:
         """The run, if it has begun."""
         runs = (RunFolder(path.parent) for path in sorted(self.folder.glob("*/*/run.json")))
         return next((run for run in runs if run.facts), None)
+
+    @property
+    def state(self) -> str | None:
+        """The run's; None before it has begun."""
+        return None if self.run is None else self.run.state
 
     def start(self, **environment: str) -> None:
         """Starts the process."""
@@ -86,8 +94,8 @@ class Training:
     @property
     def batches_trained(self) -> int:
         """As far as something was logged of them; at most one more than there are, where the end logged something."""
-        table = None if self.run is None else self.run.path / "metrics.csv"
-        if table is None or not table.exists():
+        table = self._table
+        if table is None:
             return 0
         with table.open("rb") as file:  # only its end, for it is long and this is asked often
             file.seek(-min(LONGEST_ROW, table.stat().st_size), os.SEEK_END)
@@ -100,9 +108,14 @@ class Training:
         """The names of all that was logged."""
         return [name for name in next(iter(self._rows()), ()) if name not in ("step", "epoch")]
 
-    def _rows(self) -> list[dict[str, str]]:
+    @property
+    def _table(self) -> Path | None:
         table = None if self.run is None else self.run.path / "metrics.csv"
-        if table is None or not table.exists():
+        return table if table is not None and table.exists() else None
+
+    def _rows(self) -> list[dict[str, str]]:
+        table = self._table
+        if table is None:
             return []
         text = table.read_text()
         whole = text[: text.rfind("\n") + 1]  # the last row may be being written
@@ -141,3 +154,29 @@ def stopped_by_signals(command: str, stop: Event) -> Iterator[list[signal.Signal
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def alone(lock: Path, taken: str, refused: Callable[[OSError], str]) -> Iterator[None]:
+    """Within, no other process holds this lock, whose folder is made.
+
+    Args:
+        taken: what to say when another one does.
+        refused: what to say when it can't be written.
+
+    Raises:
+        UsageError: in these words.
+    """
+    held = FileLock(lock, timeout=0)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()  # FileLock takes some refusals of the disk for another's lock
+        held.acquire()
+    except Timeout as error:
+        raise UsageError(taken) from error
+    except OSError as error:
+        raise UsageError(refused(error)) from error
+    try:
+        yield
+    finally:
+        held.release()

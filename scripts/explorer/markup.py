@@ -1,11 +1,12 @@
 """Pieces of the page as HTML. Pictures are part of it, as `data:` addresses, so that there is no file to serve."""
 
-import base64
 import io
 from collections.abc import Sequence
 from html import escape
 
 from PIL import Image
+
+from scripts.figures import address
 
 
 def note(text: str) -> str:
@@ -22,12 +23,13 @@ def png(picture: Image.Image) -> bytes:
 
 def image(content: bytes, describing: str, css_class: str = "") -> str:
     """A PNG."""
-    return f'<img class="{css_class}" alt="{escape(describing)}" src="{_address(content)}">'
+    return f'<img class="{css_class}" alt="{escape(describing)}" src="{address("picture.png", content)}">'
 
 
 def download(content: bytes, file_name: str, text: str) -> str:
     """A link that saves a PNG."""
-    return f'<a class="download" download="{escape(file_name)}" href="{_address(content)}">{escape(text)}</a>'
+    href = address("picture.png", content)
+    return f'<a class="download" download="{escape(file_name)}" href="{href}">{escape(text)}</a>'
 
 
 def bars(probabilities: Sequence[float]) -> str:
@@ -48,7 +50,3 @@ def digits(said: str, right: str, css_class: str = "digits") -> str:
         for one, other in zip(said, right, strict=True)
     )
     return f'<code class="{css_class}">{"".join(marked)}</code>'
-
-
-def _address(content: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}"

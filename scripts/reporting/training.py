@@ -7,8 +7,8 @@ runs/report/<job>/<experiment>/<run id>/            the run
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,6 @@ from threading import Event
 from typing import Any, Protocol
 
 import yaml
-from filelock import FileLock, Timeout
 
 from networks.files import replacing
 from runtime.errors import Stopped, UsageError
@@ -24,7 +23,7 @@ from runtime.provenance import code_version
 from runtime.run_folder import RunFolder
 from runtime.tables import read_rows
 from scripts.reporting.jobs import CONFIGS, Job
-from scripts.training import Training, stopped_by_signals
+from scripts.training import Training, alone, stopped_by_signals
 
 FACTS = "job.json"
 POLL = 0.3
@@ -112,14 +111,14 @@ def _train(jobs: Sequence[Job], runs: Path, root: str | None, bar: Listener) -> 
     threads = max(1, (os.cpu_count() or 1) // AT_ONCE)
     environment = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
     trainings = {job: Training(runs / job.name, [*job.arguments, *_root(job, root)]) for job in jobs}
-    waiting = [job for job, training in trainings.items() if not _is_finished(training)]
+    waiting = [job for job, training in trainings.items() if training.state != "finished"]
     active: list[Job] = []
     stop = Event()
     try:
         with stopped_by_signals("report", stop) as received:
             while (waiting or active) and not stop.is_set():
                 # A training whose report was killed stops soon, and then goes on.
-                startable = [job for job in waiting if not _is_running(trainings[job])]
+                startable = [job for job in waiting if trainings[job].state != "running"]
                 for job in startable[: AT_ONCE - len(active)]:
                     _begin(job, runs)
                     trainings[job].start(**environment)
@@ -144,14 +143,6 @@ def _batches(trainings: Mapping[Job, Training], unfinished: Sequence[Job]) -> in
         min(training.batches_trained, job.batches) if job in unfinished else job.batches
         for job, training in trainings.items()
     )
-
-
-def _is_finished(training: Training) -> bool:
-    return training.run is not None and training.run.state == "finished"
-
-
-def _is_running(training: Training) -> bool:
-    return training.run is not None and training.run.state == "running"
 
 
 def _root(job: Job, root: str | None) -> list[str]:
@@ -201,18 +192,10 @@ def commit() -> str:
     return str(version.get("commit", ""))[:7] + ("+" if version.get("clean") is False else "")
 
 
-@contextmanager
-def _alone(runs: Path) -> Iterator[None]:
+def _alone(runs: Path) -> AbstractContextManager[None]:
     """Within, no other report trains in this folder, which is made."""
-    try:
-        runs.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(runs / ".report.in_use", timeout=0)
-        lock.acquire()
-    except Timeout as error:
-        raise UsageError(f"another report trains in {runs}; wait for it or end it first") from error
-    except OSError as error:
-        raise UsageError(f"can't write to {runs}: {error.strerror}; start from another folder") from error
-    try:
-        yield
-    finally:
-        lock.release()
+    return alone(
+        runs / ".report.in_use",
+        f"another report trains in {runs}; wait for it or end it first",
+        lambda error: f"can't write to {runs}: {error.strerror}; start from another folder",
+    )

@@ -1,14 +1,10 @@
 """A whole report, killed in the middle, goes on: finished runs stay as they are, and the page shows all there is."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from started import start, wait_until
 
 from runtime.run_folder import RunFolder
 
@@ -25,32 +21,14 @@ sys.exit(demo.main(sys.argv[1:]))
 """
 
 
-def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", TINY, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def runs(folder: Path) -> list[RunFolder]:
     return [RunFolder(path.parent) for path in sorted(folder.glob("runs/demo/*/*/*/run.json"))]
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 180
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
 def test_a_report_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    process = start(tmp_path)
+    process = start(tmp_path, "-c", TINY)
 
     def in_the_middle() -> bool:
         assert process.poll() is None, process.communicate()
@@ -59,18 +37,18 @@ def test_a_report_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path, num
         ended = [run for run in logged if run.facts.get("state") == "finished"]
         return 0 < len(ended) < len(logged)
 
-    wait_until(in_the_middle, "one run is finished and another trains")
+    wait_until(in_the_middle, "one run is finished and another trains", seconds=180)
     process.send_signal(number)
     _, complained = process.communicate()
     if number == signal.SIGTERM:
         assert process.returncode == 143
         assert complained.splitlines()[-1] == "demo: stopped by SIGTERM; the same command goes on"
-    wait_until(lambda: all(run.state != "running" for run in runs(tmp_path)), "no training goes on alone")
+    wait_until(lambda: all(run.state != "running" for run in runs(tmp_path)), "no training goes on alone", seconds=180)
     before = runs(tmp_path)
     finished = {run.path: (run.path / "metrics.csv").stat().st_mtime_ns for run in before if run.state == "finished"}
     assert len(before) < 11
 
-    process = start(tmp_path)
+    process = start(tmp_path, "-c", TINY)
     said, complained = process.communicate()
     assert process.returncode == 0, complained
     after = runs(tmp_path)
@@ -85,6 +63,6 @@ def test_a_report_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path, num
     assert len([name for name in names if name.startswith("grid_")]) == 14
 
     files = {run.path: (run.path / "metrics.csv").stat().st_mtime_ns for run in after}
-    said, complained = start(tmp_path, "--only", "gates").communicate()
+    said, complained = start(tmp_path, "-c", TINY, "--only", "gates").communicate()
     assert said.startswith("runs/demo/figures/gates.png\n"), complained
     assert {run.path: (run.path / "metrics.csv").stat().st_mtime_ns for run in runs(tmp_path)} == files

@@ -1,11 +1,8 @@
 """A sweep of real trainings is killed and goes on; the shipped ones are what the command line understands."""
 
 import csv
-import os
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from typing import Any
 import optuna
 import pytest
 import yaml
+from started import start, wait_until
 
 from runtime.run_folder import RunFolder
 from scripts.search_space import read_sweep
@@ -35,26 +33,8 @@ SLOWLY = "--data.batch_size=8192"
 """So that thirty batches take long enough for a kill between them."""
 
 
-def start(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "scripts.sweep", *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def runs(folder: Path) -> list[RunFolder]:
     return [RunFolder(path.parent) for path in sorted(folder.glob("runs/sweeps/s/trial_*/*/*/run.json"))]
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
@@ -66,17 +46,17 @@ def trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
 def test_a_sweep_that_is_killed_loses_and_repeats_nothing(tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(SWEEP))
     command = ("s.yaml", "--trials", 4, "--workers", 2, "--", SLOWLY)
-    process = start(tmp_path, *command)
+    process = start(tmp_path, "-m", "scripts.sweep", *command)
 
     def third_trains() -> bool:
         assert process.poll() is None, process.communicate()
         return any(run.step >= 5 for run in runs(tmp_path)[2:])
 
-    wait_until(third_trains, "a third trial trains")
+    wait_until(third_trains, "a third trial trains", seconds=120)
     process.send_signal(number)
     process.communicate()
     assert process.returncode == (143 if number == signal.SIGTERM else -number)
-    wait_until(lambda: all(run.state != "running" for run in runs(tmp_path)), "no training goes on alone")
+    wait_until(lambda: all(run.state != "running" for run in runs(tmp_path)), "no training goes on alone", seconds=120)
     killed = trials(tmp_path)
     finished = [trial for trial in killed if trial.state.is_finished()]
     left = [trial for trial in killed if not trial.state.is_finished()]
@@ -85,7 +65,7 @@ def test_a_sweep_that_is_killed_loses_and_repeats_nothing(tmp_path: Path, number
     reached = {run.path: run.step for run in runs(tmp_path)}
     files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/sweeps/s/trial_*/*/*/metrics.csv")}
 
-    process = start(tmp_path, *command)
+    process = start(tmp_path, "-m", "scripts.sweep", *command)
     said, complained = process.communicate()
     assert process.returncode == 0, complained
     after = trials(tmp_path)
