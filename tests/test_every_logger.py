@@ -101,6 +101,7 @@ LOGGERS = [
 ALL_LOGGERS = pytest.mark.parametrize(("make_logger", "left", "shown"), LOGGERS)
 
 
+@pytest.mark.filterwarnings("ignore:digits lost:UserWarning")
 @ALL_LOGGERS
 def test_a_game(
     plain_trainer: MakeTrainer,

@@ -192,6 +192,7 @@ def test_fixed_palindromes_are_refused(plain_trainer: MakeTrainer) -> None:
         plain_trainer(callbacks=[LengthCurriculum()]).fit(PalindromeLSTM(4), datamodule=data)
 
 
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`:UserWarning")
 def test_data_without_a_length_to_set_are_refused(plain_trainer: MakeTrainer) -> None:
     trainer = plain_trainer(callbacks=[LengthCurriculum()])
     with pytest.raises(ValueError, match="needs a datamodule whose train_length it can set"):

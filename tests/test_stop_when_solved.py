@@ -26,7 +26,7 @@ class Scripted(PalindromeLSTM):
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         accuracy = self.accuracies.pop(0) if len(self.accuracies) > 1 else self.accuracies[0]
-        return {**super().training_step(batch, batch_idx), "accuracy": torch.tensor(accuracy)}
+        return {**super().training_step(batch, batch_idx), "accuracy": torch.tensor(float(accuracy))}
 
     def on_validation_epoch_end(self) -> None:
         self.validations += 1
@@ -83,6 +83,7 @@ def test_a_curriculum_that_starts_at_its_target_does_not_delay(plain_trainer: Ma
     assert steps(plain_trainer, [LengthCurriculum(20), StopWhenSolved(2)], 1) == 2
 
 
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`:UserWarning")
 def test_it_needs_no_datamodule(plain_trainer: MakeTrainer) -> None:
     trainer = plain_trainer(max_steps=20, callbacks=[StopWhenSolved(2)], limit_val_batches=0)
     trainer.fit(scripted(0, 1), data().train_dataloader())
