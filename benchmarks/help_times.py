@@ -24,7 +24,7 @@ RESULTS = Path(__file__).parent / "results" / "help_times.csv"
 
 def commands() -> dict[str, list[str]]:
     """The yardstick, and everything else that a person starts, with what Python is given to do it."""
-    scripts = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if "OneLineParser(" in path.read_text())
+    scripts = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if "def main(" in path.read_text())
     return {
         YARDSTICK: ["-c", "import lightning"],
         "twofold --help": ["-c", TWOFOLD, "--help"],

@@ -43,8 +43,7 @@ def _run(arguments: list[str]) -> int:
 
 def parser_of_reports(name: str, description: str | None) -> OneLineParser:
     """Takes what every report takes."""
-    first_line = (description or "").partition("\n")[0]
-    parser = OneLineParser(prog=f"python -m scripts.{name}", description=first_line)
+    parser = OneLineParser(prog=f"python -m scripts.{name}", description=description)
     parser.add_argument("--only", metavar="FIGURE", help=f"just this one: {', '.join(figures(REPORT))}")
     return parser
 

@@ -115,7 +115,7 @@ def _train(jobs: Sequence[Job], runs: Path, root: str | None, bar: Listener) -> 
     active: list[Job] = []
     stop = Event()
     try:
-        with stopped_by_signals("report", stop) as received:
+        with stopped_by_signals(runs.name, stop) as received:
             while (waiting or active) and not stop.is_set():
                 # A training whose report was killed stops soon, and then goes on.
                 startable = [job for job in waiting if trainings[job].state != "running"]
