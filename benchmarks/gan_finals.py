@@ -17,6 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import optuna
 import torch
 from optuna.trial import FixedTrial, TrialState
 
@@ -27,7 +28,8 @@ from benchmarks.gan_search import (
     Clock,
     Recipe,
     in_batches,
-    open_study,
+    name,
+    storage,
     suggest,
     train,
 )
@@ -48,7 +50,8 @@ TIMED, STRETCH = 384, 48
 
 def best_recipes(number: int) -> dict[int, Recipe]:
     """The best trials of the search, by their numbers."""
-    complete = [trial for trial in open_study(SECONDS).trials if trial.state == TrialState.COMPLETE]
+    study = optuna.load_study(study_name=name(SECONDS), storage=storage())
+    complete = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
     complete.sort(key=lambda trial: trial.value or 0.0)
     return {trial.number: suggest(FixedTrial(trial.params)) for trial in complete[:number]}
 

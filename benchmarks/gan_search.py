@@ -277,10 +277,17 @@ def work(seconds: int, trials: int, root: str, source: str) -> None:
 
 def open_study(seconds: int, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
     pruner = optuna.pruners.MedianPruner(n_startup_trials=8)
-    storage = JournalStorage(JournalFileBackend(str(JOURNAL)))
     return optuna.create_study(
-        storage=storage, sampler=sampler, pruner=pruner, study_name=f"{seconds} seconds", load_if_exists=True
+        storage=storage(), sampler=sampler, pruner=pruner, study_name=name(seconds), load_if_exists=True
     )
+
+
+def storage() -> JournalStorage:
+    return JournalStorage(JournalFileBackend(str(JOURNAL)))
+
+
+def name(seconds: int) -> str:
+    return f"{seconds} seconds"
 
 
 def write(study: optuna.Study, _: FrozenTrial | None = None) -> None:

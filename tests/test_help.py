@@ -1,12 +1,12 @@
 """What --help says of each script, and how long it takes to say so."""
 
-import csv
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from benchmarks import help_times
+from runtime.tables import read_rows
 
 SCRIPTS = [name.split(".")[1].removesuffix(" --help") for name in help_times.commands() if name.startswith("scripts.")]
 
@@ -28,7 +28,7 @@ def test_help_is_timed_beside_the_import_of_lightning(tmp_path: Path, monkeypatc
     quick = {help_times.YARDSTICK: ["-c", "sum(range(3_000_000))"], "slower": ["-c", "sum(range(30_000_000))"]}
     monkeypatch.setattr(help_times, "commands", lambda: quick)
     help_times.main(tmp_path / "table.csv", rounds=2)
-    yardstick, slower = csv.DictReader((tmp_path / "table.csv").open())
+    yardstick, slower = read_rows(tmp_path / "table.csv")
     assert yardstick["ratio"] == "1.00"
     assert float(slower["ratio"]) > 0
     monkeypatch.setattr(help_times, "commands", lambda: {"broken": ["-c", "raise SystemExit(3)"]})

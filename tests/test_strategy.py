@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -36,9 +35,7 @@ def test_batchnorm_is_synchronised_on_gpus_only(
 def test_who_does_not_end_is_ended() -> None:
     launcher = Launcher(LightningEnvironment(), num_processes=2, num_nodes=1)
     launcher.procs = [subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({t})"]) for t in (0, 60)]
-    start = time.monotonic()
     launcher.end(patience=1)
-    assert time.monotonic() - start < 20
     assert [process.returncode for process in launcher.procs] == [0, -9]
 
 

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from runtime.provenance import ROOT
 
 CONFIGS = ROOT / "configs"
+GAN_BATCHES: int = yaml.safe_load((CONFIGS / "gan.yaml").read_text())["trainer"]["max_steps"]
 LENGTHS = (5, 20)
 STRIP = (3, 8, 1)
 """The digits that the last strip of a game walks between."""
@@ -63,7 +66,7 @@ REPORT = Scale(
     folder=Path("report"),
     command="python -m scripts.report",
     textbook_batches=18_760,  # 20 epochs of 60,000 images
-    gan_batches=21_000,
+    gan_batches=GAN_BATCHES,
     evaluate_every=1000,
 )
 FULL = Scale(
@@ -71,7 +74,7 @@ FULL = Scale(
     folder=REPORT.folder,
     command="python -m scripts.report --full",
     textbook_batches=187_600,
-    gan_batches=21_000,
+    gan_batches=GAN_BATCHES,
     evaluate_every=1000,
 )
 

@@ -7,7 +7,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,6 +33,7 @@ FEW = {
     "digit_classifier": "--data.source packaged --data.batch_size 33 --trainer.limit_val_batches 2",
     "digit_reader": "--data.source packaged --data.batch_size 33 --trainer.limit_val_batches 2",
     "gan": "--data.source packaged --data.batch_size 30",
+    "gan_long": "--data.source packaged --data.batch_size 30",
     "gan_template": "--data.source packaged --data.batch_size 33",
     "dcgan": "--data.source packaged --data.batch_size 30",
     "hinge_sn": "--data.source packaged --data.batch_size 30",
@@ -122,9 +122,7 @@ def test_a_signal_to_one_stops_all_after_the_same_batch(
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_where_one_dies_the_other_ends_with_a_line(tmp_path: Path, twofold: Twofold, rank: int) -> None:
     command = ("fit", "-c", CONFIGS / "palindrome_lstm.yaml", *GROWING, *TWO, *KILLER)
-    start = time.monotonic()
     died = twofold(tmp_path, *command, KILL="step 12", KILL_RANK=str(rank), WANDB_MODE="disabled")
-    assert time.monotonic() - start < 60
     assert died.returncode == (-signal.SIGKILL if rank == 0 else 1)
     [folder] = (tmp_path / "runs" / "palindrome_lstm").iterdir()
     [line] = died.stderr.strip().splitlines()
