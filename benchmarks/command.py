@@ -49,8 +49,9 @@ def twofold(runs: str, *arguments: object) -> float:
     """
     process = launch(runs, *arguments)
     _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        sys.exit(os.waitstatus_to_exitcode(status))
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(process.returncode)
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     return usage.ru_maxrss * unit / 1e6
 

@@ -1,123 +1,119 @@
-"""All recipes of the game at equal time: python -m benchmarks.gan_recipes [--root DATA] [--minutes 5] [--seeds 1 2 3]
+"""All recipes of the game at equal time: python -m benchmarks.gan_recipes [--root DATA] [--seeds 1 2 3]
 
-Each config trains through `twofold fit` for as many batches as take five minutes on this machine, alone on all its
-cores, by the time that a short run takes before. One whose rates fall to 0 as its batches end runs as it is shipped,
-for they were chosen to take that time. Then both judges look at 10,000 images, beside the 10,000 test images.
+The time is the one that configs/gan.yaml takes for its batches, five minutes on 2 quick cores. How many batches of
+another recipe take as long is measured first, with nothing else running: short runs through `twofold fit` by turns, of
+which each recipe's quickest counts. Then every recipe trains for so many batches, two side by side on one thread each,
+for what they reach depends on the batches alone. Both judges look at 10,000 images of each generator, beside the 10,000
+test images.
 
 The recipes of papers and textbooks are as written down there; only that of configs/gan.yaml was searched for.
 
-Writes into benchmarks/results, as soon as a run has ended; what is there already is not repeated:
+Writes into benchmarks/results, as soon as two runs have ended; what is there already is not repeated, and a run that
+was broken off goes on:
 
+- gan_recipes_speed.csv: milliseconds per batch of each recipe, and of gan.yaml by turns with it.
 - gan_recipes.csv: a row for each config, seed and judge.
-- gan_recipes.png: 64 images of each config's first seed, from the same noise.
+- gan_recipes/….png: 64 images of each config's first seed.
 """
 
-import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-import yaml
-from matplotlib import pyplot as plt
 
 from benchmarks.command import ROOT, seconds_after, twofold
+from benchmarks.gan_remedies import draw_samples
+from benchmarks.timing import by_turns
 from benchmarks.verdicts import verdicts
-from callbacks.drawing import grid
 from datamodules import MNISTDataModule
-from networks.files import load_generator, replacing
-from networks.sampling import draw
-from networks.seeding import generator, latent_noise
+from networks.files import load_generator
 from runtime.errors import OneLineParser, exit_code
+from runtime.run_folder import runs_root
 from runtime.tables import read_rows, rounded, write_rows
-from scripts.figures import panels
+from scripts.report import shown
+from scripts.reporting.jobs import CONFIGS, GAN_BATCHES, Job, falling
+from scripts.reporting.training import AT_ONCE, train
 
 RESULTS = ROOT / "benchmarks" / "results"
-RUNS = ROOT / "runs" / "gan_recipes"
-RECIPES = ("gan", "gan_template", "dcgan", "wgan_gp", "hinge_sn")
+OURS = "gan"
+RECIPES = (OURS, "gan_template", "dcgan", "wgan_gp", "hinge_sn")
+ROUNDS = 3
 TRIED_OUT = 300
-"""Batches of the short run that measures a recipe's speed; the first third doesn't count."""
-SHOWN = 64
+"""Batches of a short run that measures a recipe's speed; the first third doesn't count."""
 
 
-def train(recipe: str, seed: int, minutes: float, data: Sequence[str]) -> dict[str, Any]:
-    """One run under RUNS; returns where its generator is, how many batches it took, and how long."""
-    config = ROOT / "configs" / f"{recipe}.yaml"
-    arguments = ["-c", config, *data, "--seed_everything", seed]
-    if not is_timed(config):
-        with TemporaryDirectory() as runs:
-            twofold(runs, "fit", *arguments, "--trainer.max_steps", TRIED_OUT)
-            first, last = (seconds_after(runs)[batch] for batch in (TRIED_OUT // 3, TRIED_OUT))
-        steps = round(60 * minutes / (last - first) * (TRIED_OUT - TRIED_OUT // 3))
-        arguments += ["--trainer.max_steps", steps]
-    runs = str(RUNS / f"{recipe}_{minutes:g}" / str(seed))
-    shutil.rmtree(runs, ignore_errors=True)  # what one that was killed has left
-    twofold(runs, "fit", *arguments)
-    batches, taken = max(seconds_after(runs).items())
-    (weights,) = Path(runs).glob("*/*/mnist_generator.pth")
-    return {"weights": weights, "batches": batches, "seconds": round(taken)}
+def milliseconds(recipe: str, data: Sequence[str]) -> float:
+    """Of a batch, by a short run."""
+    with TemporaryDirectory() as runs:
+        twofold(runs, "fit", "-c", CONFIGS / f"{recipe}.yaml", *data, "--trainer.max_steps", TRIED_OUT)
+        passed = seconds_after(runs)
+    first = TRIED_OUT // 3
+    return 1000 * (passed[TRIED_OUT] - passed[first]) / (TRIED_OUT - first)
 
 
-def is_timed(config: Path) -> bool:
-    """Whether its learning rate falls to 0 with its last batch."""
-    settings = yaml.safe_load(config.read_text())
-    return "generator_lr_scheduler" in settings["model"]["init_args"]
+def speeds(recipes: Sequence[str], data: Sequence[str], table: Path) -> dict[str, float]:
+    """How many batches of each recipe take as long as one of ours; measures what isn't in the table yet."""
+    rows: list[dict[str, Any]] = list(read_rows(table))
+    unknown = [recipe for recipe in recipes if recipe not in {row["recipe"] for row in rows}]
+    if unknown:
+        contestants = {recipe: partial(milliseconds, recipe, data) for recipe in dict.fromkeys((OURS, *unknown))}
+        quickest = {recipe: min(times) for recipe, times in by_turns(contestants, ROUNDS).items()}
+        for recipe in unknown:
+            row = {"recipe": recipe, "ms_per_batch": quickest[recipe], "ms_per_batch_of_gan": quickest[OURS]}
+            rows.append({**rounded(row), "threads": torch.get_num_threads()})
+            print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+        write_rows(table, list(rows[0]), rows)
+    return {row["recipe"]: float(row["ms_per_batch_of_gan"]) / float(row["ms_per_batch"]) for row in rows}
 
 
-def draw_samples(weights: Mapping[str, Path], picture: Path) -> None:
-    """64 images of each generator side by side, under the name of its recipe."""
-    figure, axes = panels(len(weights))
-    for axis, (recipe, path) in zip(axes, weights.items(), strict=True):
-        network = load_generator(path)
-        images = draw(network, latent_noise(network, SHOWN, generator(0, "recipes")))
-        axis.imshow(grid(images, per_row=8), cmap="gray")
-        axis.set(title=recipe)
-        axis.axis("off")
-    with replacing(picture) as draft:
-        figure.savefig(draft, format="png", dpi=110)
-    plt.close(figure)
+def training(recipe: str, batches: int, seed: int, source: str) -> Job:
+    """The config as it is shipped, but for its length, its seed and whose digits it reads."""
+    settings = (*falling(recipe, batches), "--seed_everything", str(seed), "--data.source", source)
+    return Job(f"{recipe}_{batches}_{seed}", recipe, recipe, batches, settings, reads_digits=True)
 
 
 def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int:
-    """Trains and judges what isn't yet, prints and writes the table; returns the exit code."""
+    """Trains and judges what isn't yet, prints and writes the tables; returns the exit code."""
     parser = OneLineParser(prog="python -m benchmarks.gan_recipes", description="the recipes of the game at equal time")
     parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
     parser.add_argument("--source", default="torchvision", help="packaged tries it out without MNIST")
-    parser.add_argument("--minutes", type=float, default=5, help="of training for each run")
+    parser.add_argument("--batches", type=int, default=GAN_BATCHES, help="of gan.yaml; the others train for as long")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--recipes", nargs="+", default=RECIPES, help="configs of the game, without .yaml")
     options = parser.parse_args(arguments)
     data = MNISTDataModule(options.root, options.source)
     data.setup()
-    table = results / "gan_recipes.csv"
+    table, pictures = results / "gan_recipes.csv", results / "gan_recipes"
+    pictures.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = list(read_rows(table))
     if any(row["data_source"] != data.data_source for row in rows):
         parser.error(f"{table} is about other digits than {data.data_source}, with which these can't be compared")
-    there = {(row["recipe"], float(row["minutes"]), int(row["seed"])) for row in rows}
-    settings = ("--data.root", str(Path(options.root).absolute()), "--data.source", options.source)
-    for seed in options.seeds:
-        for recipe in options.recipes:
-            if (recipe, options.minutes, seed) in there:
-                continue
-            run = train(recipe, seed, options.minutes, settings)
-            facts = {"recipe": recipe, "minutes": options.minutes, "seed": seed, "data_source": data.data_source}
-            facts |= {"threads": torch.get_num_threads(), "batches": run["batches"]}
-            for verdict in verdicts(load_generator(run["weights"]), data):
-                rows.append({**facts, "seconds": run["seconds"], **rounded(verdict)})
+    there = {(row["recipe"], int(row["batches_of_gan"]), int(row["seed"])) for row in rows}
+    settings = ("--data.root", str(data.root.absolute()), "--data.source", options.source)
+    per_batch_of_ours = speeds(options.recipes, settings, results / "gan_recipes_speed.csv")
+    todo = {}
+    for seed, recipe in product(options.seeds, options.recipes):
+        if (recipe, options.batches, seed) not in there:
+            batches = round(options.batches * per_batch_of_ours[recipe])
+            facts = {"recipe": recipe, "batches": batches, "batches_of_gan": options.batches, "seed": seed}
+            todo[training(recipe, batches, seed, options.source)] = {**facts, "data_source": data.data_source}
+    for first in range(0, len(todo), AT_ONCE):
+        jobs = list(todo)[first : first + AT_ONCE]
+        with shown(sum(job.batches for job in jobs)) as bar:
+            trained = train(jobs, runs_root() / "gan_recipes", options.root, bar)
+        for job in jobs:
+            weights = trained[job.name].run.path / "mnist_generator.pth"
+            for verdict in verdicts(load_generator(weights), data):
+                rows.append({**todo[job], **rounded(verdict)})
                 print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
-            write_rows(table, list(rows[0]), rows)
-    recipes = dict.fromkeys((row["recipe"], f"{float(row['minutes']):g}") for row in rows)
-    found = {
-        f"{recipe}, {minutes} minutes": sorted((RUNS / f"{recipe}_{minutes}").glob("*/*/*/mnist_generator.pth"))
-        for recipe, minutes in recipes
-    }
-    weights = {recipe: paths[0] for recipe, paths in found.items() if paths}
-    if len(weights) == len(found):
-        draw_samples(weights, results / "gan_recipes.png")
-    else:
-        print("the picture stays as it is, for not all generators of the table are still there")
+            if todo[job]["seed"] == options.seeds[0]:
+                draw_samples(weights, pictures / f"{job.config}.png", options.seeds[0])
+        write_rows(table, list(rows[0]), rows)
     return 0
 
 

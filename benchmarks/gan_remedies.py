@@ -31,6 +31,7 @@ from networks.seeding import generator, latent_noise
 from runtime.errors import OneLineParser, exit_code
 from runtime.run_folder import runs_root
 from runtime.tables import read_rows, write_rows
+from scripts.reporting.jobs import falling
 
 RESULTS = ROOT / "benchmarks" / "results" / "gan_remedies.csv"
 PICTURES = ROOT / "docs" / "pictures"
@@ -73,9 +74,7 @@ def command(remedy: Remedy, batches: int, seed: int) -> list[str]:
         {"class_path": "callbacks.InterpolationStrip"},
     ]
     settings = [*remedy.settings, "--trainer.max_steps", str(batches), "--seed_everything", str(seed)]
-    if remedy.config == "gan":  # whose rates fall to 0 with the last batch
-        for player in PLAYERS:
-            settings += [f"--model.{player}_lr_scheduler.init_args.total_iters", str(batches)]
+    settings += falling(remedy.config, batches)
     return ["fit", "-c", f"configs/{remedy.config}.yaml", *settings, "--trainer.callbacks", json.dumps(callbacks)]
 
 

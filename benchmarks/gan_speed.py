@@ -104,21 +104,19 @@ def peer(checkout: Path, data: Path) -> float:
         raw = Path(folder) / "data" / "mnist" / "MNIST" / "raw"
         shutil.copytree(data / "MNIST" / "raw", raw)
         # Unbuffered, or its lines would come in bundles.
-        process = subprocess.Popen(
-            [sys.executable, "-u", script.name], cwd=script.parent, stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
+        command = [sys.executable, "-u", script.name]
         at: dict[int, float] = {}
-        try:
-            for line in process.stdout:
-                if match := re.match(r"\[Epoch (\d+)/\d+\] \[Batch (\d+)/(\d+)\]", line):
-                    epoch, batch, batches = map(int, match.groups())
-                    at[epoch * batches + batch + 1] = time.perf_counter()
-                    if TO in at:
-                        return (TO - FROM) * BATCH_SIZE / (at[TO] - at[FROM])
-        finally:
-            process.kill()
-            process.wait()
+        with subprocess.Popen(command, cwd=script.parent, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    if match := re.match(r"\[Epoch (\d+)/\d+\] \[Batch (\d+)/(\d+)\]", line):
+                        epoch, batch, batches = map(int, match.groups())
+                        at[epoch * batches + batch + 1] = time.perf_counter()
+                        if TO in at:
+                            return (TO - FROM) * BATCH_SIZE / (at[TO] - at[FROM])
+            finally:
+                process.kill()
     raise SystemExit(f"{PEER_FILE} ended before batch {TO}; what it complained stands above")
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from warnings import catch_warnings
 from zipfile import ZIP_STORED, ZipFile
 
 import torch
@@ -82,7 +83,8 @@ def read_tensors(path: str | Path, map_location: Any = "cpu") -> Any:
     path = readable(path, MOST_BYTES)
     try:
         honest = _has_room_for_its_parts(path)
-        content = torch.load(path, map_location=map_location, weights_only=True) if honest else None
+        with catch_warnings(action="ignore"):  # torch's about sparse tensors, which are refused below
+            content = torch.load(path, map_location=map_location, weights_only=True) if honest else None
     except UnpicklingError as error:
         raise ValueError(f"{path} holds more than tensors and plain values, so it isn't loaded") from error
     except Exception as error:  # torch's unpickler meets damage with many kinds of exception

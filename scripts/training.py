@@ -69,19 +69,23 @@ class Training:
     @property
     def exit_code(self) -> int | None:
         """None while it trains; 128 + the signal when one ended it."""
-        code = None if self._process is None else self._process.poll()
-        return 128 - code if code is not None and code < 0 else code
+        if self._process is None or self._process.poll() is None:
+            return None
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        code = self._process.returncode
+        return 128 - code if code < 0 else code
 
     def stop(self) -> None:
         """Ends the process, after its batch and with a checkpoint if that takes less than a minute."""
         if self._process is None:
             return
         self._process.terminate()
-        try:
-            self._process.wait(SECONDS_TO_STOP)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with self._process:  # which waits for it and closes what was open to it
+            try:
+                self._process.wait(SECONDS_TO_STOP)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
 
     def logged(self, metric: str) -> list[float]:
         """The values of the metric so far."""

@@ -194,35 +194,47 @@ def test_quality_is_that_of_the_averaged_generator_and_images_that_are_no_number
     assert math.isnan(quality(gan, 50))
 
 
-def test_recipes_are_trained_for_a_time_judged_by_both_judges_and_not_repeated(
+def test_recipes_are_trained_as_long_as_ours_judged_by_both_judges_and_not_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.setattr(gan_recipes, "TRIED_OUT", 30)
-    monkeypatch.setattr(gan_recipes, "RUNS", tmp_path / "runs")
-    arguments = ["--root", str(tmp_path), "--source", "packaged", "--minutes", "0.05"]
+    monkeypatch.setenv("TWOFOLD_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(gan_recipes, "milliseconds", lambda recipe, _: {"gan": 6.0, "gan_template": 4.0}[recipe])
+    arguments = ["--root", str(tmp_path), "--source", "packaged", "--batches", "10"]
     arguments += ["--seeds", "1", "--recipes", "gan_template"]
     assert gan_recipes.main(arguments, tmp_path) == 0
+    assert [(row["recipe"], row["ms_per_batch"]) for row in rows(tmp_path / "gan_recipes_speed.csv")] == [
+        ("gan_template", "4")
+    ]
     measured = rows(tmp_path / "gan_recipes.csv")
     assert [(row["recipe"], row["seed"], row["judge"]) for row in measured] == [
         ("gan_template", "1", "digit_cnn"),
         ("gan_template", "1", "digit_reader"),
     ]
     for row in measured:
-        assert 5 < int(row["batches"]) < 1000
+        assert (row["batches_of_gan"], row["batches"]) == ("10", "15")
         assert float(row["fid"]) > float(row["fid_floor"]) > 0
         assert row["fid_samples"] == "1000"
-    assert (tmp_path / "gan_recipes.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "gan_recipes" / "gan_template.png").read_bytes().startswith(b"\x89PNG")
     before = (tmp_path / "gan_recipes.csv").stat().st_mtime_ns
     assert gan_recipes.main(arguments, tmp_path) == 0
     assert (tmp_path / "gan_recipes.csv").stat().st_mtime_ns == before
 
 
-def test_a_recipe_is_timed_when_its_rate_falls_with_its_batches(tmp_path: Path) -> None:
-    config = tmp_path / "some.yaml"
-    for scheduler in ("generator_lr_scheduler: { class_path: torch.optim.lr_scheduler.LinearLR }", "ema_decay: 0.9"):
-        config.write_text(f"model:\n  init_args:\n    {scheduler}\n")
-        assert gan_recipes.is_timed(config) == ("lr_scheduler" in scheduler)
+def test_a_recipe_s_speed_is_that_of_the_quickest_run_beside_one_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = {"gan": iter([9.0, 5.0, 7.0]), "dcgan": iter([10.0, 12.0, 11.0])}
+    monkeypatch.setattr(gan_recipes, "milliseconds", lambda recipe, _: next(times[recipe]))
+    for _ in range(2):  # the second time from the table
+        assert gan_recipes.speeds(["dcgan"], (), tmp_path / "speed.csv") == {"dcgan": 0.5}
+
+
+def test_milliseconds_are_read_off_a_short_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gan_recipes, "TRIED_OUT", 30)
+    monkeypatch.setattr(gan_recipes, "twofold", lambda *_: None)
+    monkeypatch.setattr(gan_recipes, "seconds_after", lambda _: {10: 1.0, 20: 1.9, 30: 2.0})
+    assert gan_recipes.milliseconds("gan", ()) == pytest.approx(50)
 
 
 def test_remedies_are_played_one_after_the_other_and_not_repeated(

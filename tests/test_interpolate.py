@@ -65,7 +65,8 @@ def test_each_strip_walks_between_its_own_latents(
     for place, route in enumerate(waypoints):
         shown = frames(tmp_path / "strips.png", row=0, top=place * (height + 12), columns=5)
         np.testing.assert_allclose(shown, pixels_of(digit_painter, walk(route, 3, path)), atol=0.51)
-    assert Image.open(tmp_path / "strips.png").height == 2 * height + 12 + 22
+    with Image.open(tmp_path / "strips.png") as picture:
+        assert picture.height == 2 * height + 12 + 22
 
 
 @pytest.mark.usefixtures("morph")

@@ -110,11 +110,11 @@ def test_a_supervised_command_ends_with_its_parent(ends: bool, exit_code: int) -
         "import runpy, time, runtime.cli; runtime.cli.main = lambda: print('works', flush=True) or "
         f"{work}; runpy.run_module('scripts.supervised', run_name='__main__')"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"works\n"
-    if ends:
-        process.stdin.close()
-    assert process.wait(20) == exit_code
-    process.stdout.close()
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"works\n"
+        if ends:
+            process.stdin.close()
+        assert process.wait(20) == exit_code

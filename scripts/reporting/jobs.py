@@ -128,13 +128,10 @@ REMEDIES = (
 
 def jobs(scale: Scale) -> dict[str, Job]:
     """All runs by name, those that take longest first, so that none is left to the end alone."""
-    games = [game("textbook", "textbook recipe", "gan_template", scale, scale.textbook_batches)]
-    to_zero = tuple(
-        word
-        for player in ("generator", "discriminator")
-        for word in (f"--model.{player}_lr_scheduler.init_args.total_iters", str(scale.gan_batches))
-    )
-    games.append(game("gan", "gan.yaml", "gan", scale, scale.gan_batches, to_zero))
+    games = [
+        game("textbook", "textbook recipe", "gan_template", scale, scale.textbook_batches),
+        game("gan", "gan.yaml", "gan", scale, scale.gan_batches),
+    ]
     recall = Job("recall", "LSTM that writes the second half", "palindrome_recall", scale.recall_batches)
     memories = [
         Job(
@@ -150,7 +147,7 @@ def jobs(scale: Scale) -> dict[str, Job]:
     return {job.name: job for job in (*games, recall, *memories)}
 
 
-def game(recipe: str, title: str, config: str, scale: Scale, batches: int, more: tuple[str, ...] = ()) -> Job:
+def game(recipe: str, title: str, config: str, scale: Scale, batches: int) -> Job:
     """A game that leaves the pictures and numbers that a report shows; runs of other lengths have other names."""
     callbacks: list[dict[str, Any]] = [
         {
@@ -163,8 +160,21 @@ def game(recipe: str, title: str, config: str, scale: Scale, batches: int, more:
         },
         {"class_path": "callbacks.InterpolationStrip", "init_args": {"digits": list(STRIP)}},
     ]
-    settings = (*more, "--data.source", scale.source, "--trainer.callbacks", json.dumps(callbacks))
+    callbacks_as_text = json.dumps(callbacks)
+    settings = (*falling(config, batches), "--data.source", scale.source, "--trainer.callbacks", callbacks_as_text)
     return Job(game_name(recipe, batches), title, config, batches, settings, reads_digits=True)
+
+
+def falling(config: str, batches: int) -> tuple[str, ...]:
+    """The settings by which a config's rates, if they fall with its batches, do so within these."""
+    model = yaml.safe_load((CONFIGS / f"{config}.yaml").read_text())["model"]["init_args"]
+    schedulers = [f"{player}_lr_scheduler" for player in ("generator", "discriminator")]
+    return tuple(
+        word
+        for scheduler in schedulers
+        if scheduler in model
+        for word in (f"--model.{scheduler}.init_args.total_iters", str(batches))
+    )
 
 
 def game_name(recipe: str, batches: int) -> str:

@@ -88,23 +88,27 @@ SHOWN = {
     "recall": ("recall", "{:.2f}"),
     "digits alive": ("digits_alive", "{:.0f}"),
     "batches": ("batches", "{:,.0f}"),
-    "seconds": ("seconds", "{:,.0f}"),
 }
 
 
 def _recipes(path: Path) -> Drawn:
     tables = []
-    for (judge, minutes, source), same in _grouped(read_rows(path), "judge", "minutes", "data_source").items():
+    for (judge, batches, source), same in _grouped(read_rows(path), "judge", "batches_of_gan", "data_source").items():
         by_recipe = sorted(_grouped(same, "recipe").items(), key=lambda group: _mean(group[1], "fid"))
         rows = [
             [recipe, str(len(ours)), *(_with_range(ours, name, how) for name, how in SHOWN.values())]
             for (recipe,), ours in by_recipe
         ]
         floor = _mean(same, "fid_floor")
-        trained = f"{float(minutes):g} minutes each on {IN_WORDS[source]}"
+        trained = f"As long as gan.yaml's {int(batches):,} batches take, on {IN_WORDS[source]}"
         title = f"{trained}, judge {judge}; as many real images: FID {floor:.1f}"
         tables.append(Table(("recipe", "seeds", *SHOWN), rows, title=title))
-    return Drawn(tables=tables, notes=["Means over seeds, lowest and highest in brackets."])
+    pictures = [
+        Picture(picture.name, picture.read_bytes(), f"64 images of {recipe}", recipe)
+        for recipe in dict.fromkeys(row["recipe"] for row in read_rows(path))
+        if (picture := path.with_suffix("") / f"{recipe}.png").exists()
+    ]
+    return Drawn(pictures, tables, ["Means over seeds, lowest and highest in brackets."], per_row=3)
 
 
 def _mean(rows: Sequence[Row], column: str) -> float:

@@ -196,6 +196,6 @@ def _alone(runs: Path) -> AbstractContextManager[None]:
     """Within, no other report trains in this folder, which is made."""
     return alone(
         runs / ".report.in_use",
-        f"another report trains in {runs}; wait for it or end it first",
+        f"something else trains in {runs}; wait for it or end it first",
         lambda error: f"can't write to {runs}: {error.strerror}; start from another folder",
     )

@@ -132,9 +132,9 @@ def test_draws_what_the_generator_learned(left: Left) -> None:
         assert names == set()
         return
     assert names == {"images/step_000000.png", "interpolation.png", "mnist_generator.pth"}
-    grid = Image.open(left.folder / "images" / "step_000000.png")
-    strip = Image.open(left.folder / "interpolation.png")
-    assert grid.width < strip.width
+    pictures = left.folder / "images" / "step_000000.png", left.folder / "interpolation.png"
+    with Image.open(pictures[0]) as grid, Image.open(pictures[1]) as strip:
+        assert grid.width < strip.width
     facts = read_facts(left.folder / "mnist_generator.pth")
     averaged = "ema_decay" in left.config.read_text()
     assert (facts["weights"], facts["step"], facts["data_source"]) == ("ema" if averaged else "raw", STEPS, "packaged")

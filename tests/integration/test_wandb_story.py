@@ -179,7 +179,8 @@ def test_a_table_shows_samples_with_the_judges_reading(whole: Played) -> None:
     content = json.loads(kept["samples.table.json"].read_text())
     assert content["columns"] == ["image", "digit", "confidence"]
     for image, digit, confidence in content["data"]:
-        assert Image.open(kept[image["path"]]).size == (28, 28)
+        with Image.open(kept[image["path"]]) as picture:
+            assert picture.size == (28, 28)
         assert digit in range(10)
         assert 0.1 <= confidence <= 1
 
