@@ -13,8 +13,11 @@ class UsageError(Exception):
     """Something in what the user wrote: exit code 2. Its message is one line: what was wrong, what to write instead."""
 
 
-class Stopped(Exception):
-    """The run was asked by a signal to stop, and did: exit code 128 + the signal. Its message says how to go on."""
+class Stopped(BaseException):
+    """The run was asked by a signal to stop, and did: exit code 128 + the signal. Its message says how to go on.
+
+    No Exception, as Ctrl-C isn't one, so that nothing which goes on after a failure goes on after a signal.
+    """
 
     def __init__(self, signal: int, message: str) -> None:
         super().__init__(message)

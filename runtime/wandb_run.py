@@ -13,6 +13,7 @@ import wandb
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger, rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
+from wandb.analytics.opentelemetry import opentelemetry_proxy
 
 from runtime.errors import one_line
 
@@ -81,6 +82,8 @@ class WandbRun(WandbLogger):
     ) -> None:
         # W&B reports its own failures to the same server, waits for that too and prints what becomes of it.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        # And when its start fails, which holds a lock, the report waits for this lock (0.31.0).
+        opentelemetry_proxy.disable()
         settings = wandb.Settings(silent=True, console="off", finish_timeout_raises=True)
         settings.x_transaction_log_flush_interval = 1.0  # a killed run would lose its last 15 s
         for name, seconds in {"init_timeout": 10, "finish_timeout": 600 if log_model else 10}.items():

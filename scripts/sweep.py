@@ -153,7 +153,10 @@ class Search:
 
     def _try(self, trial: Trial, values: dict[str, Any]) -> None:
         training = Training(self.folder / f"trial_{trial.number:04d}", self.sweep.arguments(values))
-        # A training whose sweep was killed stops soon.
+        if training.state == "running":
+            print(
+                f"trial {trial.number} still trains for a sweep that was killed; it stops within a minute", flush=True
+            )
         while training.state == "running":
             if self._stopped.wait(POLL):
                 return

@@ -17,13 +17,12 @@ from filelock import FileLock, Timeout
 
 from runtime.errors import UsageError
 from runtime.run_folder import RunFolder
+from scripts.supervised import SECONDS_TO_STOP
 
 COMMAND = (sys.executable, "-m", "scripts.supervised")
 LAST_WORDS = "output.txt"
 LONGEST_ROW = 4096
 """Bytes of a row of `metrics.csv`."""
-SECONDS_TO_STOP = 60
-"""In which a training that is told to stop finishes its batch and saves a checkpoint."""
 
 
 class Training:

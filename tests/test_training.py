@@ -102,19 +102,25 @@ def test_one_that_doesnt_stop_is_killed(tmp_path: Path, monkeypatch: pytest.Monk
     assert one.exit_code == 137
 
 
-@pytest.mark.parametrize(("ends", "exit_code"), [(True, -15), (False, 7)])
-def test_a_supervised_command_ends_with_its_parent(ends: bool, exit_code: int) -> None:
-    """The parent's end of the pipe closes, or the command ends by itself before."""
-    work = "time.sleep(30)" if ends else "7"
+DEAF = "signal.signal(15, signal.SIG_IGN), setattr(time, 'sleep', lambda seconds: None)"
+
+
+@pytest.mark.parametrize(
+    ("before", "work", "exit_code"),
+    [("", "time.sleep(30)", -15), ("", "7", 7), (DEAF, "threading.Event().wait()", -9)],
+)
+def test_a_supervised_command_ends_with_its_parent(before: str, work: str, exit_code: int) -> None:
+    """The parent's end of the pipe closes, or the command ends by itself before; one that is deaf is killed."""
     code = (
-        "import runpy, time, runtime.cli; runtime.cli.main = lambda: print('works', flush=True) or "
-        f"{work}; runpy.run_module('scripts.supervised', run_name='__main__')"
+        "import runpy, signal, threading, time, runtime.cli; "
+        f"runtime.cli.main = lambda: (({before}), print('works', flush=True), {work})[-1]; "
+        "runpy.run_module('scripts.supervised', run_name='__main__')"
     )
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == b"works\n"
-        if ends:
+        if exit_code < 0:
             process.stdin.close()
         assert process.wait(20) == exit_code

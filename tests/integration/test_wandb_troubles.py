@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from integration.conftest import PYTHONPATH
 from wandb_server import Server, serving
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -124,6 +125,43 @@ def test_what_can_t_begin_online_is_recorded_offline(
     assert f"wandb sync {ended.folder.relative_to(tmp_path)}/wandb/offline-*" in ended.stderr
     [recorded] = ended.folder.glob("wandb/offline-run-*/*.wandb")
     assert recorded.stat().st_size > MORE_THAN_A_HEADER
+
+
+BROKEN_START = """
+import os, signal, sys
+from wandb.sdk.lib.service import service_process
+service_process.get_core_path = lambda: {core}
+from runtime.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("core", "code", "told"),
+    [
+        ("'/bin/false'", 0, "nothing is recorded\n"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", 143, "twofold: stopped by SIGTERM\n"),
+    ],
+    ids=["its program ends at once", "SIGTERM meanwhile"],
+)
+def test_a_start_that_breaks_off_keeps_nobody_waiting(
+    tmp_path: Path, untroubled: Ended, core: str, code: int, told: str
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    ended = subprocess.run(
+        [sys.executable, "-c", BROKEN_START.format(core=core), *map(str, FIT)],
+        cwd=tmp_path,
+        env={**environment, "HOME": str(tmp_path), "OMP_NUM_THREADS": "1", "PYTHONPATH": PYTHONPATH},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert ended.returncode == code, ended.stderr
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert ended.stderr.endswith(told)
+    [folder] = tmp_path.glob("runs/palindrome_lstm/*")
+    if code == 0:
+        assert_nothing_lost(Ended(folder, ended.stderr, 0), untroubled)
 
 
 def test_what_a_dying_server_didn_t_take_is_uploaded_later(
