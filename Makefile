@@ -51,6 +51,7 @@ bench: setup ## all benchmarks; what benchmarks/results holds is not always meas
 	$(BIN)/python -m benchmarks.recall_capacity
 	$(BIN)/python -m benchmarks.explorer_latency
 	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.processes
 	$(BIN)/python -m benchmarks.bfloat16
 	$(BIN)/python -m benchmarks.help_times
 	$(BIN)/python -m benchmarks.kill_soak

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from runtime.errors import OneLineParser, exit_code
 from runtime.tables import read_rows
@@ -54,6 +55,19 @@ def twofold(runs: str, *arguments: object) -> float:
         sys.exit(process.returncode)
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     return usage.ru_maxrss * unit / 1e6
+
+
+TRIED_OUT = 300
+"""Batches of a short run that measures speed; the first third doesn't count."""
+
+
+def milliseconds_per_batch(config: Path, *arguments: object) -> float:
+    """Of `twofold fit` with a config, by a short run with all that it watches and writes."""
+    with TemporaryDirectory() as runs:
+        twofold(runs, "fit", "-c", config, *arguments, "--trainer.max_steps", TRIED_OUT)
+        passed = seconds_after(runs)
+    first = TRIED_OUT // 3
+    return 1000 * (passed[TRIED_OUT] - passed[first]) / (TRIED_OUT - first)
 
 
 def seconds_after(runs: str | Path) -> dict[int, float]:

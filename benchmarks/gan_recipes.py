@@ -21,12 +21,11 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
-from benchmarks.command import ROOT, seconds_after, twofold
+from benchmarks.command import ROOT, milliseconds_per_batch
 from benchmarks.gan_remedies import draw_samples
 from benchmarks.timing import by_turns
 from benchmarks.verdicts import verdicts
@@ -43,17 +42,6 @@ RESULTS = ROOT / "benchmarks" / "results"
 OURS = "gan"
 RECIPES = (OURS, "gan_template", "dcgan", "wgan_gp", "hinge_sn")
 ROUNDS = 3
-TRIED_OUT = 300
-"""Batches of a short run that measures a recipe's speed; the first third doesn't count."""
-
-
-def milliseconds(recipe: str, data: Sequence[str]) -> float:
-    """Of a batch, by a short run."""
-    with TemporaryDirectory() as runs:
-        twofold(runs, "fit", "-c", CONFIGS / f"{recipe}.yaml", *data, "--trainer.max_steps", TRIED_OUT)
-        passed = seconds_after(runs)
-    first = TRIED_OUT // 3
-    return 1000 * (passed[TRIED_OUT] - passed[first]) / (TRIED_OUT - first)
 
 
 def speeds(recipes: Sequence[str], data: Sequence[str], table: Path) -> dict[str, float]:
@@ -61,7 +49,10 @@ def speeds(recipes: Sequence[str], data: Sequence[str], table: Path) -> dict[str
     rows: list[dict[str, Any]] = list(read_rows(table))
     unknown = [recipe for recipe in recipes if recipe not in {row["recipe"] for row in rows}]
     if unknown:
-        contestants = {recipe: partial(milliseconds, recipe, data) for recipe in dict.fromkeys((OURS, *unknown))}
+        contestants = {
+            recipe: partial(milliseconds_per_batch, CONFIGS / f"{recipe}.yaml", *data)
+            for recipe in dict.fromkeys((OURS, *unknown))
+        }
         quickest = {recipe: min(times) for recipe, times in by_turns(contestants, ROUNDS).items()}
         for recipe in unknown:
             row = {"recipe": recipe, "ms_per_batch": quickest[recipe], "ms_per_batch_of_gan": quickest[OURS]}

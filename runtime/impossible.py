@@ -22,6 +22,8 @@ AT_LEAST = {
 }
 ABOVE_0 = ("trainer.limit_train_batches", "trainer.val_check_interval", "trainer.gradient_clip_val")
 COMPILERS = ("g++", "clang++", "c++")
+IN_COPIES = ("spawn", "fork", "notebook")
+"""Ways of starting processes in which each gets a copy of this one, made to train and nothing else."""
 LIMITS = ("trainer.max_steps", "trainer.max_epochs")
 NOT_NEGATIVE = ("lr", "max_lr", "eps", "weight_decay", "momentum", "gamma")
 """Of optimizers and schedulers."""
@@ -53,6 +55,9 @@ def refuse_impossible(config: Mapping[str, Any]) -> None:
         told = settings["trainer.accumulate_grad_batches"]
         raise _wrong("trainer.accumulate_grad_batches", told, "a larger --data.batch_size: one step is one batch here")
     _refuse_no_time(settings.get("trainer.max_time"))
+    strategy = str(settings.get("trainer.strategy"))
+    if any(way in strategy for way in IN_COPIES):
+        raise _wrong("trainer.strategy", strategy, "auto, by which this command starts itself once for each process")
     on_cpu = _on_cpu(settings.get("trainer.accelerator"))
     refuse_precision(settings, on_cpu)
     if settings.get("compile") and not any(map(shutil.which, COMPILERS)):

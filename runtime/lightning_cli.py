@@ -326,7 +326,7 @@ class TwofoldCLI(LightningCLI):
         try:
             self.trainer.fit(**kwargs)
         except BaseException as error:
-            begun = not self._is_new or self.trainer.fit_loop.total_batch_idx >= 0
+            begun = self.trainer.fit_loop.total_batch_idx >= 0 or (self._processes.is_first and not self._is_new)
             if not begun:
                 self._leave_nothing()
             match error:

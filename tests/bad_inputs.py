@@ -212,6 +212,7 @@ TWOFOLD = [
     ),
     (f"fit -c {LSTM} --trainer.precision 7", "--trainer.precision can't be 7; write"),
     (f"fit -c {LSTM} --trainer.num_nodes 0", "--trainer.num_nodes can't be 0; write 1 or more"),
+    (f"fit -c {LSTM} --trainer.strategy ddp_spawn", "--trainer.strategy can't be ddp_spawn; write auto"),
     (f"fit -c {LSTM} --trainer.strategy magic", "invalid strategy name: `strategy='magic'`"),
     (f"fit -c {LSTM} --trainer.profiler magic", "`profiler` parameter"),
     (

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import bfloat16, scaling
+from benchmarks import bfloat16, command, processes, scaling
 from benchmarks.memory import peak_growth
 
 
@@ -31,6 +31,29 @@ def test_one_thing_grows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ]
     assert all(float(row["ms"]) > 0 and float(row["peak_mb"]) >= 0 for row in measured)
     assert (tmp_path / "scaling.png").exists()
+
+
+def test_milliseconds_are_read_off_a_short_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "TRIED_OUT", 30)
+    monkeypatch.setattr(command, "twofold", lambda *_: None)
+    monkeypatch.setattr(command, "seconds_after", lambda _: {10: 1.0, 20: 1.9, 30: 2.0})
+    assert command.milliseconds_per_batch(Path("gan.yaml")) == pytest.approx(50)
+
+
+def test_two_processes_are_timed_beside_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def tell(config: Path, *arguments: object) -> float:
+        asked.append((config.stem, *arguments))
+        return {1: 8.0, 2: 10.0}[int(str(arguments[-1]))] + len(asked)
+
+    monkeypatch.setattr(processes, "milliseconds_per_batch", tell)
+    monkeypatch.setattr(processes, "EXPERIMENTS", {"dcgan": ("--data.source", "packaged")})
+    processes.main(tmp_path / "processes.csv", rounds=2)
+    [row] = rows(tmp_path / "processes.csv")
+    assert [words[-1] for words in asked] == [1, 2, 2, 1]
+    assert asked[0][:3] == ("dcgan", "--data.source", "packaged")
+    assert (row["ms_by_1"], row["ms_by_2"], row["ratio"]) == ("9", "12", "1.333")
 
 
 def test_sixteen_bits_are_compared_with_thirty_two(tmp_path: Path) -> None:

@@ -199,7 +199,8 @@ def test_recipes_are_trained_as_long_as_ours_judged_by_both_judges_and_not_repea
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setenv("TWOFOLD_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(gan_recipes, "milliseconds", lambda recipe, _: {"gan": 6.0, "gan_template": 4.0}[recipe])
+    times = {"gan": 6.0, "gan_template": 4.0}
+    monkeypatch.setattr(gan_recipes, "milliseconds_per_batch", lambda config, *_: times[config.stem])
     arguments = ["--root", str(tmp_path), "--source", "packaged", "--batches", "10"]
     arguments += ["--seeds", "1", "--recipes", "gan_template"]
     assert gan_recipes.main(arguments, tmp_path) == 0
@@ -225,16 +226,9 @@ def test_a_recipe_s_speed_is_that_of_the_quickest_run_beside_one_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = {"gan": iter([9.0, 5.0, 7.0]), "dcgan": iter([10.0, 12.0, 11.0])}
-    monkeypatch.setattr(gan_recipes, "milliseconds", lambda recipe, _: next(times[recipe]))
+    monkeypatch.setattr(gan_recipes, "milliseconds_per_batch", lambda config, *_: next(times[config.stem]))
     for _ in range(2):  # the second time from the table
         assert gan_recipes.speeds(["dcgan"], (), tmp_path / "speed.csv") == {"dcgan": 0.5}
-
-
-def test_milliseconds_are_read_off_a_short_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gan_recipes, "TRIED_OUT", 30)
-    monkeypatch.setattr(gan_recipes, "twofold", lambda *_: None)
-    monkeypatch.setattr(gan_recipes, "seconds_after", lambda _: {10: 1.0, 20: 1.9, 30: 2.0})
-    assert gan_recipes.milliseconds("gan", ()) == pytest.approx(50)
 
 
 def test_remedies_are_played_one_after_the_other_and_not_repeated(

@@ -181,6 +181,21 @@ def test_what_two_evaluate_is_what_one_does(tmp_path: Path, twofold: Twofold) ->
 
 
 @pytest.mark.slow
+def test_two_judge_a_game_as_one_does(tmp_path: Path, twofold: Twofold) -> None:
+    small = "--data.source packaged --data.batch_size 8 --trainer.max_steps 3"
+    folder = run_of(twofold, tmp_path, "fit", "-c", CONFIGS / "wgan_gp.yaml", *small.split())
+    qualities = []
+    for devices in (1, 2):
+        options = ("--trainer.devices", devices, "--trainer.accelerator", "cpu")
+        assert twofold(tmp_path, "test", *going_on(folder)[1:], *options).returncode == 0
+        [quality] = rows(folder / "test.csv")
+        qualities.append({name: value for name, value in quality.items() if name.startswith("test/raw/")})
+    one, two = qualities
+    assert float(one["test/raw/fid"]) > 100
+    assert one == two
+
+
+@pytest.mark.slow
 def test_torchrun_on_two_nodes(tmp_path: Path, twofold: Twofold, free_port: int) -> None:
     options = (*GROWING, "--trainer.accelerator", "cpu", "--trainer.num_nodes", "2", "--trainer.devices", "1", *KILLER)
     command = [str(COMMAND), "fit", "-c", str(CONFIGS / "palindrome_lstm.yaml"), *options]
@@ -214,6 +229,14 @@ def test_a_number_of_processes_that_was_not_started_is_refused(tmp_path: Path, t
     synced = twofold(tmp_path, *lstm, "--trainer.sync_batchnorm", "true")
     assert "--trainer.sync_batchnorm can't be True; write nothing: torch synchronises" in synced.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_batch_that_cannot_be_shared_is_refused_once(tmp_path: Path, twofold: Twofold) -> None:
+    refused = twofold(tmp_path, "fit", "-c", CONFIGS / "palindrome_lstm.yaml", "--data.batch_size", 1, *TWO)
+    assert refused.returncode == 2
+    [line] = refused.stderr.splitlines()
+    assert line.startswith("twofold: a batch of 1 can't be shared by 2 ranks; choose a batch_size")
+    assert not list(tmp_path.glob("runs/*/*"))
 
 
 def test_the_slurm_script_is_one(tmp_path: Path, twofold: Twofold) -> None:

@@ -1,0 +1,45 @@
+"""What a second process costs and brings on one machine without a GPU: python -m benchmarks.processes
+
+Milliseconds of a batch of `twofold fit`, with W&B, CSV, bar and all, by one process with all threads and by two that
+share the threads and the batch, by turns; the quickest of three rounds each. The games play with packaged digits.
+
+Writes benchmarks/results/processes.csv.
+"""
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.command import ROOT, milliseconds_per_batch, start
+from benchmarks.timing import by_turns
+from runtime.tables import rounded, write_rows
+
+RESULTS = ROOT / "benchmarks" / "results" / "processes.csv"
+EXPERIMENTS = {
+    "palindrome_lstm": ("--data.length", "100"),
+    "gan_template": ("--data.source", "packaged"),
+    "dcgan": ("--data.source", "packaged"),
+}
+ROUNDS = 3
+
+
+def main(table: Path = RESULTS, rounds: int = ROUNDS) -> None:
+    """Measures, prints and writes a row for each experiment."""
+    rows: list[dict[str, Any]] = []
+    for experiment, settings in EXPERIMENTS.items():
+        config = ROOT / "configs" / f"{experiment}.yaml"
+        on_cpu = (*settings, "--trainer.accelerator", "cpu", "--trainer.devices")
+        contestants = {
+            f"ms_by_{devices}": partial(milliseconds_per_batch, config, *on_cpu, devices) for devices in (1, 2)
+        }
+        quickest = {name: min(times) for name, times in by_turns(contestants, rounds).items()}
+        ratio = quickest["ms_by_2"] / quickest["ms_by_1"]
+        rows.append({"experiment": experiment, "cores": os.cpu_count(), **rounded({**quickest, "ratio": ratio})})
+        print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+        write_rows(table, list(rows[0]), rows)
+
+
+if __name__ == "__main__":
+    sys.exit(start("processes", main, __doc__))
