@@ -256,13 +256,14 @@ def test_what_bfloat16_has_trained_is_validated_in_32_bits(config: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_compiled_game_ends_where_it_does_otherwise(tmp_path: Path, twofold: Twofold) -> None:
+@pytest.mark.parametrize("config", ["gan_template", "gan", "digit_classifier"])
+def test_what_is_compiled_ends_where_it_does_otherwise(tmp_path: Path, twofold: Twofold, config: str) -> None:
     states = []
     for compiled in ("false", "true"):
         cwd = tmp_path / compiled
         cwd.mkdir()
-        gan = ("-c", CONFIGS[0].with_name("gan_template.yaml"), "--data.source", "packaged")
-        done = twofold(cwd, "fit", *gan, "--trainer.max_steps", 3, "--compile", compiled)
+        small = ("-c", CONFIGS[0].with_name(f"{config}.yaml"), "--data.source", "packaged", "--trainer.max_steps", 3)
+        done = twofold(cwd, "fit", *small, "--compile", compiled)
         assert done.returncode == 0, done.stderr
         [checkpoint] = cwd.glob("runs/*/*/checkpoints/last.ckpt")
         states.append(read_tensors(checkpoint)["state_dict"])
