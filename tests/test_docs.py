@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 from urllib.parse import unquote
 
@@ -183,6 +183,37 @@ def scaled_game() -> str:
     return table(" | ".join(["ms at a batch of", *map(str, batches)]), lines)
 
 
+def shared() -> Iterator[str]:
+    """What each experiment's line says of two processes beside one."""
+    for row in read("processes.csv"):
+        cells = [three(row["ms_by_1"]), three(row["ms_by_2"]), f"{float(row['ratio']):.2f}"]
+        yield rf"\| `{row['experiment']}`.*{re.escape(' | '.join(['', *cells, '']).strip())}"
+
+
+def finals() -> str:
+    """What the search's best recipes reached."""
+    rows = read("gan_finals.csv")
+
+    def of(trial: str, judge: str, column: str) -> list[float]:
+        ours = [row for row in rows if (row["trial"], row["judge"]) == (trial, judge)]
+        return sorted(float(row[column]) for row in ours)
+
+    def cells(trial: str) -> Iterator[str]:
+        (batches,) = {int(row["batches"]) for row in rows if row["trial"] == trial}
+        yield f"{batches:,}"
+        yield ", ".join(f"{fid:.2f}" for fid in of(trial, "digit_cnn", "fid"))
+        for judge in ("digit_cnn", "digit_reader"):
+            yield f"{median(of(trial, judge, 'fid_ratio')):.2f}"
+
+    trials = sorted({row["trial"] for row in rows}, key=lambda trial: median(of(trial, "digit_cnn", "fid")))
+    head = "trial | batches | FID, three seeds | median / floor | second judge, median / floor"
+    return table(head, [[trial, *cells(trial)] for trial in trials])
+
+
+def test_the_finals_in_the_readme_are_what_was_measured() -> None:
+    assert finals() in (ROOT / "README.md").read_text().replace("**", "")
+
+
 def fewer_bits() -> str:
     """What 16 bits and compiling cost beside 32 bits as they are."""
     rows = read("bfloat16.csv")
@@ -196,6 +227,8 @@ def fewer_bits() -> str:
 def test_the_tables_of_the_scaling_page_are_what_was_measured() -> None:
     assert scaled_memory() in text_of("scaling.md")
     assert scaled_game() in text_of("scaling.md")
+    for line in shared():
+        assert re.search(line, text_of("scaling.md")), line
 
 
 def test_the_table_of_the_gpu_page_is_what_was_measured() -> None:
