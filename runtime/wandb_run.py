@@ -29,7 +29,8 @@ SUMMARIES = {
     "quality/digits_alive": "max",
     "time/ms_per_batch": "mean",
 }
-"""What the summary tells of a series besides its last value; of all others it has only that."""
+"""What the summary tells of a series besides its last value; of all others it has only that. The mean is that of the
+part since the run was last resumed."""
 
 LONGEST_TAG = 64
 
