@@ -287,7 +287,8 @@ def with_more_pictures(experiment: str, folder: Path) -> Path:
     text = (CONFIGS / config.name).read_text()
     metrics = "class_path: callbacks.GenerativeMetrics"
     often = f"{metrics}\n      init_args: {{ every_n_batches: 3, samples: 50, final_samples: 50 }}"
-    config.write_text(text.replace("every_n_batches: 500 }", "every_n_batches: 2 }").replace(metrics, often))
+    text = re.sub("every_n_batches: 50+ }", "every_n_batches: 2 }", text)
+    config.write_text(text.replace(metrics, often))
     return config
 
 
