@@ -8,8 +8,11 @@ import math
 import os
 import re
 import socket
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +27,7 @@ from torch import Tensor
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.files import save_generator
-from networks.latent_walks import walk
+from networks.latent_walks import sureness, walk
 from networks.mlp_gan import MLPGenerator
 from networks.sampling import draw
 from networks.seeding import HIGHEST_SEED
@@ -242,6 +245,30 @@ def test_garbage_in_any_field_gets_words(gallery: Path) -> None:
             refusals += 'class="note"' in html
             assert "<script>" not in html
     assert refusals == len(good) * len(GARBAGE) - 1, "but for the 0.5 on the way"
+
+
+def test_a_search_for_digits_keeps_only_those_waiting_who_need_it(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    another = runs / "gan/another/mnist_generator.pth"
+    another.parent.mkdir(parents=True)
+    for kind in (".pth", ".json"):
+        another.with_suffix(kind).write_bytes((runs / GENERATOR).with_suffix(kind).read_bytes())
+    game, searching, go_on = Game(Shelf(runs)), threading.Event(), threading.Event()
+    before = game.frame(GENERATOR, "digits", 3, 8, "linear", 0.5)
+
+    def slow(*arguments: Any) -> Any:
+        searching.set()
+        assert go_on.wait(60)
+        return sureness(*arguments)
+
+    monkeypatch.setattr("scripts.explorer.game.sureness", slow)
+    with ThreadPoolExecutor() as pool:
+        name = another.relative_to(runs).as_posix()
+        waiting = pool.submit(game.frame, name, "digits", 3, 8, "linear", 0.5)
+        assert searching.wait(60)
+        assert game.frame(GENERATOR, "digits", 3, 8, "linear", 0.5) == before  # looked up already
+        assert not waiting.done()
+        go_on.set()
+        assert waiting.result(60) == before
 
 
 def test_a_digit_that_is_not_made_is_told(runs: Path) -> None:

@@ -98,8 +98,7 @@ class Game:
         if kind == "seeds":
             (waypoints,) = between_seeds(trained.network, ends, 1)
             return Way(trained, waypoints, path, (f"seed {ends[0]}", f"seed {ends[1]}"))
-        with _looking:  # so that what many ask for at once is looked up once
-            waypoints = _between_digits(trained.network, self.judge, (ends[0], ends[1]))
+        waypoints = _between_digits(trained.network, self.judge, (ends[0], ends[1]))
         return Way(trained, waypoints, path, (str(ends[0]), str(ends[1])))
 
 
@@ -109,13 +108,17 @@ def _at(way: Way, t: float) -> Float[Tensor, "1 latent"]:
     return PATHS[way.path](start, end, torch.tensor([t], dtype=torch.float64)).to(way.waypoints.dtype)
 
 
-_looking = threading.Lock()
-
-
 @lru_cache(256)
 def _between_digits(network: nn.Module, judge: Judge, digits: tuple[int, int]) -> Float[Tensor, "2 latent"]:
     """The surest ones of the points in the noise at which `scripts.interpolate` looks, too."""
-    return surest(*_digits_in_noise(network, judge), digits)
+    with _lock(network):  # so that what many ask for at once is looked up once; other networks don't wait
+        looked_up = _digits_in_noise(network, judge)
+    return surest(*looked_up, digits)
+
+
+@lru_cache(256)
+def _lock(network: nn.Module) -> threading.Lock:
+    return threading.Lock()
 
 
 @lru_cache(8)
