@@ -142,7 +142,9 @@ def test_a_run_with_other_settings_is_refused(stand_in: Path) -> None:
         train([replace(JOBS[0], overrides=("--x=7",))], stand_in, None, Heard())
     path = stand_in / "slow" / FACTS
     path.write_text(json.dumps({**json.loads(path.read_text()), "configs": "another"}))
-    with pytest.raises(UsageError, match=r"slow was trained when configs/gan.yaml was another; move it away"):
+    with pytest.raises(
+        UsageError, match=r"slow was trained when base.yaml or gan.yaml in configs/ was another; move it away"
+    ):
         train(JOBS, stand_in, None, Heard())
     assert [len(starts(stand_in, job)) for job in JOBS] == [1, 1]
 

@@ -108,7 +108,7 @@ def _recipes(path: Path) -> Drawn:
         for recipe in dict.fromkeys(row["recipe"] for row in read_rows(path))
         if (picture := path.with_suffix("") / f"{recipe}.png").exists()
     ]
-    return Drawn(pictures, tables, ["Means over seeds, lowest and highest in brackets."], per_row=3)
+    return Drawn(pictures, tables, ["Means over seeds, lowest and highest in brackets."], per_row=2)
 
 
 def _mean(rows: Sequence[Row], column: str) -> float:

@@ -61,6 +61,7 @@ def origin(runs: Sequence[Trained]) -> list[str]:
     if not runs:
         return []
     facts = {
+        "runs": [run.job.name for run in runs],
         "config": [f"{run.job.config}.yaml" for run in runs],
         "seed": [str(run.config["seed_everything"]) for run in runs],
         "batches": [f"{run.run.step:,}" for run in runs],

@@ -164,13 +164,16 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 def _settings(job: Job) -> dict[str, str]:
     """What the run depends on besides the code."""
-    configs = b"".join(path.read_bytes() for path in (CONFIGS / "base.yaml", CONFIGS / f"{job.config}.yaml"))
-    return {"command": job.command, "configs": hashlib.sha256(configs).hexdigest()}
+    configs = [yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("base", job.config)]
+    return {"command": job.command, "configs": hashlib.sha256(json.dumps(configs, sort_keys=True).encode()).hexdigest()}
 
 
 def _refuse_another(job: Job, runs: Path) -> None:
     before, now = _facts(runs / job.name), _settings(job)
-    for name, what in (("command", "by another command"), ("configs", f"when configs/{job.config}.yaml was another")):
+    for name, what in (
+        ("command", "by another command"),
+        ("configs", f"when base.yaml or {job.config}.yaml in configs/ was another"),
+    ):
         if before.get(name, now[name]) != now[name]:
             raise UsageError(
                 f"{runs / job.name} was trained {what}; move it away to train it anew (its {FACTS} says how it was)"
