@@ -42,7 +42,7 @@ LINKED = {"length": "horizon", "target": "target"}
 DATA_FACTS = ("length", "data_source")
 NO_CHECKPOINT = {
     "last": "train it first, by twofold fit with the same -c and --ckpt_path last",
-    "best": "one is kept where the config has a checkpoint.monitor; write last",
+    "best": "one is kept where the config has a checkpoint.monitor, from the first validation on; write last",
 }
 
 

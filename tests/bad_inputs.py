@@ -305,14 +305,14 @@ SCRIPTS = [
     ("sample", "the following arguments are required: generator, --out"),
     ("sample nowhere.pth --out x.PNG", "nowhere.pth is not a file"),
     ("sample nowhere.pth --out x.png --sed 3", "there is no option --sed here; did you mean --seed?"),
-    ("sample nowhere.pth --out x.png --n 3.5", "argument --n: invalid int value: '3.5'"),
+    ("sample nowhere.pth --out x.png --n 3.5", "--n can't be '3.5'; write a whole number"),
     ("sample nowhere.pth --out x.png --n 2000000", "--n is 2,000,000; write 1,000,000 or less"),
     ("interpolate nowhere.pth --digits 3 8 --out x.png", "nowhere.pth is not a file"),
     (
         "interpolate nowhere.pth --digits 3 8 --out x.png --frame 3",
         "there is no option --frame here; did you mean --fra",
     ),
-    ("interpolate nowhere.pth --seeds 1 nan --out x.png", "argument --seeds: invalid int value: 'nan'"),
+    ("interpolate nowhere.pth --seeds 1 nan --out x.png", "--seeds can't be 'nan'; write a whole number"),
     ("ship_judge", "the following arguments are required: run"),
     ("ship_judge nowhere", "nowhere is not a run's folder; write runs/digit_classifier/…"),
     ("ship_judge nowhere --out x", "there is no option --out here; did you mean --output?"),
@@ -327,9 +327,9 @@ SCRIPTS = [
     ("report --fulll", "there is no option --fulll here; did you mean --full?"),
     ("report --only grid", "--only grid is no figure; write one of curves_T5, curves_T20, horizon"),
     ("gan_speed --pear x", "there is no option --pear here; did you mean --peer?"),
-    ("gan_search --seconds many", "argument --seconds: invalid int value: 'many'"),
+    ("gan_search --seconds many", "--seconds can't be 'many'; write a whole number"),
     ("gan_finals --minute 3", "there is no option --minute here; did you mean --minutes?"),
-    ("gan_recipes --seeds one", "argument --seeds: invalid int value: 'one'"),
+    ("gan_recipes --seeds one", "--seeds can't be 'one'; write a whole number"),
 ]
 
 

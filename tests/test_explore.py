@@ -371,6 +371,9 @@ def test_crafted_calls_get_an_error_and_the_page_goes_on(client: TestClient) -> 
             json.dumps({"data": [file, "digits", "3", "8", "linear", 0.5]}).encode(),
         ):
             assert client.post("/gradio_api/run/frame", content=body).status_code == 400, body[:50]
+        assert client.post("/gradio_api/run/frame", json={"data": ["x"]}).status_code == 400, "too few fields"
+        assert client.post("/gradio_api/run/nothing", json=good).status_code == 400
+        assert client.post("/gradio_api/queue/join", json={**good, "fn_index": 10_000}).status_code == 400
         assert client.post("/gradio_api/run/frame", content=b" " * 200_000).status_code == 413
         nan = b'{"data": ["%s", "digits", "3", "8", "linear", NaN]}' % GENERATOR.encode()
         told = client.post("/gradio_api/run/frame", content=nan, headers={"content-type": "application/json"})
@@ -387,7 +390,7 @@ def test_a_mistake_gets_one_line(refuses: Refuses, tmp_path: Path) -> None:
     refuses(
         main,
         [
-            ("--port many", "argument --port: invalid int value: 'many'"),
+            ("--port many", "--port can't be 'many'; write a whole number"),
             ("--port 70000", "--port is 70000; write 0 to 65535"),
             ("--port -1", "--port is -1; write 0 to 65535"),
             ("--prot 1", "there is no option --prot here; did you mean --port?"),

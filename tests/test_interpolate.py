@@ -134,7 +134,7 @@ MISTAKES = [
     ("--digits 3 8 --out x", "--out x is to be a picture; write a name that ends in .png or .gif"),
     ("--digits 3 10 --out x.png", "digits holds 10; write digits from 0 to 9"),
     ("--digits -1 3 --out x.png", "digits holds -1; write digits from 0 to 9"),
-    ("--digits three --out x.png", "argument --digits: invalid int value: 'three'"),
+    ("--digits three --out x.png", "--digits can't be 'three'; write a whole number"),
     ("--digits 3 --out x.png", "a walk through 1 waypoint leads nowhere; write 2 or more"),
     ("--seeds 3 --out x.png", "a walk through 1 waypoint leads nowhere; write 2 or more"),
     ("--digits 3 8 --frames 1 --out x.png", "--frames is 1; a way from one waypoint to the next needs at least its 2"),

@@ -205,7 +205,7 @@ MISTAKES = [
     ("rnn.ckpt --digits 44 --seed 0", "leave out --length and --seed, which are for a random one"),
     ("rnn.ckpt --length 0", "the palindrome's length is 0; write 2 to 10,000"),
     ("rnn.ckpt --length 10001", "the palindrome's length is 10001; write 2 to 10,000"),
-    ("rnn.ckpt --length abc", "argument --length: invalid int value: 'abc'"),
+    ("rnn.ckpt --length abc", "--length can't be 'abc'; write a whole number"),
     ("rnn.ckpt --output gates.pdf", "--output gates.pdf is to be a PNG; write a name that ends in .png"),
     ("rnn.ckpt --output rnn.ckpt/gates.png", "can't write rnn.ckpt/gates.png: "),
     ("rnn.ckpt --output folder.png", "can't write folder.png: Is a directory"),

@@ -303,7 +303,7 @@ def test_what_cant_be_meant_is_refused(refuses: Callable[..., None], searched: S
             ("no_sweep.yaml", "no_sweep.yaml is no sweep file, for it lacks command"),
             ("s.yaml --trials 0", "--trials is 0; write 1 or more"),
             ("s.yaml --workers 0", "--workers is 0; write 1 or more"),
-            ("s.yaml --trials many", "invalid int value: 'many'"),
+            ("s.yaml --trials many", "--trials can't be 'many'; write a whole number"),
             ("s.yaml --trial 3", "there is no option --trial here; did you mean --trials?"),
             ("s.yaml --storage s.sqlite", "--storage can't be s.sqlite; write a file that ends in .db or .journal"),
             ("s.yaml --storage folder.db", "--storage folder.db is a folder; write a file's path"),

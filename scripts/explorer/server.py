@@ -8,8 +8,10 @@ reached.
 
 import errno
 import json
+import os
 import re
 import socket
+from collections.abc import Mapping
 
 import gradio as gr
 import uvicorn
@@ -48,10 +50,12 @@ class Gate:
 
     Args:
         app: what answers what is let through.
+        fields: how many fields each of the page's functions takes, by its name and by its number.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, fields: Mapping[str | int, int]) -> None:
         self.app = app
+        self.fields = fields
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -68,12 +72,29 @@ class Gate:
             body = await _read(receive)
             if body is None:
                 await PlainTextResponse("too long", 413)(scope, receive, send)
-            elif not _plain(body):
+            elif not self._is_the_pages(path, body):
                 await PlainTextResponse("not what the page sends", 400)(scope, receive, send)
             else:
                 await self.app(scope, _again(body, receive), send)
         else:
             await PlainTextResponse("not found", 404)(scope, receive, send)
+
+    def _is_the_pages(self, path: str, body: bytes) -> bool:
+        """Whether one of the page's functions is called, with as many fields as it takes, of text and numbers.
+
+        Gradio would take a dictionary for a file, and an address in it for something to fetch.
+        """
+        try:
+            content = json.loads(body)
+            called = content.get("fn_index", path.rstrip("/").rpartition("/")[2])
+            fields = content["data"]
+            return (
+                isinstance(fields, list)
+                and len(fields) == self.fields[called]
+                and all(field is None or isinstance(field, str | int | float) for field in fields)
+            )
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return False
 
 
 def app(blocks: gr.Blocks) -> ASGIApp:
@@ -92,7 +113,10 @@ def app(blocks: gr.Blocks) -> ASGIApp:
         pwa=False,
         mcp_server=False,
     )
-    return TrustedHostMiddleware(Gate(inside), allowed_hosts=HOSTS, www_redirect=False)
+    fields: dict[str | int, int] = {}
+    for number, function in blocks.fns.items():
+        fields |= {number: len(function.inputs), str(function.api_name): len(function.inputs)}
+    return TrustedHostMiddleware(Gate(inside, fields), allowed_hosts=HOSTS, www_redirect=False)
 
 
 def bind(port: int) -> socket.socket:
@@ -116,7 +140,9 @@ def bind(port: int) -> socket.socket:
 
 def serve(blocks: gr.Blocks, listener: socket.socket) -> None:
     """Answers until Ctrl-C or SIGTERM."""
-    config = uvicorn.Config(app(blocks), log_level="warning", access_log=False, timeout_graceful_shutdown=1, ws="none")
+    # What isn't the page's request ends in a traceback somewhere in Gradio, which is nobody's business.
+    level = "warning" if os.environ.get("TWOFOLD_DEBUG") == "1" else "critical"
+    config = uvicorn.Config(app(blocks), log_level=level, access_log=False, timeout_graceful_shutdown=1, ws="none")
     uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -141,18 +167,6 @@ def _again(body: bytes, receive: Receive) -> Receive:
         return first.pop() if first else await receive()
 
     return receive_again
-
-
-def _plain(body: bytes) -> bool:
-    """Whether the fields hold what the page's fields hold: text and numbers.
-
-    Gradio would take a dictionary for a file, and an address in it for something to fetch.
-    """
-    try:
-        fields = json.loads(body)["data"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return False
-    return isinstance(fields, list) and all(field is None or isinstance(field, str | int | float) for field in fields)
 
 
 def _with_headers(send: Send) -> Send:
