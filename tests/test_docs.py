@@ -299,7 +299,7 @@ def test_what_the_memory_page_concludes_is_what_was_measured() -> None:
 
 def test_pictures_are_small() -> None:
     for picture in (ROOT / "docs" / "pictures").iterdir():
-        assert picture.stat().st_size < 60_000, picture
+        assert picture.stat().st_size < (200_000 if picture.suffix == ".gif" else 60_000), picture
 
 
 @pytest.mark.parametrize("page", ["memory.md", "game.md"])
