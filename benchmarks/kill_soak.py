@@ -9,7 +9,6 @@ the next run of that experiment begins.
 Writes benchmarks/results/kill_soak.csv, a row for each experiment, and exits with 1 if anything differed.
 """
 
-import argparse
 import os
 import random
 import subprocess
@@ -23,6 +22,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.command import ROOT, launch
 from benchmarks.same_run import differences
+from runtime.errors import OneLineParser, exit_code
 from runtime.run_folder import RunFolder
 from runtime.tables import write_rows
 
@@ -164,7 +164,9 @@ def _going_on(run: RunFolder | None) -> list[str] | None:
 
 def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
     """Soaks all experiments, prints and writes the table; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="kill_soak", description="kills runs at random moments and compares")
+    parser = OneLineParser(
+        prog="python -m benchmarks.kill_soak", description="kills runs at random moments and compares"
+    )
     parser.add_argument("--kills", type=int, default=200, help="in all")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--experiments", nargs="+", default=list(EXPERIMENTS), choices=EXPERIMENTS)
@@ -195,4 +197,4 @@ def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("kill_soak", main, None))
