@@ -15,8 +15,9 @@ usage: twofold fit|validate|test|predict -c CONFIG [--any.setting VALUE ...]
   predict    predictions or new images as files in the run's folder, likewise
   runs       list the runs under runs/ (or $TWOFOLD_RUNS) and how to go on with each
 
-Every setting of a config can be given on the command line; `twofold fit -c CONFIG --print_config` shows them all, and
-`twofold fit --help` explains them. TWOFOLD_DEBUG=1 shows tracebacks.
+Every setting of a config can be given on the command line; `twofold fit -c CONFIG --print_config` shows them all.
+`twofold fit --help` explains those of the trainer, `twofold fit --model.help GAN`, or `--data.help MNISTDataModule`,
+those of a class. TWOFOLD_DEBUG=1 shows tracebacks.
 """
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")

@@ -141,8 +141,9 @@ class TwofoldCLI(LightningCLI):
             group.title = titles.get(name, group.title)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        # Only -h, --help and --print_config make sense without a config.
-        if not any(argument.startswith(("-c", "--config", "-h", "--help")) for argument in args[1:]):
+        # Only help makes sense without a config.
+        needs_none = ("-c", "--config", "-h", "--help", "--model.help", "--data.help")
+        if not any(argument.startswith(needs_none) for argument in args[1:]):
             raise UsageError(f"which experiment? write: twofold {args[0]} -c configs/palindrome_lstm.yaml")
         try:
             self.config = parser.parse_args(args)

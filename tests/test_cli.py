@@ -205,6 +205,22 @@ def test_answers_without_torch_where_it_can(arguments: tuple[str, ...], tmp_path
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--data.help", "MNISTDataModule"), "--data.train_on_validation"),
+        (("--model.help", "PalindromeLSTM"), "--model.hidden_size"),
+    ],
+)
+def test_a_class_is_explained_without_a_config(
+    twofold: Twofold, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], told: str
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        twofold("fit", *arguments)
+    assert stop.value.code in (0, None)
+    assert told in capsys.readouterr().out
+
+
 def test_print_config_shows_the_whole_config(twofold: Twofold, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         twofold("fit", "-c", LSTM, "--data.length", 7, "--print_config")
