@@ -57,17 +57,12 @@ def twofold(runs: str, *arguments: object) -> float:
     return usage.ru_maxrss * unit / 1e6
 
 
-TRIED_OUT = 300
-"""Batches of a short run that measures speed; the first third doesn't count."""
-
-
-def milliseconds_per_batch(config: Path, *arguments: object) -> float:
-    """Of `twofold fit` with a config, by a short run with all that it watches and writes."""
+def milliseconds_per_batch(config: Path, *arguments: object, first: int = 100, last: int = 300) -> float:
+    """Of `twofold fit` with a config, from the first to the last of these batches, with all that it watches."""
     with TemporaryDirectory() as runs:
-        twofold(runs, "fit", "-c", config, *arguments, "--trainer.max_steps", TRIED_OUT)
-        passed = seconds_after(runs)
-    first = TRIED_OUT // 3
-    return 1000 * (passed[TRIED_OUT] - passed[first]) / (TRIED_OUT - first)
+        twofold(runs, "fit", "-c", config, *arguments, "--trainer.max_steps", last)
+        seconds = seconds_after(runs)
+    return 1000 * (seconds[last] - seconds[first]) / (last - first)
 
 
 def seconds_after(runs: str | Path) -> dict[int, float]:

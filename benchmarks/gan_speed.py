@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from benchmarks.command import ROOT, seconds_after, twofold
+from benchmarks.command import ROOT, milliseconds_per_batch
 from benchmarks.timing import by_turns, quartiles
 from datamodules import MNISTDataModule
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
@@ -47,11 +47,9 @@ ROUNDS = 5
 
 def fit(data: Path, *arguments: str) -> float:
     """Images per second of `twofold fit`, by its own stopwatch."""
-    config = ("-c", "configs/gan_template.yaml", "--data.root", data, "--data.source", "torchvision")
-    with TemporaryDirectory() as runs:
-        twofold(runs, "fit", *config, "--trainer.max_steps", TO, *arguments)
-        seconds = seconds_after(runs)
-    return (TO - FROM) * BATCH_SIZE / (seconds[TO] - seconds[FROM])
+    config = ROOT / "configs" / "gan_template.yaml"
+    mnist = ("--data.root", data, "--data.source", "torchvision")
+    return 1000 * BATCH_SIZE / milliseconds_per_batch(config, *mnist, *arguments, first=FROM, last=TO)
 
 
 def bare(data: Path) -> float:

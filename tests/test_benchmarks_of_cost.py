@@ -33,11 +33,10 @@ def test_one_thing_grows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (tmp_path / "scaling.png").exists()
 
 
-def test_milliseconds_are_read_off_a_short_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "TRIED_OUT", 30)
+def test_milliseconds_are_read_off_a_short_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "twofold", lambda *_: None)
     monkeypatch.setattr(command, "seconds_after", lambda _: {10: 1.0, 20: 1.9, 30: 2.0})
-    assert command.milliseconds_per_batch(Path("gan.yaml")) == pytest.approx(50)
+    assert command.milliseconds_per_batch(Path("gan.yaml"), first=10, last=30) == pytest.approx(50)
 
 
 def test_two_processes_are_timed_beside_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

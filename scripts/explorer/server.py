@@ -8,7 +8,6 @@ reached.
 
 import errno
 import json
-import os
 import re
 import socket
 from collections.abc import Mapping
@@ -140,9 +139,7 @@ def bind(port: int) -> socket.socket:
 
 def serve(blocks: gr.Blocks, listener: socket.socket) -> None:
     """Answers until Ctrl-C or SIGTERM."""
-    # What isn't the page's request ends in a traceback somewhere in Gradio, which is nobody's business.
-    level = "warning" if os.environ.get("TWOFOLD_DEBUG") == "1" else "critical"
-    config = uvicorn.Config(app(blocks), log_level=level, access_log=False, timeout_graceful_shutdown=1, ws="none")
+    config = uvicorn.Config(app(blocks), log_level="warning", access_log=False, timeout_graceful_shutdown=1, ws="none")
     uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -92,8 +92,8 @@ SHOWN = {
 
 
 def _recipes(path: Path) -> Drawn:
-    tables = []
-    for (judge, batches, source), same in _grouped(read_rows(path), "judge", "batches_of_gan", "data_source").items():
+    measurements, tables = read_rows(path), []
+    for (judge, batches, source), same in _grouped(measurements, "judge", "batches_of_gan", "data_source").items():
         by_recipe = sorted(_grouped(same, "recipe").items(), key=lambda group: _mean(group[1], "fid"))
         rows = [
             [recipe, str(len(ours)), *(_with_range(ours, name, how) for name, how in SHOWN.values())]
@@ -105,7 +105,7 @@ def _recipes(path: Path) -> Drawn:
         tables.append(Table(("recipe", "seeds", *SHOWN), rows, title=title))
     pictures = [
         Picture(picture.name, picture.read_bytes(), f"64 images of {recipe}", recipe)
-        for recipe in dict.fromkeys(row["recipe"] for row in read_rows(path))
+        for recipe in dict.fromkeys(row["recipe"] for row in measurements)
         if (picture := path.with_suffix("") / f"{recipe}.png").exists()
     ]
     return Drawn(pictures, tables, ["Means over seeds, lowest and highest in brackets."], per_row=2)
