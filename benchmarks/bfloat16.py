@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.command import start
-from benchmarks.scaling import PAIRS, RESULTS, SECONDS, game_step, quickest
+from benchmarks.command import RESULTS, start
+from benchmarks.scaling import PAIRS, SECONDS, game_step, quickest
 from runtime.tables import write_rows
 
 BATCH_SIZE = 64

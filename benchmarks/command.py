@@ -8,9 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from runtime.errors import OneLineParser, exit_code
+from runtime.provenance import ROOT
 from runtime.tables import read_rows
 
-ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 def start(name: str, main: Callable[[], int | None], about: str | None) -> int:

@@ -25,12 +25,13 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.command import ROOT, start
+from benchmarks.command import RESULTS, start
 from networks.brush_gan import BrushGenerator
 from networks.files import save_generator
+from runtime.provenance import ROOT
 from runtime.tables import rounded, write_rows
 
-RESULTS = ROOT / "benchmarks" / "results" / "explorer_latency.csv"
+TABLE = RESULTS / "explorer_latency.csv"
 NAME = "gan/untrained/mnist_generator.pth"
 CLIENTS = (1, 20)
 MOVES = 50
@@ -50,7 +51,7 @@ def main() -> None:
         save_generator(BrushGenerator(), Path(runs) / NAME, weights="raw", step=0, data_source="unnamed")
         with explorer(Path(runs)) as address:
             rows = [measured(address, clients) for clients in CLIENTS]
-    write_rows(RESULTS, list(rows[0]), map(rounded, rows))
+    write_rows(TABLE, list(rows[0]), map(rounded, rows))
     for row in rows:
         print(rounded(row))
 

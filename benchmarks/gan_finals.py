@@ -21,9 +21,9 @@ import optuna
 import torch
 from optuna.trial import FixedTrial, TrialState
 
+from benchmarks.command import RESULTS
 from benchmarks.gan_search import (
     JOURNAL,
-    RESULTS,
     SECONDS,
     Clock,
     Recipe,
@@ -34,7 +34,7 @@ from benchmarks.gan_search import (
     train,
 )
 from benchmarks.verdicts import verdicts
-from callbacks.pictures import unnoticed
+from callbacks.generators import unnoticed
 from datamodules import MNISTDataModule
 from runtime.errors import OneLineParser, exit_code
 from runtime.quiet import hush

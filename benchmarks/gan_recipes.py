@@ -25,20 +25,21 @@ from typing import Any
 
 import torch
 
-from benchmarks.command import ROOT, milliseconds_per_batch
-from benchmarks.gan_remedies import draw_samples
+from benchmarks.command import RESULTS, milliseconds_per_batch
+from benchmarks.samples import draw_samples
 from benchmarks.timing import by_turns
 from benchmarks.verdicts import verdicts
 from datamodules import MNISTDataModule
 from networks.files import load_generator
 from runtime.errors import OneLineParser, exit_code
+from runtime.provenance import CONFIGS
 from runtime.run_folder import runs_root
 from runtime.tables import read_rows, rounded, write_rows
-from scripts.report import shown
-from scripts.reporting.jobs import CONFIGS, GAN_BATCHES, Job, falling
-from scripts.reporting.training import AT_ONCE, train
+from scripts.bar import shown
+from scripts.jobs import Job, falling
+from scripts.reporting.scale import GAN_BATCHES
+from scripts.trained_jobs import AT_ONCE, train
 
-RESULTS = ROOT / "benchmarks" / "results"
 OURS = "gan"
 RECIPES = (OURS, "gan_template", "dcgan", "wgan_gp", "hinge_sn")
 ROUNDS = 3
@@ -62,7 +63,7 @@ def speeds(recipes: Sequence[str], data: Sequence[str], table: Path) -> dict[str
     return {row["recipe"]: float(row["ms_per_batch_of_gan"]) / float(row["ms_per_batch"]) for row in rows}
 
 
-def training(recipe: str, batches: int, seed: int, source: str) -> Job:
+def job_of(recipe: str, batches: int, seed: int, source: str) -> Job:
     """The config as it is shipped, but for its length, its seed and whose digits it reads."""
     settings = (*falling(recipe, batches), "--seed_everything", str(seed), "--data.source", source)
     return Job(f"{recipe}_{batches}_{seed}", recipe, recipe, batches, settings, reads_digits=True)
@@ -92,7 +93,7 @@ def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int
         if (recipe, options.batches, seed) not in there:
             batches = round(options.batches * per_batch_of_ours[recipe])
             facts = {"recipe": recipe, "batches": batches, "batches_of_gan": options.batches, "seed": seed}
-            todo[training(recipe, batches, seed, options.source)] = {**facts, "data_source": data.data_source}
+            todo[job_of(recipe, batches, seed, options.source)] = {**facts, "data_source": data.data_source}
     for first in range(0, len(todo), AT_ONCE):
         jobs = list(todo)[first : first + AT_ONCE]
         with shown(sum(job.batches for job in jobs)) as bar:

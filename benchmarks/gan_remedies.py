@@ -22,22 +22,19 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-from benchmarks.command import ROOT, twofold
-from callbacks.drawing import grid, page, trained_on, write_png
-from networks.files import load_generator, read_facts
+from benchmarks.command import RESULTS, twofold
+from benchmarks.samples import draw_samples
+from networks.files import read_facts
 from networks.quality import ALIVE
-from networks.sampling import draw
-from networks.seeding import generator, latent_noise
 from runtime.errors import OneLineParser, exit_code
+from runtime.provenance import ROOT
 from runtime.run_folder import runs_root
 from runtime.tables import read_rows, write_rows
-from scripts.reporting.jobs import falling
+from scripts.jobs import falling
 
-RESULTS = ROOT / "benchmarks" / "results" / "gan_remedies.csv"
+TABLE = RESULTS / "gan_remedies.csv"
 PICTURES = ROOT / "docs" / "pictures"
 BATCHES = 4000
-SHOWN = 64
-SHADES = 16
 ACCURACIES = ("d_accuracy_real", "d_accuracy_fake")
 
 
@@ -112,15 +109,6 @@ def evaluations(metrics: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
     return rows
 
 
-def draw_samples(weights: Path, picture: Path, seed: int) -> None:
-    """64 images of a generator, in so few shades that the file stays small."""
-    network = load_generator(weights)
-    images = draw(network, latent_noise(network, SHOWN, generator(seed, "remedies")))
-    facts = read_facts(weights)
-    drawn = page([grid(images, per_row=8)], trained_on(facts["step"], facts["data_source"]))
-    write_png(drawn.convert("L").quantize(SHADES), picture)
-
-
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The last evaluation of each game, in Markdown."""
     lines = [
@@ -138,7 +126,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None, results: Path = RESULTS, pictures: Path = PICTURES) -> int:
+def main(arguments: Sequence[str] | None = None, results: Path = TABLE, pictures: Path = PICTURES) -> int:
     """Plays what isn't played yet, draws, prints and writes the table; returns the exit code."""
     parser = OneLineParser(prog="python -m benchmarks.gan_remedies", description="what each remedy does to the game")
     parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")

@@ -28,7 +28,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
 
-from callbacks.pictures import unnoticed
+from benchmarks.command import RESULTS
+from callbacks.generators import unnoticed
 from datamodules import MNISTDataModule
 from lightning_modules import GAN
 from networks.brush_gan import BrushGenerator, StrokeDiscriminator
@@ -43,7 +44,6 @@ from runtime.errors import OneLineParser, exit_code
 from runtime.tables import rounded, write_rows
 from scripts.bare_training import bare_trainer, settle
 
-RESULTS = Path(__file__).parent / "results"
 JOURNAL = RESULTS / "gan_search.journal"
 SECONDS = 150
 """Of one thread's time, for the training of one trial."""

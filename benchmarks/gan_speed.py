@@ -27,16 +27,17 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from benchmarks.command import ROOT, milliseconds_per_batch
+from benchmarks.command import RESULTS, milliseconds_per_batch
 from benchmarks.timing import by_turns, quartiles
 from datamodules import MNISTDataModule
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from networks.objectives import cross_entropy, nonsaturating
 from networks.seeding import generator, latent_noise
 from runtime.errors import OneLineParser, exit_code
+from runtime.provenance import CONFIGS, ROOT
 from runtime.tables import write_rows
 
-RESULTS = ROOT / "benchmarks" / "results" / "gan_speed.csv"
+TABLE = RESULTS / "gan_speed.csv"
 PEER_COMMIT = "36d3c77e5ff20ebe0aeefd322326a134a279b93e"
 PEER_FILE = "implementations/gan/gan.py"
 BATCH_SIZE = 64
@@ -47,7 +48,7 @@ ROUNDS = 5
 
 def fit(data: Path, *arguments: str) -> float:
     """Images per second of `twofold fit`, by its own stopwatch."""
-    config = ROOT / "configs" / "gan_template.yaml"
+    config = CONFIGS / "gan_template.yaml"
     mnist = ("--data.root", data, "--data.source", "torchvision")
     return 1000 * BATCH_SIZE / milliseconds_per_batch(config, *mnist, *arguments, first=FROM, last=TO)
 
@@ -118,7 +119,7 @@ def peer(checkout: Path, data: Path) -> float:
     raise SystemExit(f"{PEER_FILE} ended before batch {TO}; what it complained stands above")
 
 
-def main(arguments: Sequence[str] | None = None, results: Path = RESULTS, rounds: int = ROUNDS) -> int:
+def main(arguments: Sequence[str] | None = None, results: Path = TABLE, rounds: int = ROUNDS) -> int:
     """Measures, prints and writes the table; returns the exit code."""
     parser = OneLineParser(prog="python -m benchmarks.gan_speed", description="images per second of the textbook game")
     parser.add_argument("--root", type=Path, default=Path("data"), help="the folder that holds MNIST/raw")

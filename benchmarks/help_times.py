@@ -12,14 +12,15 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from benchmarks.command import ROOT, start
+from benchmarks.command import RESULTS, start
 from benchmarks.timing import by_turns, quartiles
+from runtime.provenance import ROOT
 from runtime.tables import write_rows
 
 ROUNDS = 5
 YARDSTICK = "import lightning"
 TWOFOLD = "import sys; from runtime.cli import main; sys.exit(main())"
-RESULTS = Path(__file__).parent / "results" / "help_times.csv"
+TABLE = RESULTS / "help_times.csv"
 
 
 def commands() -> dict[str, list[str]]:
@@ -49,7 +50,7 @@ def user_seconds(arguments: list[str]) -> float:
     return usage.ru_utime
 
 
-def main(table: Path = RESULTS, rounds: int = ROUNDS) -> None:
+def main(table: Path = TABLE, rounds: int = ROUNDS) -> None:
     """Measures, prints and writes the table."""
     said = by_turns({name: partial(user_seconds, arguments) for name, arguments in commands().items()}, rounds)
     rows = []

@@ -20,13 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.command import ROOT, launch
+from benchmarks.command import RESULTS, launch
 from benchmarks.same_run import differences
 from runtime.errors import OneLineParser, exit_code
+from runtime.provenance import CONFIGS
 from runtime.run_folder import RunFolder
 from runtime.tables import write_rows
 
-TABLE = ROOT / "benchmarks" / "results" / "kill_soak.csv"
+TABLE = RESULTS / "kill_soak.csv"
 IN_A_ROW = 8
 """Kills of one run before it may end."""
 WHILE_STARTING = 0.2
@@ -78,7 +79,7 @@ def soak(experiment: str, kills: int, seed: int, folder: Path) -> Summary:
     """Kills runs of a shipped config until there were so many kills; the moments depend on the seed."""
     moments = random.Random(f"{seed} {experiment}")
     config = folder / f"{experiment}.yaml"
-    text = (ROOT / "configs" / config.name).read_text()
+    text = (CONFIGS / config.name).read_text()
     for usual, often in OFTEN.items():
         text = text.replace(usual, often)
     config.write_text(text)

@@ -20,13 +20,14 @@ from tempfile import TemporaryDirectory
 import torch
 import torch.nn.functional as F
 
-from benchmarks.command import ROOT, seconds_after, start
+from benchmarks.command import RESULTS, seconds_after, start
 from benchmarks.timing import milliseconds, quartiles
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
 from runtime.cli import main as twofold
+from runtime.provenance import CONFIGS
 
-RESULTS = ROOT / "benchmarks" / "results" / "lightning_price.csv"
+TABLE = RESULTS / "lightning_price.csv"
 LENGTHS = (5, 20)
 BATCHES = 500
 ROUNDS = 7
@@ -36,7 +37,7 @@ def fit(length: int, batches: int) -> float:
     """Milliseconds per batch of `twofold fit`, from the first batch to the last, by its own stopwatch."""
     with TemporaryDirectory() as runs:
         os.environ["TWOFOLD_RUNS"] = runs
-        config = str(ROOT / "configs" / "palindrome_lstm.yaml")
+        config = str(CONFIGS / "palindrome_lstm.yaml")
         arguments = ["fit", "-c", config, "--data.length", str(length), "--trainer.max_steps", str(batches)]
         if twofold(arguments) != 0:
             sys.exit(1)
@@ -67,9 +68,7 @@ def _train(module: PalindromeLSTM, optimizer: torch.optim.Optimizer, data: Palin
             total.item()
 
 
-def main(
-    results: Path = RESULTS, lengths: Sequence[int] = LENGTHS, batches: int = BATCHES, rounds: int = ROUNDS
-) -> None:
+def main(results: Path = TABLE, lengths: Sequence[int] = LENGTHS, batches: int = BATCHES, rounds: int = ROUNDS) -> None:
     """Measures, prints and writes the table."""
     with results.open("w", newline="") as file:
         table = csv.writer(file)

@@ -12,7 +12,7 @@ Writes into benchmarks/results, a row as soon as it is measured:
 
 - lstm_kernels.csv: milliseconds per step, the ratio to `torch.nn.LSTM` in the same round, each with its median and
   quartiles over rounds; and by how many MB the steps made a new process grow at its peak, at one thread.
-- lstm_kernels.png: the same, drawn.
+- lstm_kernels.svg: the same, drawn, for light and dark pages.
 """
 
 import csv
@@ -27,14 +27,13 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from matplotlib import pyplot as plt
 from torch import Tensor, nn
 
-from benchmarks.command import start
+from benchmarks.command import RESULTS, start
 from benchmarks.memory import peak_growth
 from benchmarks.timing import interleaved, quartiles
 from networks.lstm import LSTM, State
-from scripts.figures import panels
+from scripts.figures import panels, svg
 
 ROUNDS = {5: 400, 20: 100, 100: 32, 400: 12, 1000: 8}
 """How many rounds for each length T: multiples of the four contestants, so that each is equally often first."""
@@ -43,7 +42,6 @@ MEMORY_STEPS = 2
 THREADS = sorted({1, torch.get_num_threads()})
 """One, and as many as torch takes by itself: all cores, unless OMP_NUM_THREADS says otherwise."""
 BATCH_SIZE, DIGITS, HIDDEN = 128, 10, 128
-RESULTS = Path(__file__).parent / "results"
 
 
 class Row(NamedTuple):
@@ -189,8 +187,8 @@ def measure(length: int, rounds: int, threads: int, peaks: Mapping[str, float]) 
     return rows
 
 
-def draw(rows: Sequence[Row], path: Path) -> None:
-    """A panel of ratios for each number of threads, the quartiles shaded, and one of memory."""
+def draw(rows: Sequence[Row]) -> bytes:
+    """As SVG: a panel of ratios for each number of threads, the quartiles shaded, and one of memory."""
     all_threads = sorted({row.threads for row in rows})
     lengths = sorted({row.length for row in rows})
     figure, (*ratio_axes, memory_axis) = panels(len(all_threads) + 1)
@@ -209,8 +207,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axis.set_xticks(lengths, [str(length) for length in lengths])
         axis.minorticks_off()
     ratio_axes[0].legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    return svg(figure)
 
 
 def main(folder: Path = RESULTS, rounds: Mapping[int, int] = ROUNDS, threads: Sequence[int] = THREADS) -> None:
@@ -229,7 +226,7 @@ def main(folder: Path = RESULTS, rounds: Mapping[int, int] = ROUNDS, threads: Se
                     file.flush()
                     rows.append(row)
                     print("  ".join(f"{field} {value}" for field, value in row._asdict().items()), flush=True)
-    draw(rows, folder / "lstm_kernels.png")
+    (folder / "lstm_kernels.svg").write_bytes(draw(rows))
 
 
 if __name__ == "__main__":

@@ -7,16 +7,15 @@ import csv
 import statistics
 import sys
 from functools import partial
-from pathlib import Path
 
-from benchmarks.command import start
+from benchmarks.command import RESULTS, start
 from benchmarks.timing import milliseconds
 from datamodules import PalindromeDataModule
 
 LENGTHS = (5, 20, 100, 1000, 10_000)
 BATCH_SIZE = 128
 BATCHES = 200
-RESULTS = Path(__file__).parent / "results" / "palindrome_batches.csv"
+TABLE = RESULTS / "palindrome_batches.csv"
 
 
 def milliseconds_per_batch(length: int) -> list[float]:
@@ -28,7 +27,7 @@ def milliseconds_per_batch(length: int) -> list[float]:
 
 def main() -> None:
     """Measures, prints and writes the table."""
-    with RESULTS.open("w", newline="") as file:
+    with TABLE.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["length", "batch_size", "median_ms", "lowest_ms", "highest_ms"])
         for length in LENGTHS:

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
-from benchmarks.command import ROOT, start, twofold
+from benchmarks.command import RESULTS, start, twofold
+from runtime.provenance import CONFIGS
 from runtime.tables import read_rows, write_rows
 
-RESULTS = ROOT / "benchmarks" / "results" / "palindromes_solved.csv"
+TABLE = RESULTS / "palindromes_solved.csv"
 
 
 class Case(NamedTuple):
@@ -45,7 +46,7 @@ CASES = (
 def solve(case: Case, seed: int) -> dict[str, Any]:
     """Trains and tests; returns the row."""
     with TemporaryDirectory() as runs:
-        config = ROOT / "configs" / f"{case.config}.yaml"
+        config = CONFIGS / f"{case.config}.yaml"
         twofold(runs, "fit", "-c", config, "--data.length", case.length, "--seed_everything", seed, *case.more)
         (run,) = (path.parent for path in Path(runs).glob("*/*/run.json"))
         size = ("--data.test_size", case.tested)
@@ -65,7 +66,7 @@ def solve(case: Case, seed: int) -> dict[str, Any]:
         }
 
 
-def main(results: Path = RESULTS, cases: Sequence[Case] = CASES) -> None:
+def main(results: Path = TABLE, cases: Sequence[Case] = CASES) -> None:
     """Measures what isn't measured yet, prints and writes the table."""
     rows: list[dict[str, Any]] = list(read_rows(results))
     there = {(row["config"], int(row["length"]), int(row["seed"])) for row in rows}

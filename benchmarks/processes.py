@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import ROOT, milliseconds_per_batch, start
+from benchmarks.command import RESULTS, milliseconds_per_batch, start
 from benchmarks.timing import by_turns
+from runtime.provenance import CONFIGS
 from runtime.tables import rounded, write_rows
 
-RESULTS = ROOT / "benchmarks" / "results" / "processes.csv"
+TABLE = RESULTS / "processes.csv"
 EXPERIMENTS = {
     "palindrome_lstm": ("--data.length", "100"),
     "gan_template": ("--data.source", "packaged"),
@@ -25,11 +26,11 @@ EXPERIMENTS = {
 ROUNDS = 3
 
 
-def main(table: Path = RESULTS, rounds: int = ROUNDS) -> None:
+def main(table: Path = TABLE, rounds: int = ROUNDS) -> None:
     """Measures, prints and writes a row for each experiment."""
     rows: list[dict[str, Any]] = []
     for experiment, settings in EXPERIMENTS.items():
-        config = ROOT / "configs" / f"{experiment}.yaml"
+        config = CONFIGS / f"{experiment}.yaml"
         on_cpu = (*settings, "--trainer.accelerator", "cpu", "--trainer.devices")
         contestants = {
             f"ms_by_{devices}": partial(milliseconds_per_batch, config, *on_cpu, devices) for devices in (1, 2)

@@ -26,7 +26,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from matplotlib import pyplot as plt
 
-from benchmarks.command import start
+from benchmarks.command import RESULTS, start
 from callbacks import LengthCurriculum
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
@@ -35,7 +35,6 @@ from runtime.tables import read_rows, write_rows
 from scripts.bare_training import bare_trainer, settle
 from scripts.figures import panels
 
-RESULTS = Path(__file__).parent / "results"
 HIDDEN_SIZES = (64, 128, 256)
 MINUTES = 10.0
 BATCH = 128

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from matplotlib import pyplot as plt
 from torch import nn
 
-from benchmarks.command import start
+from benchmarks.command import RESULTS, start
 from benchmarks.memory import peak_growth
 from lightning_modules import PalindromeLSTM
 from networks.brush_gan import BrushGenerator, StrokeDiscriminator
@@ -35,7 +35,6 @@ from networks.objectives import cross_entropy, nonsaturating
 from runtime.tables import write_rows
 from scripts.figures import panels
 
-RESULTS = Path(__file__).parent / "results"
 TURNS = 5
 SECONDS = 0.5
 """One turn takes at least so long."""

@@ -12,18 +12,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.command import ROOT, start, twofold
+from benchmarks.command import RESULTS, start, twofold
+from runtime.provenance import CONFIGS
 from runtime.tables import read_rows, write_rows
 
-RESULTS = ROOT / "benchmarks" / "results" / "untrained_lengths.csv"
+TABLE = RESULTS / "untrained_lengths.csv"
 LENGTHS = (1000, 10_000, 100_000, 1_000_000)
 TESTED = 100
 
 
-def main(results: Path = RESULTS, lengths: Sequence[int] = LENGTHS, fit: Sequence[str] = ()) -> None:
+def main(results: Path = TABLE, lengths: Sequence[int] = LENGTHS, fit: Sequence[str] = ()) -> None:
     """Measures, prints and writes the table; `fit` are more settings for the training."""
     with TemporaryDirectory() as runs:
-        twofold(runs, "fit", "-c", str(ROOT / "configs" / "palindrome_long.yaml"), *fit)
+        twofold(runs, "fit", "-c", str(CONFIGS / "palindrome_long.yaml"), *fit)
         (config,) = Path(runs).glob("*/*/config.yaml")
         rows = [ask(runs, config, length) for length in lengths]
     write_rows(results, list(rows[0]), rows)

@@ -16,6 +16,7 @@ ANIMATION_ENLARGEMENT = 5
 MARGIN = 2
 """Between images, in their own pixels."""
 GREY = 76
+SHADES = 16
 TEXT_SIZE, TEXT_HEIGHT = 11, 16
 CAPTION_SIZE, CAPTION_HEIGHT, CAPTION_INDENT = 13, 22, 6
 STRIP_WIDTH = 15
@@ -97,6 +98,11 @@ def page(pictures: Sequence[Image.Image], caption: str) -> Image.Image:
         top += picture.height + GAP
     ImageDraw.Draw(canvas).text((CAPTION_INDENT, bottom + 4), caption, fill="black", font=font)
     return canvas
+
+
+def few_shades(picture: Image.Image) -> Image.Image:
+    """The picture in so few shades of grey that its file is small."""
+    return picture.convert("L").quantize(SHADES)
 
 
 def write_png(picture: Image.Image, path: Path) -> None:

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from callbacks.best_effort import BestEffort
 from callbacks.game_alarms import ACCURACIES, GameAlarms
-from callbacks.pictures import (
+from callbacks.generators import (
     data_source,
     generators,
     keep_generator,
@@ -21,7 +21,7 @@ from callbacks.pictures import (
     unnoticed,
 )
 from callbacks.sample_table import log_samples
-from callbacks.showing import log_numbers
+from callbacks.to_loggers import log_numbers
 from networks.files import replacing
 from networks.judge import JUDGES, load_judge
 from networks.kept_statistics import distance_to_training

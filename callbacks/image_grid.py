@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from callbacks.best_effort import BestEffort
-from callbacks.pictures import (
+from callbacks.generators import (
     fixed_noise,
     may_write,
     origin,
@@ -16,7 +16,7 @@ from callbacks.pictures import (
     unnoticed,
     write_picture,
 )
-from callbacks.showing import log_picture
+from callbacks.to_loggers import log_picture
 
 ROWS = 8
 

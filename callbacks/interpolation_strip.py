@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from callbacks.best_effort import BestEffort
 from callbacks.drawing import along, page, readings, strip, write_png
-from callbacks.pictures import (
+from callbacks.generators import (
     fixed_noise,
     keep_generator,
     may_write,
@@ -22,7 +22,7 @@ from callbacks.pictures import (
     sampling_generator,
     unnoticed,
 )
-from callbacks.showing import log_picture
+from callbacks.to_loggers import log_picture
 from networks.files import load_generator
 from networks.judge import load_judge
 from networks.latent_walks import CANDIDATES, refuse_impossible_walk, refuse_other_than_digits, surest_latents, walk

@@ -3,8 +3,8 @@
 from lightning.pytorch import LightningModule, Trainer
 
 from callbacks.drawing import shades
-from callbacks.pictures import sampling_generator, unnoticed
-from callbacks.showing import log_table, shows_tables
+from callbacks.generators import sampling_generator, unnoticed
+from callbacks.to_loggers import log_table, shows_tables
 from networks.judge import Judge
 from networks.quality_report import impression
 from networks.sampling import draw

@@ -4,7 +4,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from callbacks.showing import log_numbers
+from callbacks.to_loggers import log_numbers
 
 
 class StopWhenSolved(Callback):

@@ -13,8 +13,7 @@ from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_modules.reproducible import ReproducibleModule, scheduler_config
-
-DIGITS = 10
+from networks.quality import DIGITS
 
 
 class Classification(ReproducibleModule):

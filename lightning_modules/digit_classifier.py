@@ -7,9 +7,10 @@ from jaxtyping import Float
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from lightning_modules.classification import DIGITS, Classification
+from lightning_modules.classification import Classification
 from networks.evaluating import evaluating
 from networks.lstm import LSTM
+from networks.quality import DIGITS
 
 
 class DigitClassifier(Classification):

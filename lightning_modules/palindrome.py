@@ -12,8 +12,9 @@ from jaxtyping import Float, Int
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from lightning_modules.classification import DIGITS, Classification
+from lightning_modules.classification import Classification
 from networks.lstm import LSTM
+from networks.quality import DIGITS
 from networks.rnn import RNN
 
 Target = Literal["last", "second_half"]

@@ -16,8 +16,8 @@ usage: twofold fit|validate|test|predict -c CONFIG [--any.setting VALUE ...]
   runs       list the runs under runs/ (or $TWOFOLD_RUNS) and how to go on with each
 
 Every setting of a config can be given on the command line; `twofold fit -c CONFIG --print_config` shows them all.
-`twofold fit --help` explains those of the trainer, `twofold fit --model.help GAN`, or `--data.help MNISTDataModule`,
-those of a class. TWOFOLD_DEBUG=1 shows tracebacks.
+`twofold fit --help` explains those of the models, the data and the trainer, `twofold fit --model.help GAN` those of one
+class. TWOFOLD_DEBUG=1 shows tracebacks.
 """
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")

@@ -24,19 +24,21 @@ from runtime.checkpoint_io import AtomicCheckpointIO, read_checkpoint
 from runtime.config_files import read_config
 from runtime.errors import NothingToDo, Stopped, UsageError, code_of, one_line
 from runtime.first_process import Decision, Ended, Processes
-from runtime.impossible import refuse_impossible
+from runtime.help import answer
+from runtime.impossible_settings import refuse_impossible
 from runtime.listing import resume_command
+from runtime.parser_errors import condense
 from runtime.progress import RunProgress
+from runtime.provenance import CONFIGS
 from runtime.quiet import hush
 from runtime.record import RunRecord
-from runtime.refusals import condense
 from runtime.resuming import check_resumable, trains_longer
 from runtime.run_folder import FACTS, RunFolder
 from runtime.signals import StopOnSignal, ended_by_sigterm, no_signals
 from runtime.strategy import Launcher, tells_of_a_lost_process, use_ranks_strategy
 from runtime.tables import write_rows
 
-BASE_CONFIG = Path(__file__).parents[1] / "configs" / "base.yaml"
+BASE_CONFIG = CONFIGS / "base.yaml"
 LINKED = {"length": "horizon", "target": "target"}
 """What the data says and the model takes from there."""
 DATA_FACTS = ("length", "data_source")
@@ -141,9 +143,11 @@ class TwofoldCLI(LightningCLI):
             group.title = titles.get(name, group.title)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        if help_text := answer(args, self._subcommand_parsers[args[0]]):
+            print(help_text, end="")
+            raise SystemExit(0)
         # Only help makes sense without a config.
-        needs_none = ("-c", "--config", "-h", "--help", "--model.help", "--data.help")
-        if not any(argument.startswith(needs_none) for argument in args[1:]):
+        if not any(argument.startswith(("-c", "--config")) or ".help" in argument for argument in args[1:]):
             raise UsageError(f"which experiment? write: twofold {args[0]} -c configs/palindrome_lstm.yaml")
         try:
             self.config = parser.parse_args(args)

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "configs"
 PACKAGES = ("torch", "lightning", "torchmetrics", "numpy", "wandb")
 SECONDS_FOR_GIT = 5
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from runtime.errors import exit_code
 from scripts.report import make, parser_of_reports
-from scripts.reporting.jobs import DEMO
+from scripts.reporting.scale import DEMO
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -24,7 +24,7 @@ from torch import nn
 from networks.files import replacing, write_safetensors
 from networks.seeding import generator, latent_noise
 from runtime.errors import OneLineParser, UsageError, exit_code
-from scripts.generator_files import Trained, open_generator, written_to
+from scripts.generator_files import GeneratorFile, open_generator, written_to
 
 TOLERANCE = 1e-4
 BATCH_SIZES = (1, 2, 7, 64)
@@ -60,7 +60,7 @@ def _run(arguments: list[str]) -> int:
     return 0
 
 
-def to_onnx(trained: Trained) -> bytes:
+def to_onnx(trained: GeneratorFile) -> bytes:
     """The generator as an ONNX model for batches of any size, with its facts as metadata."""
     z = latent_noise(trained.network, 2, generator(0, "trace"))
     content, names = io.BytesIO(), {"z": {0: "batch"}, "images": {0: "batch"}}

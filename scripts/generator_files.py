@@ -18,7 +18,7 @@ MOST_IMAGES = 10_000
 """In one picture."""
 
 
-class Trained(NamedTuple):
+class GeneratorFile(NamedTuple):
     """A generator in eval mode, and what its file says of it: network, weights, step, data_source."""
 
     network: nn.Module
@@ -30,14 +30,14 @@ class Trained(NamedTuple):
         return trained_on(self.facts["step"], self.facts["data_source"])
 
 
-def open_generator(path: Path) -> Trained:
+def open_generator(path: Path) -> GeneratorFile:
     """The generator in a `.pth` with its `.json`, or in a `.safetensors` file.
 
     Raises:
         UsageError: when it is anything else.
     """
     try:
-        trained = Trained(load_generator(path), read_facts(path))
+        trained = GeneratorFile(load_generator(path), read_facts(path))
     except ValueError as error:
         raise UsageError(str(error)) from error
     match trained.facts:

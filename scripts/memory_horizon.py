@@ -27,18 +27,19 @@ from typing import Any
 
 import torch
 from lightning.pytorch import seed_everything
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from rich.progress import track
 
 from callbacks import LengthCurriculum, StopWhenSolved
 from datamodules import ChunkedPalindromes, PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.files import replacing
+from networks.quality import DIGITS
 from runtime.errors import OneLineParser, UsageError, exit_code
 from runtime.tables import read_rows, write_rows
 from scripts.bare_training import bare_trainer, settle
-from scripts.figures import panels
+from scripts.figures import panels, png
 
 Network = PalindromeLSTM | PalindromeRNN
 
@@ -54,7 +55,7 @@ NETWORKS: dict[str, Callable[..., Network]] = {
 HIDDEN = BATCH = 64
 PATIENCE = 300
 TESTED_WITH = 256
-GUESSING = 0.1
+GUESSING = 1 / DIGITS
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     wanted = _parse(arguments)
-    table = wanted.folder / "memory_horizon.csv"
+    table = wanted.out / "memory_horizon.csv"
     measure(SHORT if wanted.short else FULL, table)
     picture = table.with_suffix(".png")
-    draw(read(table), picture)
+    with replacing(picture) as draft:
+        draft.write_bytes(png(draw(read(table)), dpi=130))
     print(f"{table}\n{picture}")
     return 0
 
@@ -127,7 +129,7 @@ def measure(study: Study, table: Path) -> None:
     """
     rows = read(table)
     if rows and [name for name in rows[0] if name.startswith("T=")] != [f"T={length}" for length in study.tested]:
-        raise UsageError(f"{table} holds a study that asked at other lengths; move it away, or write another --folder")
+        raise UsageError(f"{table} holds a study that asked at other lengths; move it away, or write another --out")
     finished = {Run(**{field.name: row[field.name] for field in fields(Run)}) for row in rows}
     open_runs = [run for run in study.runs() if run not in finished]
     # One thread each, because these networks are too small for two to share the work.
@@ -179,7 +181,7 @@ def read(table: Path) -> list[dict[str, Any]]:
     return [{name: kinds.get(name, float)(text) for name, text in row.items()} for row in read_rows(table)]
 
 
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
+def draw(rows: list[dict[str, Any]]) -> Figure:
     """Accuracy against length: the mean over seeds at each network's best rate, and a band."""
     figure, (fixed, unseen, grown) = panels(3)
     lengths = sorted({row["length"] for row in rows if not row["growing"]})
@@ -208,9 +210,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             axis.axvline(seen, color="grey", linewidth=0.8, linestyle=":")
     figure.legend(*fixed.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     figure.set_size_inches(13.5, 4.2)
-    with replacing(path) as draft:
-        figure.savefig(draft, format="png", dpi=130)
-    plt.close(figure)
+    return figure
 
 
 def _best_rate(rows: Iterable[dict[str, Any]], *by: str) -> list[dict[str, Any]]:
@@ -235,11 +235,11 @@ def _line(axis: Axes, accuracies: dict[int, list[float]], name: str, style: dict
 def _parse(arguments: list[str]) -> Namespace:
     parser = OneLineParser(prog="python -m scripts.memory_horizon", description=__doc__)
     parser.add_argument("--short", action="store_true", help="lengths 5, 20, 50, one rate, one seed")
-    parser.add_argument("--folder", type=Path, help="where table and picture go")
+    parser.add_argument("--out", type=Path, help="where table and picture go")
     wanted = parser.parse_args(arguments)
-    wanted.folder = wanted.folder or (Path() if wanted.short else Path("benchmarks/results"))
-    if wanted.folder.exists() and not wanted.folder.is_dir():
-        raise UsageError(f"--folder {wanted.folder} is no folder; write a folder's path")
+    wanted.out = wanted.out or (Path() if wanted.short else Path("benchmarks/results"))
+    if wanted.out.exists() and not wanted.out.is_dir():
+        raise UsageError(f"--out {wanted.out} is no folder; write a folder's path")
     return wanted
 
 

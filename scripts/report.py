@@ -4,26 +4,21 @@
     python -m scripts.report --full             the textbook recipe runs its 200 epochs
     python -m scripts.report --only gates       one figure, to report/figures, from the runs it needs
 
-Training and drawing are separate: finished runs, in runs/report, are not repeated, one that was broken off goes on.
+Training and drawing are separate: finished runs, in runs/report, are not repeated, one that was
+broken off goes on. `$TWOFOLD_RUNS` stands for another folder than runs.
 """
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from collections.abc import Iterable, Sequence
 
 from runtime.errors import OneLineParser, UsageError, exit_code
 from runtime.quiet import hush
+from scripts.bar import shown
 from scripts.reporting.figures import figures
-from scripts.reporting.jobs import FULL, REPORT, Scale, jobs
 from scripts.reporting.page import print_to_pdf, write, write_pictures
-from scripts.reporting.training import Trained, train
-
-DRAWING = 200
-"""Batches that take about as long as drawing a figure."""
+from scripts.reporting.scale import FULL, REPORT, Scale, jobs
+from scripts.trained_jobs import FinishedRun, train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +56,7 @@ def make(scale: Scale, wanted: Namespace) -> int:
     chosen = all_figures if wanted.only is None else {wanted.only: all_figures[wanted.only]}
     needed = {name for figure in chosen.values() for name in figure.jobs}
     todo = [job for name, job in all_jobs.items() if name in needed]
-    with shown(sum(job.batches for job in todo) + DRAWING * len(chosen)) as bar:
+    with shown(sum(job.batches for job in todo), len(chosen)) as bar:
         runs = train(todo, scale.runs, getattr(wanted, "root", None), bar)
         tell_of_packaged_digits(scale, runs.values())
         drawn, used = {}, {}
@@ -82,7 +77,7 @@ def make(scale: Scale, wanted: Namespace) -> int:
     return 0
 
 
-def tell_of_packaged_digits(scale: Scale, runs: Iterable[Trained]) -> None:
+def tell_of_packaged_digits(scale: Scale, runs: Iterable[FinishedRun]) -> None:
     """Says so where MNIST was wanted; what the trainings themselves say of it nobody sees."""
     if scale.source == "auto" and any(run.data_source == "packaged" for run in runs):
         print(
@@ -90,28 +85,6 @@ def tell_of_packaged_digits(scale: Scale, runs: Iterable[Trained]) -> None:
             f"to have it, move {scale.runs} away and write --root and the folder that holds MNIST/raw",
             file=sys.stderr,
         )
-
-
-class ReportBar:
-    """One bar from the first batch of the first run to the last figure."""
-
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress = progress
-        self._task = task
-
-    def training(self, names: Sequence[str], batches: int) -> None:
-        self._progress.update(self._task, completed=batches, description=f"training {', '.join(names)}")
-
-    def drawing(self, name: str) -> None:
-        self._progress.update(self._task, advance=DRAWING, description=f"drawing {name}")
-
-
-@contextmanager
-def shown(batches: int) -> Iterator[ReportBar]:
-    """A bar on stderr."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-        yield ReportBar(progress, progress.add_task("", total=batches))
 
 
 if __name__ == "__main__":

@@ -20,19 +20,18 @@ from torch import Tensor
 
 from datamodules import MNISTDataModule
 from lightning_modules import DigitClassifier
-from lightning_modules.classification import DIGITS
 from networks.files import replacing
 from networks.judge import FOLDER, JUDGES, Judge, save_judge
+from networks.quality import DIGITS
 from runtime.checkpoint_io import read_checkpoint
 from runtime.config_files import read_config
 from runtime.errors import OneLineParser, UsageError, exit_code
+from runtime.provenance import CONFIGS
 from runtime.resuming import leaves
 from runtime.run_folder import RunFolder
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 
-
-class Trained(NamedTuple):
+class JudgeRun(NamedTuple):
     """What a run made: the network of its best checkpoint, after how many of how many batches, from which config."""
 
     judge: Judge
@@ -60,7 +59,7 @@ def _run(arguments: list[str]) -> int:
         raise UsageError(str(error)) from error
     counts = confusion(trained.judge, mnist)
     accuracy = int(counts.diagonal().sum()) / int(counts.sum())
-    weights, card = wanted.output / f"{name}.safetensors", wanted.output / f"{name}.md"
+    weights, card = wanted.out / f"{name}.safetensors", wanted.out / f"{name}.md"
     try:
         save_judge(
             trained.judge,
@@ -75,12 +74,12 @@ def _run(arguments: list[str]) -> int:
         with replacing(card) as draft:
             draft.write_text(model_card(name, trained, mnist, counts, weights.stat().st_size))
     except OSError as error:
-        raise UsageError(f"can't write into {wanted.output}: {error.strerror}") from error
+        raise UsageError(f"can't write into {wanted.out}: {error.strerror}") from error
     print(f"{weights}\n{card}\n{accuracy:.2%} of {int(counts.sum()):,} test images read right")
     return 0
 
 
-def read_run(path: Path) -> Trained:
+def read_run(path: Path) -> JudgeRun:
     """What a finished run on MNIST made.
 
     Raises:
@@ -108,7 +107,7 @@ def read_run(path: Path) -> Trained:
         raise UsageError(f"{checkpoint} holds a {type(network).__name__}; networks.judge knows {known}")
     config = read_config(folder.config)
     _refuse_overrides(config)
-    return Trained(
+    return JudgeRun(
         judge=network,
         step=step,
         steps=folder.step,
@@ -134,7 +133,7 @@ def confusion(judge: Judge, mnist: MNISTDataModule) -> Int[Tensor, "10 10"]:
     return counts
 
 
-def model_card(name: str, trained: Trained, mnist: MNISTDataModule, counts: Int[Tensor, "10 10"], size: int) -> str:
+def model_card(name: str, trained: JudgeRun, mnist: MNISTDataModule, counts: Int[Tensor, "10 10"], size: int) -> str:
     """The card in Markdown, all its numbers from the arguments."""
     network = type(trained.judge)
     total, wrong = int(counts.sum()), int(counts.sum() - counts.diagonal().sum())
@@ -226,7 +225,7 @@ def _refuse_overrides(config: dict[str, Any]) -> None:
 def _parse(arguments: list[str]) -> Namespace:
     parser = OneLineParser(prog="python -m scripts.ship_judge", description=__doc__)
     parser.add_argument("run", type=Path, help="a finished run's folder, such as runs/digit_classifier/…")
-    parser.add_argument("--output", type=Path, default=FOLDER, help="where to write, by default assets/judges")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="where to write, by default assets/judges")
     return parser.parse_args(arguments)
 
 

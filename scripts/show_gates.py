@@ -21,9 +21,9 @@ from torch import Tensor
 
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
-from lightning_modules.classification import DIGITS
 from networks.files import read_tensors, replacing
 from networks.lstm import LSTM
+from networks.quality import DIGITS
 from runtime.errors import OneLineParser, UsageError, exit_code
 
 DEFAULT_LENGTH, DEFAULT_SEED = 20, 1
@@ -83,11 +83,11 @@ def _run(arguments: list[str]) -> int:
         palindrome = random_palindrome(length, DEFAULT_SEED if wanted.seed is None else wanted.seed)
     figure = draw(palindrome, [read(model, palindrome) for model in models])
     try:
-        with replacing(wanted.output) as draft:
+        with replacing(wanted.out) as draft:
             figure.savefig(draft, format="png", dpi=130)
     except OSError as error:
-        raise UsageError(f"can't write {wanted.output}: {error.strerror}") from error
-    print(wanted.output)
+        raise UsageError(f"can't write {wanted.out}: {error.strerror}") from error
+    print(wanted.out)
     return 0
 
 
@@ -277,12 +277,12 @@ def _parse(arguments: list[str]) -> Namespace:
         "--length", type=int, help=f"of a random palindrome, by default the LSTM's horizon, or {DEFAULT_LENGTH}"
     )
     parser.add_argument("--seed", type=int, help=f"of the random palindrome, by default {DEFAULT_SEED}")
-    parser.add_argument("--output", type=Path, default=Path("gates.png"), help="where to write, by default gates.png")
+    parser.add_argument("--out", type=Path, default=Path("gates.png"), help="where to write, by default gates.png")
     wanted = parser.parse_args(arguments)
     if wanted.digits is not None and (wanted.length, wanted.seed) != (None, None):
         raise UsageError("--digits says which palindrome; leave out --length and --seed, which are for a random one")
-    if wanted.output.suffix.lower() != ".png":
-        raise UsageError(f"--output {wanted.output} is to be a PNG; write a name that ends in .png")
+    if wanted.out.suffix.lower() != ".png":
+        raise UsageError(f"--out {wanted.out} is to be a PNG; write a name that ends in .png")
     return wanted
 
 

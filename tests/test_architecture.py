@@ -64,7 +64,7 @@ def test_imports_follow_the_arrows(package: str, file: Path) -> None:
         ("runtime", "importlib.import_module('scripts.report')", {"scripts"}),
         ("runtime", "__import__('scripts')", {"scripts"}),
         ("runtime", "from callbacks import x\nfrom networks import y\nfrom runtime import z\nimport lightning", set()),
-        ("callbacks", "from .pictures import grid\nimport lightning", set()),
+        ("callbacks", "from .drawing import grid\nimport lightning", set()),
         ("scripts", "from runtime.cli import main", set()),
     ],
 )

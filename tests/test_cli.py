@@ -209,7 +209,8 @@ def test_answers_without_torch_where_it_can(arguments: tuple[str, ...], tmp_path
     ("arguments", "told"),
     [
         (("--data.help", "MNISTDataModule"), "--data.train_on_validation"),
-        (("--model.help", "PalindromeLSTM"), "--model.hidden_size"),
+        (("--model.help=PalindromeLSTM",), "--model.hidden_size"),
+        (("--trainer.callbacks.help", "ImageGrid"), "--trainer.callbacks.every_n_batches"),
     ],
 )
 def test_a_class_is_explained_without_a_config(

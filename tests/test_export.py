@@ -17,7 +17,7 @@ from networks.files import load_generator, read_facts, save_generator
 from networks.mlp_gan import MLPGenerator
 from scripts import export
 from scripts.export import main
-from scripts.generator_files import Trained
+from scripts.generator_files import GeneratorFile
 
 Script = Callable[..., tuple[int, str, str]]
 Refuses = Callable[..., None]
@@ -130,7 +130,7 @@ def test_the_tolerance_is_a_ten_thousandth(
     path = saved(network, tmp_path)
     exact = export.to_onnx
 
-    def damaged(trained: Trained) -> bytes:
+    def damaged(trained: GeneratorFile) -> bytes:
         nn.init.constant_(trained.network.layers[-2].bias, damage)  # type: ignore[union-attr,index]
         content = exact(trained)
         nn.init.zeros_(trained.network.layers[-2].bias)  # type: ignore[union-attr,index]

@@ -1,14 +1,46 @@
-"""What --help says of each script, and how long it takes to say so."""
+"""What --help says of the command and of each script, and how long it takes to say so."""
 
+import inspect
+import re
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from benchmarks import help_times
+from datamodules import MNISTDataModule, PalindromeDataModule
+from lightning_modules import GAN, DigitClassifier, PalindromeLSTM, PalindromeRNN
 from runtime.tables import read_rows
 
 SCRIPTS = [name.split(".")[1].removesuffix(" --help") for name in help_times.commands() if name.startswith("scripts.")]
+
+
+@pytest.mark.parametrize("command", ["fit", "predict"])
+def test_help_names_every_setting_of_our_classes_and_what_it_is(
+    twofold: Callable[..., tuple[int, str, str]], capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        twofold(command, "--help")
+    assert stop.value.code == 0
+    told = capsys.readouterr().out
+    for group, kinds in {
+        "model": (GAN, DigitClassifier, PalindromeLSTM, PalindromeRNN),
+        "data": (MNISTDataModule, PalindromeDataModule),
+    }.items():
+        for kind in kinds:
+            (section,) = re.findall(rf"^The {group}, where the config says {kind.__name__}: .*?\n\n", told, re.M | re.S)
+            for name in inspect.signature(kind).parameters:
+                assert re.search(rf"^  --{group}\.{name}\s+\S", section, re.MULTILINE), f"{kind.__name__}: {name}"
+    assert re.search(r"^  --data\.batch_size +images per batch, .*\n? .*\(64\)$", told, re.MULTILINE)
+    assert re.search(
+        r"^  --trainer\.max_steps +stop after so many batches; -1 for no limit \(-1\)$", told, re.MULTILINE
+    )
+    assert re.search(r"^  callbacks\.ImageGrid +Draws 64 images", told, re.MULTILINE)
+    assert f"twofold {command} -c runs/gan/RUN/config.yaml --ckpt_path last" in told
+    for foreign in ("hpc", "registry", "DummyLogger", "weights_only", ":class:", "``"):
+        assert foreign not in told
+    assert max(map(len, told.splitlines())) <= 120
 
 
 def test_there_are_scripts() -> None:

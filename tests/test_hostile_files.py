@@ -126,7 +126,7 @@ def doors(
         best.unlink(missing_ok=True)
         os.rename(path, best)  # whatever it is
         try:
-            return script(ship_judge.main, folder, "--output", tmp_path / "shipped")
+            return script(ship_judge.main, folder, "--out", tmp_path / "shipped")
         finally:
             os.rename(best, path)
 

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from callbacks import ImageGrid, InterpolationStrip
-from callbacks.pictures import unnoticed
+from callbacks.generators import unnoticed
 from datamodules import MNISTDataModule
 from lightning_modules import GAN, DigitClassifier
 from networks.digit_cnn import DigitCNN

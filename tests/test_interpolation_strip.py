@@ -17,7 +17,7 @@ from torch import Tensor
 
 from callbacks import InterpolationStrip, interpolation_strip
 from callbacks.drawing import readings
-from callbacks.pictures import fixed_noise
+from callbacks.generators import fixed_noise
 from datamodules import MNISTDataModule
 from lightning_modules import GAN
 from networks.files import load_generator

@@ -28,10 +28,11 @@ from runtime.run_folder import RunFolder
 from runtime.tables import write_rows
 from scripts import demo, interpolate, report, training
 from scripts.figures import address, panels, svg
+from scripts.jobs import Job
 from scripts.reporting import figures, game, measured, memory, page
 from scripts.reporting.drawn import Drawn, Picture, Table
-from scripts.reporting.jobs import DEMO, FULL, REPORT, STRIP, Job, jobs
-from scripts.reporting.training import FACTS, Trained, finished, train
+from scripts.reporting.scale import DEMO, FULL, REPORT, STRIP, jobs
+from scripts.trained_jobs import FACTS, FinishedRun, finished, train
 from scripts.training import Training
 
 STAND_IN = Path(__file__).with_name("stand_in_training.py")
@@ -44,11 +45,11 @@ class Heard:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def training(self, names: Sequence[str], batches: int) -> None:
+    def trained(self, names: Sequence[str], batches: int) -> None:
         self.batches.append(batches)
 
 
-def make_run(folder: Path, job: Job, metrics: Sequence[Mapping[str, float]], **facts: object) -> Trained:
+def make_run(folder: Path, job: Job, metrics: Sequence[Mapping[str, float]], **facts: object) -> FinishedRun:
     """A finished run that trained nothing."""
     run = RunFolder(folder / job.name / "made_up" / "20260101-000000-abcd")
     run.path.mkdir(parents=True)
@@ -57,7 +58,7 @@ def make_run(folder: Path, job: Job, metrics: Sequence[Mapping[str, float]], **f
     run.keep_config(yaml.safe_dump(settings))
     columns = list(dict.fromkeys(name for row in metrics for name in row))
     write_rows(run.path / "metrics.csv", columns, metrics)
-    return Trained(job, run, ("abc1234",))
+    return FinishedRun(job, run, ("abc1234",))
 
 
 @pytest.fixture
@@ -88,6 +89,15 @@ def test_a_full_report_shares_all_runs_but_the_textbooks_with_the_default_one() 
     assert jobs(FULL).keys() ^ jobs(REPORT).keys() == {"textbook_18760", "textbook_187600"}
     assert FULL.runs == REPORT.runs
     assert DEMO.runs != REPORT.runs
+
+
+def test_runs_lie_where_all_runs_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TWOFOLD_RUNS", raising=False)
+    assert (DEMO.runs, DEMO.folder) == (Path("runs/demo"), Path("runs/demo"))
+    assert (REPORT.runs, REPORT.folder) == (Path("runs/report"), Path("report"))
+    monkeypatch.setenv("TWOFOLD_RUNS", "elsewhere")
+    assert (DEMO.runs, DEMO.folder) == (Path("elsewhere/demo"), Path("elsewhere/demo"))
+    assert (FULL.runs, FULL.folder) == (Path("elsewhere/report"), Path("report"))
 
 
 @pytest.mark.parametrize("scale", [DEMO, REPORT, FULL], ids=["demo", "report", "full"])
@@ -151,7 +161,7 @@ def test_a_run_with_other_settings_is_refused(stand_in: Path) -> None:
 
 def test_all_commits_at_which_a_run_was_trained_are_known(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     versions = iter([{"commit": "a" * 40, "clean": True}, {"commit": "b" * 40, "clean": False}, {}])
-    monkeypatch.setattr("scripts.reporting.training.code_version", lambda: next(versions))
+    monkeypatch.setattr("scripts.trained_jobs.code_version", lambda: next(versions))
     for _ in range(3):
         train(JOBS[:1], stand_in, None, Heard())
         (table,) = stand_in.glob("quick/*/*/metrics.csv")
@@ -171,10 +181,10 @@ def test_a_failure_ends_the_others(stand_in: Path, does: str, kind: type[Excepti
 
 def test_a_second_report_is_refused(stand_in: Path) -> None:
     class Second(Heard):
-        def training(self, names: Sequence[str], batches: int) -> None:
+        def trained(self, names: Sequence[str], batches: int) -> None:
             with pytest.raises(UsageError, match=r"something else trains in .*runs; wait for it or end it first"):
                 train(JOBS, stand_in, None, Heard())
-            super().training(names, batches)
+            super().trained(names, batches)
 
     second = Second()
     train(JOBS, stand_in, None, second)
@@ -189,7 +199,7 @@ def test_a_folder_that_cant_be_written_is_told(tmp_path: Path) -> None:
 
 def test_a_signal_stops_the_trainings(stand_in: Path) -> None:
     class Interrupted(Heard):
-        def training(self, names: Sequence[str], batches: int) -> None:
+        def trained(self, names: Sequence[str], batches: int) -> None:
             if batches > 1:
                 os.kill(os.getpid(), signal.SIGTERM)
 
@@ -212,7 +222,7 @@ def test_svg_takes_the_ink_of_the_page() -> None:
     assert "currentColor" in drawn
 
 
-def memory_run(folder: Path, job: Job, model: PalindromeLSTM | PalindromeRNN | None = None) -> Trained:
+def memory_run(folder: Path, job: Job, model: PalindromeLSTM | PalindromeRNN | None = None) -> FinishedRun:
     rows = [
         {"step": 9, "train/loss": 2.0, "train/accuracy": 0.25, "train/length": 6},
         {"step": 9, "val/loss": 1.5, "val/accuracy": 0.5},
@@ -233,10 +243,10 @@ def test_curves_end_in_a_table_of_the_last_validation(tmp_path: Path) -> None:
 def keep(plain_trainer: Callable[..., Trainer]) -> Callable[..., None]:
     """Trains a model for one batch and keeps it as the best of a run."""
 
-    def keep(trained: Trained, model: PalindromeLSTM | PalindromeRNN, data: PalindromeDataModule) -> None:
+    def keep(run: FinishedRun, model: PalindromeLSTM | PalindromeRNN, data: PalindromeDataModule) -> None:
         trainer = plain_trainer(max_steps=1, limit_val_batches=0)
         trainer.fit(model, datamodule=data)
-        trainer.save_checkpoint(trained.run.path / "checkpoints" / "best.ckpt")
+        trainer.save_checkpoint(run.run.path / "checkpoints" / "best.ckpt")
 
     return keep
 
@@ -247,7 +257,7 @@ def test_gates_of_two_networks_are_one_picture(tmp_path: Path, keep: Callable[..
     keep(runs[1], PalindromeRNN(5), PalindromeDataModule(7))
     drawn = memory.gates(runs, length=7)
     (picture,) = drawn.pictures
-    assert picture.content.startswith(b"\x89PNG")
+    assert b"names" in picture.content
     assert [note.split(":")[0] for note in drawn.notes] == [
         "LSTM, init torch, hidden size 6",
         "RNN, init torch, hidden size 5",
@@ -278,7 +288,7 @@ def test_right_by_position_counts_positions(monkeypatch: pytest.MonkeyPatch) -> 
     torch.testing.assert_close(memory.right_by_position(model, 7, seed=3), (answers == 0).float().mean(dim=0))
 
 
-def game_run(folder: Path, name: str, source: str = "packaged") -> Trained:
+def game_run(folder: Path, name: str, source: str = "packaged") -> FinishedRun:
     shares = {f"quality/share_{digit}": 0.1 for digit in range(10)}
     rows = [
         {"step": 1, "train/d_loss": 0.5, "train/g_loss": 0.75},
@@ -296,11 +306,11 @@ def game_run(folder: Path, name: str, source: str = "packaged") -> Trained:
 
 
 @pytest.fixture
-def games(tmp_path: Path) -> list[Trained]:
+def games(tmp_path: Path) -> list[FinishedRun]:
     return [game_run(tmp_path, "gan_template"), game_run(tmp_path, "gan")]
 
 
-def test_grids_stand_side_by_side_moment_by_moment(games: list[Trained]) -> None:
+def test_grids_stand_side_by_side_moment_by_moment(games: list[FinishedRun]) -> None:
     drawn = game.grids(games, [[0, 4], [0, 4]])
     assert [picture.name for picture in drawn.pictures] == [
         "grid_gan_template_000000.png",
@@ -314,7 +324,7 @@ def test_grids_stand_side_by_side_moment_by_moment(games: list[Trained]) -> None
         game.grids(games, [[2], [2]])
 
 
-def test_fids_in_training_and_at_the_end_stand_apart(games: list[Trained]) -> None:
+def test_fids_in_training_and_at_the_end_stand_apart(games: list[FinishedRun]) -> None:
     learning, quality = game.learning(games), game.quality(games)
     assert not learning.tables
     assert "200 samples against all training images of the packaged digits" in learning.notes[0]
@@ -344,7 +354,7 @@ def test_games_on_different_digits_are_not_compared(tmp_path: Path, draw: Callab
 
 
 def test_packaged_digits_where_mnist_was_wanted_are_told(
-    games: list[Trained], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    games: list[FinishedRun], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report.tell_of_packaged_digits(REPORT, [game_run(tmp_path, "dcgan", "torchvision")])
     report.tell_of_packaged_digits(DEMO, games)
@@ -354,7 +364,7 @@ def test_packaged_digits_where_mnist_was_wanted_are_told(
 
 
 def test_a_generator_without_digits_is_walked_through_all_the_same(
-    games: list[Trained], monkeypatch: pytest.MonkeyPatch
+    games: list[FinishedRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(interpolate, "CANDIDATES", 64)
     weights = games[1].run.path / "mnist_generator.pth"
@@ -368,7 +378,7 @@ def test_a_generator_without_digits_is_walked_through_all_the_same(
 
 
 def test_a_generator_with_digits_is_walked_through_from_3_to_8_to_1(
-    games: list[Trained], digit_painter: MLPGenerator, monkeypatch: pytest.MonkeyPatch
+    games: list[FinishedRun], digit_painter: MLPGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(interpolate, "CANDIDATES", 1024)
     weights = games[1].run.path / "mnist_generator.pth"
@@ -400,7 +410,7 @@ def test_speed_tables_are_those_that_were_measured() -> None:
     assert re.fullmatch(r"benchmarks/results/gan_speed.csv(, commit \w+ of [\d-]+)?", speed.measured_from)
     assert speed.measured_by.startswith("python -m benchmarks.gan_speed")
     assert measured.lightning_price().tables[0].rows[1] == ["20", "2", "3.89", "3.04", "1.28"]
-    assert measured.horizon().pictures[0].content == (measured.RESULTS / "memory_horizon.png").read_bytes()
+    assert b"LSTM chrono" in measured.horizon().pictures[0].content
 
 
 def test_recipes_are_averaged_over_seeds_apart_by_judge_and_digits(
@@ -466,7 +476,7 @@ class Outside(HTMLParser):
 
 def test_the_page_is_one_file_that_says_where_each_figure_is_from(tmp_path: Path) -> None:
     run = memory_run(tmp_path, Job("lstm", "LSTM", "palindrome_lstm", 1200))
-    scale = replace(REPORT, folder=tmp_path / "new")
+    scale = replace(REPORT, page_folder=tmp_path / "new")
     drawn = {name: Drawn([Picture(f"{name}.png", b"x", "a picture")]) for name in figures.figures(scale)}
     drawn["gates"] = Drawn(tables=[Table(["who", "how much"], [["<b>", "3"]], title="a table")], notes=["It is late."])
     drawn["kernels"] = Drawn(measured_from="kernels.csv, commit abc", measured_by="python -m x")
@@ -488,6 +498,16 @@ def test_the_page_is_one_file_that_says_where_each_figure_is_from(tmp_path: Path
     assert "kernels.csv, commit abc, measured by <code>python -m x</code> · drawn by <code>" in text
 
 
+def test_a_figure_s_command_says_where_mnist_is_read_from(tmp_path: Path) -> None:
+    game_of, memory_of = (
+        make_run(tmp_path, Job(name, name, "gan", 4, reads_digits=reads), [{"step": 3}])
+        for name, reads in (("a_game", True), ("a_memory", False))
+    )
+    assert page.command(REPORT, "grids", [game_of]) == "python -m scripts.report --only grids --root DATA"
+    assert page.command(REPORT, "gates", [memory_of]) == "python -m scripts.report --only gates"
+    assert page.command(DEMO, "grids", [game_of]) == "python -m scripts.demo --only grids"
+
+
 def test_pictures_are_addresses() -> None:
     assert address("a.svg", b"abc") == "data:image/svg+xml;base64,YWJj"
     assert address("b.c.gif", b"abc") == "data:image/gif;base64,YWJj"
@@ -505,7 +525,7 @@ def test_without_a_browser_that_prints_there_is_no_pdf(
 
 def test_one_figure_comes_as_files_and_as_text(script: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     code, said, _ = script(report.main, "--only", "horizon")
-    assert (code, said) == (0, "report/figures/memory_horizon.png\n")
+    assert (code, said) == (0, "report/figures/memory_horizon.svg\n")
     assert (tmp_path / said.strip()).is_file()
     code, said, _ = script(demo.main, "--only", "lightning_price")
     assert code == 0

@@ -19,7 +19,8 @@ from networks import table
 from networks.digit_cnn import DigitCNN
 from networks.digit_reader import DigitReader
 from networks.judge import Judge, load_judge
-from scripts.ship_judge import CONFIGS, confusion, main
+from runtime.provenance import CONFIGS
+from scripts.ship_judge import confusion, main
 
 MakeTrainer = Callable[..., Trainer]
 Ship = Callable[..., tuple[int, str, str]]
@@ -63,7 +64,7 @@ def ship(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 
     def run(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()
-        code = main([*map(str, arguments), "--output", str(tmp_path / "judges")])
+        code = main([*map(str, arguments), "--out", str(tmp_path / "judges")])
         return code, *capsys.readouterr()
 
     return run

@@ -57,7 +57,7 @@ def test_an_lstm_beside_an_rnn_become_one_png(save: Callable[..., Path], show: S
     lstm = save("lstm.ckpt", PalindromeLSTM(6, init="forget_log", horizon=7))
     rnn = save("rnn.ckpt", PalindromeRNN(5, init="orthogonal"))
     assert show(lstm, rnn, "--digits", "4079704") == (0, "gates.png\n", "")
-    assert show(lstm, "--output", "new/one.png") == (0, "new/one.png\n", "")
+    assert show(lstm, "--out", "new/one.png") == (0, "new/one.png\n", "")
     with Image.open(tmp_path / "gates.png") as both, Image.open(tmp_path / "new/one.png") as one:
         assert both.format == one.format == "PNG"
         assert both.width == 2 * one.width
@@ -206,9 +206,9 @@ MISTAKES = [
     ("rnn.ckpt --length 0", "the palindrome's length is 0; write 2 to 10,000"),
     ("rnn.ckpt --length 10001", "the palindrome's length is 10001; write 2 to 10,000"),
     ("rnn.ckpt --length abc", "--length can't be 'abc'; write a whole number"),
-    ("rnn.ckpt --output gates.pdf", "--output gates.pdf is to be a PNG; write a name that ends in .png"),
-    ("rnn.ckpt --output rnn.ckpt/gates.png", "can't write rnn.ckpt/gates.png: "),
-    ("rnn.ckpt --output folder.png", "can't write folder.png: Is a directory"),
+    ("rnn.ckpt --out gates.pdf", "--out gates.pdf is to be a PNG; write a name that ends in .png"),
+    ("rnn.ckpt --out rnn.ckpt/gates.png", "can't write rnn.ckpt/gates.png: "),
+    ("rnn.ckpt --out folder.png", "can't write folder.png: Is a directory"),
     ("nowhere.ckpt", "nowhere.ckpt is not a file"),
     ("rnn.ckpt nowhere.ckpt", "nowhere.ckpt is not a file"),
     ("torn.ckpt", "torn.ckpt is damaged"),

@@ -21,7 +21,7 @@ from networks.sampling import images_from
 from networks.seeding import HIGHEST_SEED, generator, latent_noise
 from scripts.explorer import fields, markup
 from scripts.explorer.shelf import Shelf
-from scripts.generator_files import Trained
+from scripts.generator_files import GeneratorFile
 from scripts.interpolate import DEFAULT_SEED, between_seeds
 
 ENDS = {"digits": ("digit", 9), "seeds": ("seed", HIGHEST_SEED)}
@@ -33,7 +33,7 @@ SAMPLES, SAMPLES_PER_ROW = 64, 8
 class Way(NamedTuple):
     """From one point in a generator's noise to another."""
 
-    trained: Trained
+    trained: GeneratorFile
     waypoints: Float[Tensor, "2 latent"]
     path: str
     ends: tuple[str, str]

@@ -14,7 +14,7 @@ from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.files import read_facts
 from runtime.errors import UsageError
 from scripts.explorer.fields import text
-from scripts.generator_files import LONGEST_SOURCE, Trained, open_generator
+from scripts.generator_files import LONGEST_SOURCE, GeneratorFile, open_generator
 from scripts.show_gates import load
 
 Kind = Literal["lstm", "rnn", "writer"]
@@ -63,7 +63,7 @@ class Shelf:
                 books.append(Book(name, f"{known[1]} ({Path(name).parents[1]})"))
         return books
 
-    def generator(self, name: object) -> Trained:
+    def generator(self, name: object) -> GeneratorFile:
         """The generator of this name, opened once.
 
         Raises:
@@ -145,7 +145,7 @@ def _state(*paths: Path) -> State:
 
 
 @lru_cache(KEPT_OPEN)
-def _open_generator(path: Path, state: State) -> Trained:
+def _open_generator(path: Path, state: State) -> GeneratorFile:
     return open_generator(path)
 
 

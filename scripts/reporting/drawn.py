@@ -11,14 +11,12 @@ class Picture(NamedTuple):
         name: of the file; ends in .svg, .png or .gif.
         alt: what is to be seen, for those who can't see it.
         caption: a few words beneath it, where several stand side by side.
-        on_white: whether it has a white background also on a dark page.
     """
 
     name: str
     content: bytes
     alt: str
     caption: str = ""
-    on_white: bool = False
 
 
 class Table(NamedTuple):

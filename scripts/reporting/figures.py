@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from scripts.reporting import game, measured, memory
 from scripts.reporting.drawn import Drawn
-from scripts.reporting.jobs import LENGTHS, REMEDIES, Scale, game_name, memory_name
-from scripts.reporting.training import Trained
+from scripts.reporting.scale import LENGTHS, REMEDIES, Scale, game_name, memory_name
+from scripts.trained_jobs import FinishedRun
 
 GATES_AT = 20
 """Digits of the palindrome that is read."""
@@ -17,7 +17,7 @@ class Figure(NamedTuple):
     """A figure: its jobs by name, and what draws their runs, in the same order."""
 
     jobs: Sequence[str]
-    draw: Callable[[Sequence[Trained]], Drawn]
+    draw: Callable[[Sequence[FinishedRun]], Drawn]
 
 
 def figures(scale: Scale) -> dict[str, Figure]:

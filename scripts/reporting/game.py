@@ -13,7 +13,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from callbacks.drawing import CAPTION_HEIGHT, IN_WORDS, along, page, readings, strip, write_animation
+from callbacks.drawing import CAPTION_HEIGHT, IN_WORDS, along, few_shades, page, readings, strip, write_animation
 from callbacks.generative_metrics import REPORT_FILE
 from callbacks.interpolation_strip import GENERATOR_FILE
 from networks.judge import load_judge
@@ -25,31 +25,29 @@ from scripts.figures import panels, svg
 from scripts.generator_files import open_generator
 from scripts.interpolate import DEFAULT_SEED, between_digits, between_seeds
 from scripts.reporting.drawn import Drawn, Picture, Table
-from scripts.reporting.jobs import STRIP
 from scripts.reporting.memory import points
-from scripts.reporting.training import Trained
+from scripts.reporting.scale import STRIP
+from scripts.trained_jobs import FinishedRun
 
-SHADES = 16
-"""Of grey in a grid, so few that the page stays small."""
 POINTS_OF_LOSSES = 300
 STRIP_FRAMES, ANIMATION_FRAMES = 8, 12
 ANIMATED = 4
 
 
-def grids(runs: Sequence[Trained], moments: Sequence[Sequence[int]]) -> Drawn:
+def grids(runs: Sequence[FinishedRun], moments: Sequence[Sequence[int]]) -> Drawn:
     """64 images from the same noise at each of a run's moments; runs side by side, moment by moment."""
     drawn = []
     for at_once in zip(*moments, strict=True):
         for run, step in zip(runs, at_once, strict=True):
-            content = few_shades(run.run.path / "images" / f"step_{step:06d}.png")
+            content = without_caption(run.run.path / "images" / f"step_{step:06d}.png")
             caption = f"{run.job.title}, {step:,} batches"
             name = f"grid_{run.job.config}_{step:06d}.png"
             drawn.append(Picture(name, content, f"64 images of the {caption}", caption))
     return Drawn(drawn, per_row=len(runs))
 
 
-def few_shades(path: Path) -> bytes:
-    """A grid without the caption under it, as a small file.
+def without_caption(path: Path) -> bytes:
+    """A grid without the caption under it, in few shades, so that the page stays small.
 
     Raises:
         UsageError: when it isn't there.
@@ -59,11 +57,11 @@ def few_shades(path: Path) -> bytes:
     content = io.BytesIO()
     with Image.open(path) as picture:
         alone = picture.crop((0, 0, picture.width, picture.height - CAPTION_HEIGHT))
-        alone.convert("L").quantize(SHADES).save(content, format="PNG", optimize=True)
+        few_shades(alone).save(content, format="PNG", optimize=True)
     return content.getvalue()
 
 
-def learning(runs: Sequence[Trained]) -> Drawn:
+def learning(runs: Sequence[FinishedRun]) -> Drawn:
     """Losses of both players, FID in training and digits alive, against batches."""
     source = common_source(runs)
     figure, axes = panels(len(runs) + 2, per_row=2)
@@ -107,7 +105,7 @@ COLUMNS = {
 """Of the table of last evaluations: what stands in `quality.json`, and how it is written."""
 
 
-def quality(runs: Sequence[Trained]) -> Drawn:
+def quality(runs: Sequence[FinishedRun]) -> Drawn:
     """What the judge says of each generator at the end, compared with the test images."""
     source = common_source(runs)
     rows, notes = [], []
@@ -127,7 +125,7 @@ def _written(number: float | None, how: str) -> str:
     return "none" if number is None else how.format(number)
 
 
-def common_source(runs: Sequence[Trained]) -> str:
+def common_source(runs: Sequence[FinishedRun]) -> str:
     """What all were trained on, in words.
 
     Raises:
@@ -141,7 +139,7 @@ def common_source(runs: Sequence[Trained]) -> str:
     return IN_WORDS.get(source, source)
 
 
-def morphs(run: Trained) -> Drawn:
+def morphs(run: FinishedRun) -> Drawn:
     """A walk from digit to digit as a strip, and several as an animation."""
     trained = open_generator(run.run.path / GENERATOR_FILE)
     judge = load_judge()

@@ -8,6 +8,8 @@ from typing import Any
 from callbacks.drawing import IN_WORDS
 from runtime.provenance import ROOT, last_commit
 from runtime.tables import read_rows
+from scripts import memory_horizon
+from scripts.figures import svg
 from scripts.reporting.drawn import Drawn, Picture, Table
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -31,17 +33,22 @@ def measured(file: str, command: str, draw: Callable[[Path], Drawn]) -> Drawn:
 def horizon() -> Drawn:
     """Accuracy against length of seven networks."""
     alt = "Accuracy against length for three RNNs and four LSTMs"
-    return measured("memory_horizon.png", "python -m scripts.memory_horizon", lambda path: _picture(path, alt))
+
+    def drawn(path: Path) -> Drawn:
+        figure = memory_horizon.draw(memory_horizon.read(path))
+        return Drawn([Picture("memory_horizon.svg", svg(figure), alt)])
+
+    return measured("memory_horizon.csv", "python -m scripts.memory_horizon", drawn)
 
 
 def kernels() -> Drawn:
     """Time and memory of a step of each LSTM."""
     alt = "Milliseconds and memory of a step of four LSTMs against length"
-    return measured("lstm_kernels.png", "python -m benchmarks.lstm_kernels", lambda path: _picture(path, alt))
 
+    def drawn(path: Path) -> Drawn:
+        return Drawn([Picture(path.name, path.read_bytes(), alt)])
 
-def _picture(path: Path, alt: str) -> Drawn:
-    return Drawn([Picture(path.name, path.read_bytes(), alt, on_white=True)])
+    return measured("lstm_kernels.svg", "python -m benchmarks.lstm_kernels", drawn)
 
 
 def game_speed() -> Drawn:

@@ -10,23 +10,23 @@ from torch import Tensor
 
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
+from networks.quality import DIGITS
 from scripts import show_gates
-from scripts.figures import panels, png, svg
+from scripts.figures import panels, svg
 from scripts.reporting.drawn import Drawn, Picture, Table
-from scripts.reporting.training import Trained
+from scripts.trained_jobs import FinishedRun
 
-GUESSING = 0.1
-GATES_DPI = 80
+GUESSING = 1 / DIGITS
 METRICS = {"train/loss": "cross-entropy", "train/accuracy": "accuracy"}
 
 
-def points(trained: Trained, metric: str) -> tuple[list[int], list[float]]:
+def points(trained: FinishedRun, metric: str) -> tuple[list[int], list[float]]:
     """After how many batches the metric was logged, and its values."""
     rows = [row for row in trained.metrics if row.get(metric)]
     return [int(row["step"]) + 1 for row in rows], [float(row[metric]) for row in rows]
 
 
-def curves(runs: Sequence[Trained], length: int) -> Drawn:
+def curves(runs: Sequence[FinishedRun], length: int) -> Drawn:
     """Loss and accuracy of each batch against batches, a line for each run, and how each ended."""
     figure, axes = panels(2)
     for run in runs:
@@ -45,23 +45,23 @@ def curves(runs: Sequence[Trained], length: int) -> Drawn:
     return Drawn([picture], [Table(("network", "accuracy", "loss"), rows, title=title)])
 
 
-def _end(run: Trained) -> tuple[float, float]:
+def _end(run: FinishedRun) -> tuple[float, float]:
     """Loss and accuracy of the last validation."""
     return points(run, "val/loss")[1][-1], points(run, "val/accuracy")[1][-1]
 
 
-def gates(runs: Sequence[Trained], length: int) -> Drawn:
+def gates(runs: Sequence[FinishedRun], length: int) -> Drawn:
     """What gates and memories do while each network reads the same palindrome."""
     palindrome = show_gates.random_palindrome(length, show_gates.DEFAULT_SEED)
     readings = [show_gates.read(show_gates.load(run.checkpoint()), palindrome) for run in runs]
     written = show_gates.written(palindrome)
-    picture = png(show_gates.draw(palindrome, readings), GATES_DPI)
+    picture = svg(show_gates.draw(palindrome, readings))
     alt = f"Gates and memories, step by step, while two networks read {written}"
     notes = [f"{reading.network}: {reading.result}." for reading in readings]
-    return Drawn([Picture("gates.png", picture, alt, on_white=True)], notes=notes)
+    return Drawn([Picture("gates.svg", picture, alt)], notes=notes)
 
 
-def recall(run: Trained) -> Drawn:
+def recall(run: FinishedRun) -> Drawn:
     """Digits written right and length against batches, and right ones at each position of the second half."""
     model = PalindromeLSTM.load_from_checkpoint(run.checkpoint())
     length = run.config["data"]["init_args"]["length"]

@@ -14,8 +14,8 @@ from runtime.provenance import ROOT
 from scripts.figures import address
 from scripts.reporting.drawn import Drawn, Picture
 from scripts.reporting.game import POINTS_OF_LOSSES
-from scripts.reporting.jobs import Scale
-from scripts.reporting.training import Trained, commit
+from scripts.reporting.scale import Scale
+from scripts.trained_jobs import FinishedRun, commit
 
 TEMPLATES = ROOT / "assets" / "report"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -25,7 +25,7 @@ PICTURES = "figures"
 
 
 def write(
-    scale: Scale, drawn: Mapping[str, Drawn], used: Mapping[str, Sequence[Trained]], trained: Iterable[Trained]
+    scale: Scale, drawn: Mapping[str, Drawn], used: Mapping[str, Sequence[FinishedRun]], trained: Iterable[FinishedRun]
 ) -> Path:
     """Writes `index.html` with all that was drawn; returns its path.
 
@@ -47,6 +47,7 @@ def write(
         scale=scale,
         drawn=drawn,
         origins={name: origin(runs) for name, runs in used.items()},
+        commands={name: command(scale, name, runs) for name, runs in used.items()},
         runs=list(trained),
         commit=commit(),
         points_of_losses=POINTS_OF_LOSSES,
@@ -56,7 +57,13 @@ def write(
     return path
 
 
-def origin(runs: Sequence[Trained]) -> list[str]:
+def command(scale: Scale, figure: str, runs: Sequence[FinishedRun]) -> str:
+    """What is typed to make just this figure, which these runs are for."""
+    reads_mnist = scale.source != "packaged" and any(run.job.reads_digits for run in runs)
+    return f"{scale.command} --only {figure}{' --root DATA' if reads_mnist else ''}"
+
+
+def origin(runs: Sequence[FinishedRun]) -> list[str]:
     """What a figure's runs were made from, each fact once."""
     if not runs:
         return []
@@ -71,7 +78,7 @@ def origin(runs: Sequence[Trained]) -> list[str]:
     return [f"{name} {', '.join(dict.fromkeys(values))}" for name, values in facts.items()]
 
 
-def _source(run: Trained) -> str:
+def _source(run: FinishedRun) -> str:
     source = run.data_source
     return "palindromes made from the seed" if source is None else IN_WORDS.get(source, source)
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from lightning.pytorch import Trainer
 
-from benchmarks.command import ROOT
 from benchmarks.explorer_latency import drag as drag_slider
 from benchmarks.explorer_latency import dragged_at_once, explorer
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.files import save_generator
 from networks.mlp_gan import MLPGenerator
+from runtime.provenance import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import kill_soak
-from benchmarks.command import ROOT
+from runtime.provenance import ROOT
 
 
 @pytest.mark.slow

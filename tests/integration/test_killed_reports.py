@@ -59,10 +59,10 @@ def test_a_report_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path, num
     assert f"open {page}" in said
     assert page.read_text().count("<figure") == 13
     names = {path.name for path in (tmp_path / "runs/demo/figures").iterdir()}
-    assert {"curves_T5.svg", "gates.png", "recall.svg", "learning.svg", "strip.png", "morph.gif"} <= names
+    assert {"curves_T5.svg", "gates.svg", "recall.svg", "learning.svg", "strip.png", "morph.gif"} <= names
     assert len([name for name in names if name.startswith("grid_")]) == 14
 
     files = {run.path: (run.path / "metrics.csv").stat().st_mtime_ns for run in after}
     said, complained = start(tmp_path, "-c", TINY, "--only", "gates").communicate()
-    assert said.startswith("runs/demo/figures/gates.png\n"), complained
+    assert said.startswith("runs/demo/figures/gates.svg\n"), complained
     assert {run.path: (run.path / "metrics.csv").stat().st_mtime_ns for run in runs(tmp_path)} == files

@@ -1,7 +1,7 @@
 """Trains what isn't trained yet. A job has a folder of its own, and in it one run, which goes on if it was broken off.
 
-runs/report/<job>/job.json                          the command, and at which commits it was trained
-runs/report/<job>/<experiment>/<run id>/            the run
+<runs>/<job>/job.json                     the command, and at which commits it was trained
+<runs>/<job>/<experiment>/<run id>/       the run
 """
 
 import hashlib
@@ -19,10 +19,10 @@ import yaml
 
 from networks.files import replacing
 from runtime.errors import Stopped, UsageError
-from runtime.provenance import code_version
+from runtime.provenance import CONFIGS, code_version
 from runtime.run_folder import RunFolder
 from runtime.tables import read_rows
-from scripts.reporting.jobs import CONFIGS, Job
+from scripts.jobs import Job
 from scripts.training import Training, alone, stopped_by_signals
 
 FACTS = "job.json"
@@ -35,12 +35,12 @@ AT_ONCE = 2
 class Listener(Protocol):
     """Hears how far the training is."""
 
-    def training(self, names: Sequence[str], batches: int) -> None:
-        """So many batches of all jobs are trained, and these jobs are in training."""
+    def trained(self, names: Sequence[str], batches: int) -> None:
+        """So many batches of all jobs are trained, and these are in training."""
 
 
 @dataclass(frozen=True)
-class Trained:
+class FinishedRun:
     """A job's finished run."""
 
     job: Job
@@ -75,7 +75,7 @@ class Trained:
         return path
 
 
-def train(jobs: Sequence[Job], runs: Path, root: str | None, bar: Listener) -> dict[str, Trained]:
+def train(jobs: Sequence[Job], runs: Path, root: str | None, bar: Listener) -> dict[str, FinishedRun]:
     """Trains what isn't trained yet, some jobs at once; returns all by name.
 
     Args:
@@ -95,7 +95,7 @@ def train(jobs: Sequence[Job], runs: Path, root: str | None, bar: Listener) -> d
     return {job.name: finished(job, runs) for job in jobs}
 
 
-def finished(job: Job, runs: Path) -> Trained:
+def finished(job: Job, runs: Path) -> FinishedRun:
     """The job's run, which is there.
 
     Raises:
@@ -104,7 +104,7 @@ def finished(job: Job, runs: Path) -> Trained:
     run = Training(runs / job.name, job.arguments).run
     if run is None or run.state != "finished":
         raise UsageError(f"{runs / job.name} holds no finished run")
-    return Trained(job, run, tuple(_facts(runs / job.name).get("commits", ())))
+    return FinishedRun(job, run, tuple(_facts(runs / job.name).get("commits", ())))
 
 
 def _train(jobs: Sequence[Job], runs: Path, root: str | None, bar: Listener) -> None:
@@ -124,7 +124,7 @@ def _train(jobs: Sequence[Job], runs: Path, root: str | None, bar: Listener) -> 
                     trainings[job].start(**environment)
                     waiting.remove(job)
                     active.append(job)
-                bar.training([job.name for job in active], _batches(trainings, [*waiting, *active]))
+                bar.trained([job.name for job in active], _batches(trainings, [*waiting, *active]))
                 stop.wait(POLL)
                 for job in [job for job in active if trainings[job].exit_code is not None]:
                     active.remove(job)
@@ -134,7 +134,7 @@ def _train(jobs: Sequence[Job], runs: Path, root: str | None, bar: Listener) -> 
             trainings[job].stop()
     if received:
         raise Stopped(received[0], f"stopped by {received[0].name}; the same command goes on")
-    bar.training([], _batches(trainings, []))
+    bar.trained([], _batches(trainings, []))
 
 
 def _batches(trainings: Mapping[Job, Training], unfinished: Sequence[Job]) -> int:

@@ -1,15 +1,16 @@
 """Which runs a report is made of, and how long they are."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from runtime.provenance import ROOT
+from runtime.provenance import CONFIGS
+from runtime.run_folder import runs_root
+from scripts.jobs import Job, falling
 
-CONFIGS = ROOT / "configs"
 GAN_BATCHES: int = yaml.safe_load((CONFIGS / "gan.yaml").read_text())["trainer"]["max_steps"]
 LENGTHS = (5, 20)
 STRIP = (3, 8, 1)
@@ -21,30 +22,40 @@ class Scale:
     """How much a report trains, and where it and its runs lie.
 
     Attributes:
-        runs: the folder of its runs.
-        folder: where `index.html`, `report.pdf` and `figures/` go.
+        name: of the folder of its runs, in `runs/` or `$TWOFOLD_RUNS`.
         command: what is typed to make it; `--only NAME` goes behind.
         memory_batches, recall_batches: of each palindrome network, at most.
         textbook_batches, gan_batches: of each game.
         evaluate_every: batches between two evaluations of a game.
+        page_folder: where `index.html`, `report.pdf` and `figures/` go; None: beside the runs.
         source: of the digits, as `datamodules.MNISTDataModule` has it.
         early: batches after which a game is drawn, besides the first, the last and three about halfway.
         around: batches from halfway to its two neighbours.
         samples: images of the last evaluation of a game.
     """
 
-    runs: Path
-    folder: Path
+    name: str
     command: str
     textbook_batches: int
     gan_batches: int
     evaluate_every: int
+    page_folder: Path | None = None
     source: str = "auto"
     memory_batches: int = 500
     recall_batches: int = 20_000
     early: tuple[int, ...] = (500, 1000)
     around: int = 500
     samples: int = 10_000
+
+    @property
+    def runs(self) -> Path:
+        """The folder of its runs."""
+        return runs_root() / self.name
+
+    @property
+    def folder(self) -> Path:
+        """Where its page goes."""
+        return self.page_folder or self.runs
 
     def moments(self, batches: int) -> list[int]:
         """After how many batches a game of this length is drawn, from 0 to the last."""
@@ -53,8 +64,7 @@ class Scale:
 
 
 DEMO = Scale(
-    runs=Path("runs/demo"),
-    folder=Path("runs/demo"),
+    name="demo",
     command="python -m scripts.demo",
     textbook_batches=5000,
     gan_batches=7000,
@@ -62,55 +72,14 @@ DEMO = Scale(
     source="packaged",
 )
 REPORT = Scale(
-    runs=Path("runs/report"),
-    folder=Path("report"),
+    name="report",
     command="python -m scripts.report",
     textbook_batches=18_760,  # 20 epochs of 60,000 images
     gan_batches=GAN_BATCHES,
     evaluate_every=1000,
+    page_folder=Path("report"),
 )
-FULL = Scale(
-    runs=REPORT.runs,
-    folder=REPORT.folder,
-    command="python -m scripts.report --full",
-    textbook_batches=187_600,
-    gan_batches=GAN_BATCHES,
-    evaluate_every=1000,
-)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training run: a config of `configs/` and what to change in it.
-
-    Attributes:
-        name: of its folder under the report's runs.
-        title: by which figures tell it from others.
-        batches: which it trains, at most.
-        reads_digits: from a folder, `data.root`, or as they come with a package.
-    """
-
-    name: str
-    title: str
-    config: str
-    batches: int
-    overrides: tuple[str, ...] = ()
-    reads_digits: bool = False
-
-    @property
-    def arguments(self) -> list[str]:
-        """What stands behind `twofold`."""
-        return ["fit", "-c", str(CONFIGS / f"{self.config}.yaml"), *self._settings]
-
-    @property
-    def command(self) -> str:
-        """The same as a person types it."""
-        quoted = [f"'{word}'" if word.startswith(("[", "{")) else word for word in self._settings]
-        return " ".join(("twofold fit -c", f"configs/{self.config}.yaml", *quoted))
-
-    @property
-    def _settings(self) -> tuple[str, ...]:
-        return ("--trainer.max_steps", str(self.batches), *self.overrides)
+FULL = replace(REPORT, command="python -m scripts.report --full", textbook_batches=187_600)
 
 
 def memory_name(network: str, init: str, length: int) -> str:
@@ -163,18 +132,6 @@ def game(recipe: str, title: str, config: str, scale: Scale, batches: int) -> Jo
     callbacks_as_text = json.dumps(callbacks)
     settings = (*falling(config, batches), "--data.source", scale.source, "--trainer.callbacks", callbacks_as_text)
     return Job(game_name(recipe, batches), title, config, batches, settings, reads_digits=True)
-
-
-def falling(config: str, batches: int) -> tuple[str, ...]:
-    """The settings by which a config's rates, if they fall with its batches, do so within these."""
-    model = yaml.safe_load((CONFIGS / f"{config}.yaml").read_text())["model"]["init_args"]
-    schedulers = [f"{player}_lr_scheduler" for player in ("generator", "discriminator")]
-    return tuple(
-        word
-        for scheduler in schedulers
-        if scheduler in model
-        for word in (f"--model.{scheduler}.init_args.total_iters", str(batches))
-    )
 
 
 def game_name(recipe: str, batches: int) -> str:

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningModule
 from PIL import Image
 
-from callbacks.pictures import fixed_noise, sampling_generator, write_picture
+from callbacks.generators import fixed_noise, sampling_generator, write_picture
 from lightning_modules import GAN
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 

@@ -14,7 +14,7 @@ from PIL import Image
 from wandb_file import read_wandb
 
 from callbacks.sample_table import SAMPLES, log_samples
-from callbacks.showing import log_numbers, log_table, shows_tables
+from callbacks.to_loggers import log_numbers, log_table, shows_tables
 from datamodules import MNISTDataModule
 from lightning_modules import GAN
 from networks.judge import load_judge

@@ -1,0 +1,53 @@
+"""A job is one training run to be made: a config of `configs/` and what is changed in it."""
+
+from dataclasses import dataclass
+
+import yaml
+
+from runtime.provenance import CONFIGS
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run: a config of `configs/` and what to change in it.
+
+    Attributes:
+        name: of its folder, beside those of other jobs.
+        title: by which figures tell it from others.
+        batches: which it trains, at most.
+        reads_digits: from a folder, `data.root`, or as they come with a package.
+    """
+
+    name: str
+    title: str
+    config: str
+    batches: int
+    overrides: tuple[str, ...] = ()
+    reads_digits: bool = False
+
+    @property
+    def arguments(self) -> list[str]:
+        """What stands behind `twofold`."""
+        return ["fit", "-c", str(CONFIGS / f"{self.config}.yaml"), *self._settings]
+
+    @property
+    def command(self) -> str:
+        """The same as a person types it."""
+        quoted = [f"'{word}'" if word.startswith(("[", "{")) else word for word in self._settings]
+        return " ".join(("twofold fit -c", f"configs/{self.config}.yaml", *quoted))
+
+    @property
+    def _settings(self) -> tuple[str, ...]:
+        return ("--trainer.max_steps", str(self.batches), *self.overrides)
+
+
+def falling(config: str, batches: int) -> tuple[str, ...]:
+    """The settings by which a config's rates, if they fall with its batches, do so within these."""
+    model = yaml.safe_load((CONFIGS / f"{config}.yaml").read_text())["model"]["init_args"]
+    schedulers = [f"{player}_lr_scheduler" for player in ("generator", "discriminator")]
+    return tuple(
+        word
+        for scheduler in schedulers
+        if scheduler in model
+        for word in (f"--model.{scheduler}.init_args.total_iters", str(batches))
+    )
