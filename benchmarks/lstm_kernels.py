@@ -33,7 +33,7 @@ from benchmarks.command import RESULTS, start
 from benchmarks.memory import peak_growth
 from benchmarks.timing import interleaved, quartiles
 from networks.lstm import LSTM, State
-from scripts.figures import panels, svg
+from scripts.plotting import panels, svg
 
 ROUNDS = {5: 400, 20: 100, 100: 32, 400: 12, 1000: 8}
 """How many rounds for each length T: multiples of the four contestants, so that each is equally often first."""

@@ -33,7 +33,7 @@ from lightning_modules import PalindromeLSTM
 from networks.files import replacing
 from runtime.tables import read_rows, write_rows
 from scripts.bare_training import bare_trainer, settle
-from scripts.figures import panels
+from scripts.plotting import panels
 
 HIDDEN_SIZES = (64, 128, 256)
 MINUTES = 10.0

@@ -33,7 +33,7 @@ from networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from networks.objectives import cross_entropy, nonsaturating
 from runtime.tables import write_rows
-from scripts.figures import panels
+from scripts.plotting import panels
 
 TURNS = 5
 SECONDS = 0.5

@@ -39,7 +39,7 @@ from networks.quality import DIGITS
 from runtime.errors import OneLineParser, UsageError, exit_code
 from runtime.tables import read_rows, write_rows
 from scripts.bare_training import bare_trainer, settle
-from scripts.figures import panels, png
+from scripts.plotting import panels, png
 
 Network = PalindromeLSTM | PalindromeRNN
 

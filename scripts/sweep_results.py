@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from networks.files import replacing
 from runtime.tables import write_rows
-from scripts.figures import panels
+from scripts.plotting import panels
 from scripts.search_space import Sweep
 
 LOOKS = {TrialState.COMPLETE: ("C0", "trained to the end"), TrialState.PRUNED: ("0.7", "ended early")}

@@ -27,8 +27,8 @@ from runtime.errors import Stopped, UsageError
 from runtime.run_folder import RunFolder
 from runtime.tables import write_rows
 from scripts import demo, interpolate, report, training
-from scripts.figures import address, panels, svg
 from scripts.jobs import Job
+from scripts.plotting import address, panels, svg
 from scripts.reporting import figures, game, measured, memory, page
 from scripts.reporting.drawn import Drawn, Picture, Table
 from scripts.reporting.scale import DEMO, FULL, REPORT, STRIP, jobs

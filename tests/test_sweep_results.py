@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from scripts.figures import panels
+from scripts.plotting import panels
 from scripts.search_space import Goal, Sweep
 from scripts.sweep_results import draw, told, write
 

@@ -6,7 +6,7 @@ from html import escape
 
 from PIL import Image
 
-from scripts.figures import address
+from scripts.plotting import address
 
 
 def note(text: str) -> str:

@@ -21,9 +21,9 @@ from networks.latent_walks import walk
 from networks.quality import DIGITS
 from networks.sampling import images_from
 from runtime.errors import UsageError
-from scripts.figures import panels, svg
 from scripts.generator_files import open_generator
 from scripts.interpolate import DEFAULT_SEED, between_digits, between_seeds
+from scripts.plotting import panels, svg
 from scripts.reporting.drawn import Drawn, Picture, Table
 from scripts.reporting.memory import points
 from scripts.reporting.scale import STRIP

@@ -9,7 +9,7 @@ from callbacks.drawing import IN_WORDS
 from runtime.provenance import ROOT, last_commit
 from runtime.tables import read_rows
 from scripts import memory_horizon
-from scripts.figures import svg
+from scripts.plotting import svg
 from scripts.reporting.drawn import Drawn, Picture, Table
 
 RESULTS = ROOT / "benchmarks" / "results"

@@ -12,7 +12,7 @@ from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
 from networks.quality import DIGITS
 from scripts import show_gates
-from scripts.figures import panels, svg
+from scripts.plotting import panels, svg
 from scripts.reporting.drawn import Drawn, Picture, Table
 from scripts.trained_jobs import FinishedRun
 

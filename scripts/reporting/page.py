@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from callbacks.drawing import IN_WORDS
 from networks.files import replacing
 from runtime.provenance import ROOT
-from scripts.figures import address
+from scripts.plotting import address
 from scripts.reporting.drawn import Drawn, Picture
 from scripts.reporting.game import POINTS_OF_LOSSES
 from scripts.reporting.scale import Scale

@@ -1,4 +1,4 @@
-"""Figures for pages: empty panels to draw on, and what is drawn as files that a page can hold within itself."""
+"""Plots for pages: empty panels to draw on, and what is drawn as files that a page can hold within itself."""
 
 import base64
 import io
