@@ -59,4 +59,5 @@ bench: setup ## all benchmarks; what benchmarks/results holds is not always meas
 	$(BIN)/python -m benchmarks.gan_search $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_finals $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_recipes $(ROOT_OF_MNIST)
+	$(BIN)/python -m benchmarks.gan_long $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_remedies $(ROOT_OF_MNIST)

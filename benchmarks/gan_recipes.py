@@ -28,17 +28,14 @@ import torch
 from benchmarks.command import RESULTS, milliseconds_per_batch
 from benchmarks.samples import draw_samples
 from benchmarks.timing import by_turns
-from benchmarks.verdicts import verdicts
+from benchmarks.verdicts import train_and_judge
 from datamodules import MNISTDataModule
-from networks.files import load_generator
 from runtime.errors import OneLineParser, exit_code
 from runtime.provenance import CONFIGS
 from runtime.run_folder import runs_root
 from runtime.tables import read_rows, rounded, write_rows
-from scripts.bar import shown
 from scripts.jobs import Job, falling
 from scripts.reporting.scale import GAN_BATCHES
-from scripts.trained_jobs import AT_ONCE, train
 
 OURS = "gan"
 RECIPES = (OURS, "gan_template", "dcgan", "wgan_gp", "hinge_sn")
@@ -94,18 +91,9 @@ def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int
             batches = round(options.batches * per_batch_of_ours[recipe])
             facts = {"recipe": recipe, "batches": batches, "batches_of_gan": options.batches, "seed": seed}
             todo[job_of(recipe, batches, seed, options.source)] = {**facts, "data_source": data.data_source}
-    for first in range(0, len(todo), AT_ONCE):
-        jobs = list(todo)[first : first + AT_ONCE]
-        with shown(sum(job.batches for job in jobs)) as bar:
-            trained = train(jobs, runs_root() / "gan_recipes", options.root, bar)
-        for job in jobs:
-            weights = trained[job.name].run.path / "mnist_generator.pth"
-            for verdict in verdicts(load_generator(weights), data):
-                rows.append({**todo[job], **rounded(verdict)})
-                print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
-            if todo[job]["seed"] == options.seeds[0]:
-                draw_samples(weights, pictures / f"{job.config}.png", options.seeds[0])
-        write_rows(table, list(rows[0]), rows)
+    for job, weights in train_and_judge(todo, data, runs_root() / "gan_recipes", table):
+        if todo[job]["seed"] == options.seeds[0]:
+            draw_samples(weights, pictures / f"{job.config}.png", options.seeds[0])
     return 0
 
 

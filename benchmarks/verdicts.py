@@ -1,5 +1,6 @@
-"""What both judges say of a trained generator, for benchmarks that compare games."""
+"""What both judges say of trained generators, for benchmarks that compare games."""
 
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,40 @@ from typing import Any
 from torch import nn
 
 from datamodules import MNISTDataModule
+from networks.files import load_generator
 from networks.judge import JUDGES, load_judge
 from networks.quality_report import RealDigits
+from runtime.tables import read_rows, rounded, write_rows
+from scripts.bar import shown
+from scripts.jobs import Job
+from scripts.trained_jobs import AT_ONCE, train
+
+
+def train_and_judge(
+    todo: Mapping[Job, Mapping[str, Any]], data: MNISTDataModule, runs: Path, table: Path
+) -> Iterator[tuple[Job, Path]]:
+    """Trains games side by side, a thread each; adds a row for each judge to the table as soon as some have ended.
+
+    What is finished in `runs` isn't repeated, and what was broken off goes on.
+
+    Args:
+        todo: each game with the facts that its rows begin with.
+
+    Yields:
+        A game that is in the table now, and its generator file.
+    """
+    rows: list[dict[str, Any]] = list(read_rows(table))
+    for first in range(0, len(todo), AT_ONCE):
+        jobs = list(todo)[first : first + AT_ONCE]
+        with shown(sum(job.batches for job in jobs)) as bar:
+            trained = train(jobs, runs, str(data.root), bar)
+        games = {job: trained[job.name].run.path / "mnist_generator.pth" for job in jobs}
+        for job, weights in games.items():
+            for verdict in verdicts(load_generator(weights), data):
+                rows.append({**todo[job], **rounded(verdict)})
+                print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+        write_rows(table, list(rows[0]), rows)
+        yield from games.items()
 
 
 def verdicts(generator: nn.Module, data: MNISTDataModule) -> list[dict[str, Any]]:

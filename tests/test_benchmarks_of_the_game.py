@@ -13,7 +13,7 @@ import optuna
 import pytest
 import torch
 
-from benchmarks import gan_finals, gan_recipes, gan_remedies, gan_search, gan_speed
+from benchmarks import gan_finals, gan_long, gan_recipes, gan_remedies, gan_search, gan_speed
 from datamodules import MNISTDataModule
 from networks.table import describe
 
@@ -220,6 +220,22 @@ def test_recipes_are_trained_as_long_as_ours_judged_by_both_judges_and_not_repea
     before = (tmp_path / "gan_recipes.csv").stat().st_mtime_ns
     assert gan_recipes.main(arguments, tmp_path) == 0
     assert (tmp_path / "gan_recipes.csv").stat().st_mtime_ns == before
+
+
+def test_the_long_recipe_is_trained_and_judged_once_a_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setenv("TWOFOLD_RUNS", str(tmp_path / "runs"))
+    arguments = ["--root", str(tmp_path), "--source", "packaged", "--batches", "6", "--seeds"]
+    assert gan_long.main([*arguments, "1"], tmp_path) == 0
+    assert gan_long.main([*arguments, "1", "2"], tmp_path) == 0
+    measured = rows(tmp_path / "gan_long.csv")
+    judges = ("digit_cnn", "digit_reader")
+    assert [(row["seed"], row["judge"]) for row in measured] == [(seed, judge) for seed in "12" for judge in judges]
+    assert {row["batches"] for row in measured} == {"6"}
+    assert (tmp_path / "gan_long.png").read_bytes().startswith(b"\x89PNG")
+    for config in tmp_path.glob("runs/gan_long/*/*/*/config.yaml"):
+        assert config.read_text().count("total_iters: 6\n") == 2
+    assert len(list(tmp_path.glob("runs/gan_long/*"))) == 2
 
 
 def test_a_recipe_s_speed_is_that_of_the_quickest_run_beside_one_of_ours(
