@@ -273,7 +273,10 @@ def test_a_search_for_digits_keeps_only_those_waiting_who_need_it(runs: Path, mo
 
 def test_a_digit_that_is_not_made_is_told(runs: Path) -> None:
     save_generator(MLPGenerator(3, [4]), runs / GENERATOR, weights="raw", step=0, data_source="packaged")
-    assert "can be read as a" in page.worded(Game(Shelf(runs)).frame)(GENERATOR, "digits", 3, 8, "linear", 0)
+    told = page.worded(Game(Shelf(runs)).frame)(GENERATOR, "digits", 3, 8, "linear", 0)
+    assert "of 4,096 images none can be read as a 3 with 90% confidence or more" in told
+    assert told.endswith("; choose other digits or another generator, or walk between two seeds</p>")
+    assert "another seed" not in told
 
 
 # The memory
