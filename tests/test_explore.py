@@ -24,6 +24,7 @@ from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.explorer_latency import WAYS
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.files import save_generator
@@ -383,6 +384,16 @@ def test_crafted_calls_get_an_error_and_the_page_goes_on(client: TestClient) -> 
         assert "write a number from 0 to 1" in told.json()["data"][0]
         assert client.get("/", headers={"host": "elsewhere.example"}).status_code == 400
         assert pictures(client.post("/gradio_api/run/frame", json=good).json()["data"][0])
+
+
+# The clients that time it
+
+
+def test_each_client_has_a_way_of_its_own() -> None:
+    for way in WAYS.values():
+        ways = [way(client) for client in range(90)]
+        assert len(set(ways)) == len(ways)
+        assert all(start != end for start, end in ways)
 
 
 # The command

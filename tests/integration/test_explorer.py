@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 from lightning.pytorch import Trainer
 
+from benchmarks import explorer_latency
 from benchmarks.command import ROOT
+from benchmarks.explorer_latency import WAYS, dragged_at_once, explorer
 from benchmarks.explorer_latency import drag as drag_slider
-from benchmarks.explorer_latency import dragged_at_once, explorer
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.files import save_generator
 from networks.mlp_gan import MLPGenerator
+from runtime.tables import read_rows
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -196,13 +198,36 @@ def test_without_runs_it_says_what_to_run(visit: "Callable[..., Page]", tmp_path
         page.close()
 
 
-def test_many_at_once_each_get_their_own_pictures(address: str) -> None:
+@pytest.mark.parametrize("between", WAYS)
+def test_many_at_once_each_get_their_own_pictures(address: str, between: str) -> None:
     clients = 20
-    alone = [drag_slider(address, client, GENERATOR) for client in range(clients)]
-    together = dragged_at_once(address, clients, GENERATOR)
+    alone = [drag_slider(address, client, GENERATOR, between) for client in range(clients)]
+    together = dragged_at_once(address, clients, GENERATOR, between)
     for before, now in zip(alone, together, strict=True):
         assert [move.answer for move in before] == [move.answer for move in now]
-    assert len({moves[0].answer for moves in together}) > clients / 2, "else they couldn't be told apart"
+    ways = {tuple(move.answer for move in moves) for moves in together}
+    assert len(ways) > clients / 2, "else they couldn't be told apart"
+
+
+def test_answers_are_timed_between_seeds_and_between_digits(
+    digit_painter: MLPGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(runs: Path) -> Path:
+        save_generator(digit_painter, runs / GENERATOR, weights="raw", step=1500, data_source="packaged")
+        return runs / GENERATOR
+
+    for name, value in {"trained": trained, "CLIENTS": (1, 2), "MOVES": 3}.items():
+        monkeypatch.setattr(explorer_latency, name, value)
+    (tmp_path / "latency.csv").write_text("clients\n3\n")
+    explorer_latency.main(tmp_path / "latency.csv")
+    rows = read_rows(tmp_path / "latency.csv")
+    assert [(row["between"], row["clients"], row["moves"], row["others_pictures"]) for row in rows] == [
+        ("seeds", "1", "3", "0"),
+        ("seeds", "2", "6", "0"),
+        ("digits", "1", "3", "0"),
+        ("digits", "2", "6", "0"),
+    ]
+    assert all(0 < float(row["median_ms"]) <= float(row["p95_ms"]) for row in rows)
 
 
 def test_a_port_that_is_taken_gets_one_line(address: str, runs: Path) -> None:
