@@ -1,5 +1,6 @@
 """The explorer as people meet it: in a browser, many at once, and started from a terminal."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -171,6 +172,39 @@ def test_nothing_sticks_out_at_any_width(
     assert dark == (colours == "dark")
 
 
+def test_a_strip_is_not_shrunk_to_a_phone_s_width(visit: "Callable[..., Page]", address: str) -> None:
+    page = visit(address, PHONE)
+    page.wait_for_selector("#frame img")
+    page.click("#draw-strip")
+    page.wait_for_selector("#strip img")
+    assert page.locator("#strip img").evaluate("strip => strip.complete && strip.width == strip.naturalWidth")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+COLOURS = """element => {
+    const background = at => getComputedStyle(at).backgroundColor
+    let behind = element
+    while (background(behind) == "rgba(0, 0, 0, 0)") behind = behind.parentElement
+    return [getComputedStyle(element).color, background(behind)].map(text => text.match(/[0-9.]+/g).map(Number))
+}"""
+
+
+def luminance(colour: list[float]) -> float:
+    """As WCAG has it: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance"""
+    linear = [((c / 255 + 0.055) / 1.055) ** 2.4 if c > 10 else c / 255 / 12.92 for c in colour[:3]]
+    return sum(share * c for share, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_hints_and_marks_stand_out(visit: "Callable[..., Page]", address: str, colours: str) -> None:
+    page = visit(address, DESKTOP, colours)
+    page.get_by_role("tab", name="Memory").click()
+    page.wait_for_selector("#answers .digits mark")  # hardly trained, it can't have written ten digits right
+    for text in ("#digits :text('which is then mirrored')", "#length .max_value", "#answers .digits mark >> nth=0"):
+        lower, higher = sorted(map(luminance, page.locator(text).evaluate(COLOURS)))
+        assert (higher + 0.05) / (lower + 0.05) >= 4.5, text
+
+
 GARBAGE = ["", "x", "-1", "9" * 5000, "<img src=http://192.0.2.1/x onerror=alert(1)>", "1e9", "٣", "12 21"]
 
 
@@ -195,6 +229,19 @@ def test_without_runs_it_says_what_to_run(visit: "Callable[..., Page]", tmp_path
         page.get_by_role("tab", name="Memory").click()
         page.get_by_text("twofold fit -c configs/palindrome_lstm.yaml").wait_for()
         assert not page.locator("#digits").is_visible()
+        page.close()
+
+
+def test_there_is_no_field_where_there_is_nothing_to_choose(
+    visit: "Callable[..., Page]", runs: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(runs / "lstm", tmp_path / "lstm")
+    with explorer(tmp_path) as address:
+        page = visit(address)
+        page.get_by_text("twofold fit -c configs/gan.yaml").wait_for()
+        page.get_by_role("tab", name="Memory").click()
+        page.wait_for_selector("#answers .card")
+        assert [page.locator(f"#{field}").is_visible() for field in ("lstm", "rnn", "writer")] == [True, False, False]
         page.close()
 
 
