@@ -125,10 +125,10 @@ def test_the_shelf_lists_what_lies_under_its_folder(runs: Path, remember: Callab
     torch.save([1], runs / "memory/b/checkpoints/last.ckpt")
     (runs / "memory/d/checkpoints").mkdir(parents=True)
     torch.save([1], runs / "memory/d/checkpoints/last.ckpt")
-    assert shelf.generators() == [(GENERATOR, "after 1,500 batches of the packaged digits (gan/one)")]
-    assert shelf.memories("lstm") == [(lstm, "init forget_log, 4 units, for 6 digits (memory/a)")]
-    assert shelf.memories("rnn") == [(rnn, "init torch, 4 units (memory/b)")]
-    assert shelf.memories("writer") == [(writer, "init torch, 4 units (memory/c)")]
+    assert shelf.generators() == [(GENERATOR, "one")]
+    assert shelf.memories("lstm") == [(lstm, "a, forget_log")]
+    assert shelf.memories("rnn") == [(rnn, "b, torch")]
+    assert shelf.memories("writer") == [(writer, "c, torch")]
     assert isinstance(shelf.memory(rnn), PalindromeRNN)
     assert shelf.memory(rnn) is shelf.memory(rnn)
 
@@ -155,7 +155,24 @@ def test_the_newest_generator_comes_first(runs: Path, digit_painter: MLPGenerato
     assert [book.name for book in Shelf(runs).generators()] == [
         *("gan/two/mnist_generator.pth", GENERATOR, "gan/two/best_generator.pth")
     ]
-    assert Shelf(runs).generators()[2].title == "the best, after 2 batches of MNIST (gan/two)"
+    assert [book.title for book in Shelf(runs).generators()] == ["two", "one", "two, the best"]
+
+
+def test_runs_are_called_by_as_little_as_tells_them_apart(runs: Path, digit_painter: MLPGenerator) -> None:
+    folders = ("demo/gan/gan/two", "report/gan/gan/two", "demo/gan/gan/three", "one", ".")
+    for folder in folders:
+        (runs / folder).mkdir(parents=True, exist_ok=True)
+        path = runs / folder / "mnist_generator.pth"
+        save_generator(digit_painter, path, weights="raw", step=2, data_source="torchvision")
+    called = {Path(name).parent.as_posix(): title for name, title in Shelf(runs).generators()}
+    assert called == {
+        "gan/one": "gan/one",
+        "demo/gan/gan/two": "demo/gan/gan/two",
+        "report/gan/gan/two": "report/gan/gan/two",
+        "demo/gan/gan/three": "three",
+        "one": "runs/one",
+        ".": "runs",
+    }
 
 
 def test_nothing_outside_the_folder_is_listed_or_opened(
@@ -175,9 +192,7 @@ def test_nothing_outside_the_folder_is_listed_or_opened(
     (runs / "linked_json/mnist_generator.json").symlink_to(secret / "mnist_generator.json")
     (runs / "loop/mnist_generator.pth").symlink_to(runs / "loop/mnist_generator.pth")
     shelf = Shelf(runs)
-    listed = {book.name: book.title for book in shelf.generators()}
-    assert listed.keys() == {GENERATOR, "linked_json/mnist_generator.pth"}
-    assert "batch" not in listed["linked_json/mnist_generator.pth"]
+    assert {book.name for book in shelf.generators()} == {GENERATOR, "linked_json/mnist_generator.pth"}
     outside: list[object] = [
         *("../secret/mnist_generator.pth", "gan/../../secret/mnist_generator.pth", str(secret / "mnist_generator.pth")),
         *(f"{run}/mnist_generator.pth" for run in ("linked_folder", "linked_file", "linked_json", "loop", "nowhere")),
@@ -208,6 +223,7 @@ def test_a_frame_is_a_point_of_the_walk(gallery: Path, digit_painter: MLPGenerat
     expected = draw(digit_painter, walk(waypoints, 5, path)[[round(4 * t)]])
     (shown,) = pictures(html)
     np.testing.assert_allclose(shown, pixels(expected)[0], atol=0.51)
+    assert f"<figcaption>{GENERATOR}: after 1,500 batches of the packaged digits</figcaption>" in html
 
 
 def test_between_digits_it_begins_with_one_and_ends_with_the_other(gallery: Path) -> None:
@@ -269,7 +285,7 @@ def test_a_search_for_digits_keeps_only_those_waiting_who_need_it(runs: Path, mo
         assert game.frame(GENERATOR, "digits", 3, 8, "linear", 0.5) == before  # looked up already
         assert not waiting.done()
         go_on.set()
-        assert waiting.result(60) == before
+        assert waiting.result(60) == before.replace(GENERATOR, name)
 
 
 def test_a_digit_that_is_not_made_is_told(runs: Path) -> None:
@@ -310,9 +326,12 @@ def test_an_answer_is_what_the_network_says() -> None:
 
 def test_answers_and_gates_of_each_network_are_shown(runs: Path, remember: Callable[..., str]) -> None:
     memory = Memory(Shelf(runs))
-    names = [remember(PalindromeLSTM(4), "a"), None, remember(PalindromeLSTM(4, target="second_half"), "c")]
+    lstm, writer = PalindromeLSTM(4, init="chrono", horizon=6), PalindromeLSTM(4, target="second_half")
+    names = [remember(lstm, "a"), None, remember(writer, "c")]
     html = memory.answers("4079704", *names)
     assert html.count("<section") == 2
+    assert f"{names[0]}: init chrono, hidden size 4, for 6 digits<" in html
+    assert f"{names[2]}: init torch, hidden size 4<" in html
     assert "names the last digit" in html
     assert "of 3 digits right" in html
     assert len(pictures(memory.gates("4079704", *names))) == 2

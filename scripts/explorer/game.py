@@ -64,8 +64,9 @@ class Game:
             probabilities = self.judge(image).softmax(dim=1)[0].tolist()
         (reading,) = readings(self.judge, image)
         picture = markup.image(markup.png(next(shades(image))), f"an image that the judge reads as {reading}", "digit")
+        caption = escape(f"{name}: {way.trained.origin}")
         return (
-            f'<div class="frame"><figure>{picture}<figcaption>{escape(way.trained.origin)}</figcaption></figure>'
+            f'<div class="frame"><figure>{picture}<figcaption>{caption}</figcaption></figure>'
             f"<div><h3>The judge reads</h3>{markup.bars(probabilities)}</div></div>"
         )
 

@@ -23,7 +23,8 @@ from runtime.tables import read_rows
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-GENERATOR = "gan/one/mnist_generator.pth"
+GENERATOR = "demo/gan/gan/20261126-113607-5b91/mnist_generator.pth"
+BEST = GENERATOR.replace("mnist_", "best_")
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-background-networking"]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -35,17 +36,18 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, digit_painter: MLPGenerator) -> Path:
-    """A folder with a generator and three memories."""
+    """A folder with the generators of a run and three memories, called as runs are."""
     root = tmp_path_factory.mktemp("explored")
-    save_generator(digit_painter, root / GENERATOR, weights="raw", step=1500, data_source="packaged")
+    for name in (BEST, GENERATOR):  # the newest comes first
+        save_generator(digit_painter, root / name, weights="raw", step=1500, data_source="packaged")
     for name, module in (
-        ("lstm", PalindromeLSTM(8)),
-        ("rnn", PalindromeRNN(8)),
-        ("writer", PalindromeLSTM(8, target="second_half")),
+        ("demo/lstm/palindrome_lstm/20261126-141019-1069", PalindromeLSTM(8, init="forget_log", horizon=6)),
+        ("demo/rnn/palindrome_rnn/20261126-141030-c22c", PalindromeRNN(8, init="orthogonal")),
+        ("palindrome_recall/20261126-141041-0990", PalindromeLSTM(8, target="second_half")),
     ):
         trainer = Trainer(max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False, limit_val_batches=0)
         trainer.fit(module, datamodule=PalindromeDataModule(6, target=module.target))
-        trainer.save_checkpoint(root / name / "one" / "checkpoints" / "best.ckpt")
+        trainer.save_checkpoint(root / name / "checkpoints" / "best.ckpt")
     return root
 
 
@@ -205,6 +207,29 @@ def test_hints_and_marks_stand_out(visit: "Callable[..., Page]", address: str, c
         assert (higher + 0.05) / (lower + 0.05) >= 4.5, text
 
 
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_names_of_what_is_chosen_are_wholly_visible(
+    visit: "Callable[..., Page]", address: str, viewport: dict[str, int]
+) -> None:
+    page = visit(address, viewport)
+    page.wait_for_selector("#frame figcaption")
+    page.locator("#generator input").click()
+    page.get_by_role("option", name="20261126-113607-5b91, the best").click()
+    page.wait_for_selector(f"#frame figcaption:text('{BEST}: after 1,500 batches of the packaged digits')")
+    page.get_by_role("tab", name="Memory").click()
+    page.wait_for_selector("#answers .card >> nth=2")
+    for field, name, tab in (
+        ("generator", "20261126-113607-5b91, the best", "Game"),
+        ("lstm", "20261126-141019-1069, forget_log", "Memory"),
+        ("rnn", "20261126-141030-c22c, orthogonal", "Memory"),
+        ("writer", "20261126-141041-0990, torch", "Memory"),
+    ):
+        page.get_by_role("tab", name=tab).click()
+        chosen = page.locator(f"#{field} input")
+        assert chosen.input_value() == name
+        assert chosen.evaluate("input => [input.clientWidth > 0, input.scrollWidth - input.clientWidth]") == [True, 0]
+
+
 GARBAGE = ["", "x", "-1", "9" * 5000, "<img src=http://192.0.2.1/x onerror=alert(1)>", "1e9", "٣", "12 21"]
 
 
@@ -235,7 +260,7 @@ def test_without_runs_it_says_what_to_run(visit: "Callable[..., Page]", tmp_path
 def test_there_is_no_field_where_there_is_nothing_to_choose(
     visit: "Callable[..., Page]", runs: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(runs / "lstm", tmp_path / "lstm")
+    shutil.copytree(runs / "demo/lstm", tmp_path / "lstm")
     with explorer(tmp_path) as address:
         page = visit(address)
         page.get_by_text("twofold fit -c configs/gan.yaml").wait_for()
