@@ -25,6 +25,18 @@ NEARLY_OPPOSITE = 1e-4
 """Radians from opposite directions within which it depends on rounding which way the arc goes."""
 
 
+class MissingDigitError(ValueError):
+    """A generator doesn't make a digit as often as a walk needs it.
+
+    Args:
+        finding: what was looked for and found; what to do about it is added, and differs where nothing can be written.
+    """
+
+    def __init__(self, finding: str) -> None:
+        super().__init__(f"{finding}; write other digits, or another seed, or train for longer")
+        self.finding = finding
+
+
 def linear(
     start: Float[Tensor, " latent"], end: Float[Tensor, " latent"], t: Float[Tensor, " steps"]
 ) -> Float[Tensor, "steps latent"]:
@@ -100,7 +112,7 @@ def surest_latents(
         judge: in eval mode; takes images in [−1, 1] to ten logits.
 
     Raises:
-        ValueError: when the judge isn't at least `SURE` about as many images of a digit as are needed.
+        MissingDigitError: when the judge isn't at least `SURE` about as many images of a digit as are needed.
     """
     refuse_other_than_digits(digits)
     return surest(candidates, sureness(generator, judge, candidates), digits)
@@ -124,10 +136,9 @@ def surest(
         ordered, places = sureness[:, digit].sort(descending=True, stable=True)
         good = int((ordered.exp() >= SURE).sum())
         if good < needed:
-            raise ValueError(
+            raise MissingDigitError(
                 f"of {len(candidates):,} images {good or 'none'} can be read as a {digit} with {SURE:.0%} confidence "
-                f"or more (the best: {ordered[0].exp():.0%}), and the walk needs {needed}; "
-                "write other digits, or another seed, or train for longer"
+                f"or more (the best: {ordered[0].exp():.0%}), and the walk needs {needed}"
             )
         latents[digit] = iter(candidates[places[:needed]])
     return torch.stack([next(latents[digit]) for digit in digits])

@@ -214,6 +214,19 @@ def test_the_finals_in_the_readme_are_what_was_measured() -> None:
     assert finals() in (ROOT / "README.md").read_text().replace("**", "")
 
 
+def test_how_quick_the_explorer_is_in_the_readme_is_what_was_measured() -> None:
+    rows = read("explorer_latency.csv")
+
+    def slowest(column: str, clients: str) -> str:
+        """Whatever the slider leads between."""
+        return f"{max(float(row[column]) for row in rows if row['clients'] == clients):.0f} ms"
+
+    page = " ".join((ROOT / "README.md").read_text().split())
+    assert f"takes {slowest('median_ms', '1')} at the median with one client" in page
+    assert f"with 20 at once 95 % of the moves take no more than {slowest('p95_ms', '20')} (" in page
+    assert {row["others_pictures"] for row in rows} == {"0"}
+
+
 def fewer_bits() -> str:
     """What 16 bits and compiling cost beside 32 bits as they are."""
     rows = read("bfloat16.csv")

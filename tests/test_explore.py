@@ -24,6 +24,7 @@ from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.explorer_latency import WAYS
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.files import save_generator
@@ -124,10 +125,10 @@ def test_the_shelf_lists_what_lies_under_its_folder(runs: Path, remember: Callab
     torch.save([1], runs / "memory/b/checkpoints/last.ckpt")
     (runs / "memory/d/checkpoints").mkdir(parents=True)
     torch.save([1], runs / "memory/d/checkpoints/last.ckpt")
-    assert shelf.generators() == [(GENERATOR, "after 1,500 batches of the packaged digits (gan/one)")]
-    assert shelf.memories("lstm") == [(lstm, "init forget_log, 4 units, for 6 digits (memory/a)")]
-    assert shelf.memories("rnn") == [(rnn, "init torch, 4 units (memory/b)")]
-    assert shelf.memories("writer") == [(writer, "init torch, 4 units (memory/c)")]
+    assert shelf.generators() == [(GENERATOR, "one")]
+    assert shelf.memories("lstm") == [(lstm, "a, forget_log")]
+    assert shelf.memories("rnn") == [(rnn, "b, torch")]
+    assert shelf.memories("writer") == [(writer, "c, torch")]
     assert isinstance(shelf.memory(rnn), PalindromeRNN)
     assert shelf.memory(rnn) is shelf.memory(rnn)
 
@@ -154,7 +155,24 @@ def test_the_newest_generator_comes_first(runs: Path, digit_painter: MLPGenerato
     assert [book.name for book in Shelf(runs).generators()] == [
         *("gan/two/mnist_generator.pth", GENERATOR, "gan/two/best_generator.pth")
     ]
-    assert Shelf(runs).generators()[2].title == "the best, after 2 batches of MNIST (gan/two)"
+    assert [book.title for book in Shelf(runs).generators()] == ["two", "one", "two, the best"]
+
+
+def test_runs_are_called_by_as_little_as_tells_them_apart(runs: Path, digit_painter: MLPGenerator) -> None:
+    folders = ("demo/gan/gan/two", "report/gan/gan/two", "demo/gan/gan/three", "one", ".")
+    for folder in folders:
+        (runs / folder).mkdir(parents=True, exist_ok=True)
+        path = runs / folder / "mnist_generator.pth"
+        save_generator(digit_painter, path, weights="raw", step=2, data_source="torchvision")
+    called = {Path(name).parent.as_posix(): title for name, title in Shelf(runs).generators()}
+    assert called == {
+        "gan/one": "gan/one",
+        "demo/gan/gan/two": "demo/gan/gan/two",
+        "report/gan/gan/two": "report/gan/gan/two",
+        "demo/gan/gan/three": "three",
+        "one": "runs/one",
+        ".": "runs",
+    }
 
 
 def test_nothing_outside_the_folder_is_listed_or_opened(
@@ -174,9 +192,7 @@ def test_nothing_outside_the_folder_is_listed_or_opened(
     (runs / "linked_json/mnist_generator.json").symlink_to(secret / "mnist_generator.json")
     (runs / "loop/mnist_generator.pth").symlink_to(runs / "loop/mnist_generator.pth")
     shelf = Shelf(runs)
-    listed = {book.name: book.title for book in shelf.generators()}
-    assert listed.keys() == {GENERATOR, "linked_json/mnist_generator.pth"}
-    assert "batch" not in listed["linked_json/mnist_generator.pth"]
+    assert {book.name for book in shelf.generators()} == {GENERATOR, "linked_json/mnist_generator.pth"}
     outside: list[object] = [
         *("../secret/mnist_generator.pth", "gan/../../secret/mnist_generator.pth", str(secret / "mnist_generator.pth")),
         *(f"{run}/mnist_generator.pth" for run in ("linked_folder", "linked_file", "linked_json", "loop", "nowhere")),
@@ -207,6 +223,7 @@ def test_a_frame_is_a_point_of_the_walk(gallery: Path, digit_painter: MLPGenerat
     expected = draw(digit_painter, walk(waypoints, 5, path)[[round(4 * t)]])
     (shown,) = pictures(html)
     np.testing.assert_allclose(shown, pixels(expected)[0], atol=0.51)
+    assert f"<figcaption>{GENERATOR}: after 1,500 batches of the packaged digits</figcaption>" in html
 
 
 def test_between_digits_it_begins_with_one_and_ends_with_the_other(gallery: Path) -> None:
@@ -268,12 +285,15 @@ def test_a_search_for_digits_keeps_only_those_waiting_who_need_it(runs: Path, mo
         assert game.frame(GENERATOR, "digits", 3, 8, "linear", 0.5) == before  # looked up already
         assert not waiting.done()
         go_on.set()
-        assert waiting.result(60) == before
+        assert waiting.result(60) == before.replace(GENERATOR, name)
 
 
 def test_a_digit_that_is_not_made_is_told(runs: Path) -> None:
     save_generator(MLPGenerator(3, [4]), runs / GENERATOR, weights="raw", step=0, data_source="packaged")
-    assert "can be read as a" in page.worded(Game(Shelf(runs)).frame)(GENERATOR, "digits", 3, 8, "linear", 0)
+    told = page.worded(Game(Shelf(runs)).frame)(GENERATOR, "digits", 3, 8, "linear", 0)
+    assert "of 4,096 images none can be read as a 3 with 90% confidence or more" in told
+    assert told.endswith("; choose other digits or another generator, or walk between two seeds</p>")
+    assert "another seed" not in told
 
 
 # The memory
@@ -306,9 +326,12 @@ def test_an_answer_is_what_the_network_says() -> None:
 
 def test_answers_and_gates_of_each_network_are_shown(runs: Path, remember: Callable[..., str]) -> None:
     memory = Memory(Shelf(runs))
-    names = [remember(PalindromeLSTM(4), "a"), None, remember(PalindromeLSTM(4, target="second_half"), "c")]
+    lstm, writer = PalindromeLSTM(4, init="chrono", horizon=6), PalindromeLSTM(4, target="second_half")
+    names = [remember(lstm, "a"), None, remember(writer, "c")]
     html = memory.answers("4079704", *names)
     assert html.count("<section") == 2
+    assert f"{names[0]}: init chrono, hidden size 4, for 6 digits<" in html
+    assert f"{names[2]}: init torch, hidden size 4<" in html
     assert "names the last digit" in html
     assert "of 3 digits right" in html
     assert len(pictures(memory.gates("4079704", *names))) == 2
@@ -380,6 +403,16 @@ def test_crafted_calls_get_an_error_and_the_page_goes_on(client: TestClient) -> 
         assert "write a number from 0 to 1" in told.json()["data"][0]
         assert client.get("/", headers={"host": "elsewhere.example"}).status_code == 400
         assert pictures(client.post("/gradio_api/run/frame", json=good).json()["data"][0])
+
+
+# The clients that time it
+
+
+def test_each_client_has_a_way_of_its_own() -> None:
+    for way in WAYS.values():
+        ways = [way(client) for client in range(90)]
+        assert len(set(ways)) == len(ways)
+        assert all(start != end for start, end in ways)
 
 
 # The command

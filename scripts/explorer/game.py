@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from callbacks.drawing import along, grid, page, readings, shades, strip
 from networks.judge import Judge, load_judge
-from networks.latent_walks import CANDIDATES, PATHS, sureness, surest, walk
+from networks.latent_walks import CANDIDATES, PATHS, MissingDigitError, sureness, surest, walk
 from networks.sampling import images_from
 from networks.seeding import HIGHEST_SEED, generator, latent_noise
+from runtime.errors import UsageError
 from scripts.explorer import fields, markup
 from scripts.explorer.shelf import Shelf
 from scripts.generator_files import GeneratorFile
@@ -63,8 +64,9 @@ class Game:
             probabilities = self.judge(image).softmax(dim=1)[0].tolist()
         (reading,) = readings(self.judge, image)
         picture = markup.image(markup.png(next(shades(image))), f"an image that the judge reads as {reading}", "digit")
+        caption = escape(f"{name}: {way.trained.origin}")
         return (
-            f'<div class="frame"><figure>{picture}<figcaption>{escape(way.trained.origin)}</figcaption></figure>'
+            f'<div class="frame"><figure>{picture}<figcaption>{caption}</figcaption></figure>'
             f"<div><h3>The judge reads</h3>{markup.bars(probabilities)}</div></div>"
         )
 
@@ -110,10 +112,19 @@ def _at(way: Way, t: float) -> Float[Tensor, "1 latent"]:
 
 @lru_cache(256)
 def _between_digits(network: nn.Module, judge: Judge, digits: tuple[int, int]) -> Float[Tensor, "2 latent"]:
-    """The surest ones of the points in the noise at which `scripts.interpolate` looks, too."""
+    """The surest ones of the points in the noise at which `scripts.interpolate` looks, too.
+
+    Raises:
+        UsageError: when the generator doesn't make one of the digits.
+    """
     with _lock(network):  # so that what many ask for at once is looked up once; other networks don't wait
         looked_up = _digits_in_noise(network, judge)
-    return surest(*looked_up, digits)
+    try:
+        return surest(*looked_up, digits)
+    except MissingDigitError as error:
+        raise UsageError(
+            f"{error.finding}; choose other digits or another generator, or walk between two seeds"
+        ) from error
 
 
 @lru_cache(256)

@@ -118,7 +118,10 @@ def _card(name: str, model: Network, palindrome: Int[Tensor, " length"]) -> str:
     kind = "LSTM" if isinstance(model, PalindromeLSTM) else "RNN"
     writes = model.target == "second_half"
     title = f"The {kind} {'writes the second half' if writes else 'names the last digit'}"
-    facts = f"<p class='small'>{escape(name)}: init {escape(model.init)}, hidden size {model.hidden_size}</p>"
+    network = f"{name}: init {model.init}, hidden size {model.hidden_size}"
+    if isinstance(model, PalindromeLSTM) and model.horizon:
+        network += f", for {model.horizon:,} digits"
+    facts = f"<p class='small'>{escape(network)}</p>"
     try:
         said, right, sureness = answer(model, palindrome)
     except UsageError as error:

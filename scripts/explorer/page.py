@@ -173,5 +173,9 @@ def _arrival(books: Sequence[Book], nothing: str) -> list[Any]:
 
 
 def _choices(books: Sequence[Book]) -> Any:
-    """All titles to choose from, the first chosen."""
-    return gr.update(choices=[(title, name) for name, title in books], value=books[0].name if books else None)
+    """All titles to choose from, the first chosen; no field where there is nothing to choose."""
+    return gr.update(
+        choices=[(title, name) for name, title in books],
+        value=books[0].name if books else None,
+        visible=bool(books),
+    )

@@ -2,19 +2,18 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal, NamedTuple
 
-from callbacks.drawing import trained_on
 from callbacks.generative_metrics import BEST_GENERATOR_FILE
 from callbacks.interpolation_strip import GENERATOR_FILE
 from lightning_modules import PalindromeLSTM, PalindromeRNN
-from networks.files import read_facts
 from runtime.errors import UsageError
 from scripts.explorer.fields import text
-from scripts.generator_files import LONGEST_SOURCE, GeneratorFile, open_generator
+from scripts.generator_files import GeneratorFile, open_generator
 from scripts.show_gates import load
 
 Kind = Literal["lstm", "rnn", "writer"]
@@ -31,7 +30,7 @@ State = tuple[tuple[int, int], ...]
 
 
 class Book(NamedTuple):
-    """What there is to choose: its path from the shelf's folder, and what it is in words."""
+    """What there is to choose: its path from the shelf's folder, and what it is called where there is little room."""
 
     name: str
     title: str
@@ -48,20 +47,23 @@ class Shelf:
         self.root = root
 
     def generators(self) -> list[Book]:
-        """Those there are, the newest first; one whose facts can't be read is titled by its path alone."""
+        """Those there are, the newest first."""
         found = self._newest_first(path for name in GENERATOR_FILES for path in self.root.rglob(name))
-        return [Book(name, self._generator_title(name, path)) for name, path in found]
+        paths = [PurePath(name) for name, _ in found]
+        called = self._called(path.parent for path in paths)
+        best = ", the best"
+        return [
+            Book(path.as_posix(), called[path.parent] + best * (path.name == BEST_GENERATOR_FILE)) for path in paths
+        ]
 
     def memories(self, kind: Kind) -> list[Book]:
         """The networks of a kind, the newest first, each run's by its best checkpoint, or else its last."""
         folders = self.root.rglob("checkpoints")
         newest = self._newest_first(path for folder in folders if (path := _checkpoint(folder)))
-        books = []
-        for name, path in newest:
-            known = _memory_title(path, _state(path))
-            if known and known[0] == kind:
-                books.append(Book(name, f"{known[1]} ({Path(name).parents[1]})"))
-        return books
+        known = {PurePath(name): facts for name, path in newest if (facts := _kind_and_init(path, _state(path)))}
+        inits = {path: init for path, (its_kind, init) in known.items() if its_kind == kind}
+        called = self._called(path.parents[1] for path in inits)
+        return [Book(path.as_posix(), f"{called[path.parents[1]]}, {init}") for path, init in inits.items()]
 
     def generator(self, name: object) -> GeneratorFile:
         """The generator of this name, opened once.
@@ -84,17 +86,12 @@ class Shelf:
         with _opening:
             return _open_memory(path, _state(path))
 
-    def _generator_title(self, name: str, path: Path) -> str:
-        try:
-            self._really_inside(path.with_suffix(".json"))
-            facts = read_facts(path)
-        except (UsageError, ValueError):
-            return name
-        best = "the best, " if path.name == BEST_GENERATOR_FILE else ""
-        match facts:
-            case {"step": int(step), "data_source": str(source)} if len(source) <= LONGEST_SOURCE:
-                return f"{best}{trained_on(step, source)} ({Path(name).parent})"
-        return name
+    def _called(self, runs: Iterable[PurePath]) -> dict[PurePath, str]:
+        """The end of each run's path by which it is told apart from the others: its id, unless copies share that."""
+        root = self.root.resolve()
+        ends = {run: _ends(root / run) for run in runs}
+        count = Counter(end for some in ends.values() for end in some)
+        return {run: next(end for end in some if count[end] == 1) for run, some in ends.items()}
 
     def _inside(self, name: object, files: tuple[str, ...]) -> Path:
         path = Path(text(name, "network", LONGEST_NAME))
@@ -161,17 +158,18 @@ def _checkpoint(folder: Path) -> Path | None:
     return next((folder / name for name in CHECKPOINTS if (folder / name).exists()), None)
 
 
+def _ends(path: Path) -> list[str]:
+    """From the last part alone to the whole."""
+    return [PurePath(*path.parts[at:]).as_posix() for at in reversed(range(len(path.parts)))]
+
+
 @lru_cache(4096)
-def _memory_title(path: Path, state: State) -> tuple[Kind, str] | None:
+def _kind_and_init(path: Path, state: State) -> tuple[Kind, str] | None:
     """None of what is no palindrome network's."""
     try:
         model = load(path)
     except UsageError:
         return None
-    is_lstm = isinstance(model, PalindromeLSTM)
-    network = f"init {model.init}, {model.hidden_size} units"
-    if isinstance(model, PalindromeLSTM) and model.horizon:
-        network += f", for {model.horizon:,} digits"
     if model.target == "second_half":
-        return "writer", network
-    return ("lstm" if is_lstm else "rnn"), network
+        return "writer", model.init
+    return ("lstm" if isinstance(model, PalindromeLSTM) else "rnn"), model.init

@@ -1,5 +1,6 @@
 """The explorer as people meet it: in a browser, many at once, and started from a terminal."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,18 +10,21 @@ from typing import TYPE_CHECKING
 import pytest
 from lightning.pytorch import Trainer
 
+from benchmarks import explorer_latency
+from benchmarks.explorer_latency import WAYS, dragged_at_once, explorer
 from benchmarks.explorer_latency import drag as drag_slider
-from benchmarks.explorer_latency import dragged_at_once, explorer
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.files import save_generator
 from networks.mlp_gan import MLPGenerator
 from runtime.provenance import ROOT
+from runtime.tables import read_rows
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-GENERATOR = "gan/one/mnist_generator.pth"
+GENERATOR = "demo/gan/gan/20261126-113607-5b91/mnist_generator.pth"
+BEST = GENERATOR.replace("mnist_", "best_")
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-background-networking"]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -32,17 +36,18 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, digit_painter: MLPGenerator) -> Path:
-    """A folder with a generator and three memories."""
+    """A folder with the generators of a run and three memories, called as runs are."""
     root = tmp_path_factory.mktemp("explored")
-    save_generator(digit_painter, root / GENERATOR, weights="raw", step=1500, data_source="packaged")
+    for name in (BEST, GENERATOR):  # the newest comes first
+        save_generator(digit_painter, root / name, weights="raw", step=1500, data_source="packaged")
     for name, module in (
-        ("lstm", PalindromeLSTM(8)),
-        ("rnn", PalindromeRNN(8)),
-        ("writer", PalindromeLSTM(8, target="second_half")),
+        ("demo/lstm/palindrome_lstm/20261126-141019-1069", PalindromeLSTM(8, init="forget_log", horizon=6)),
+        ("demo/rnn/palindrome_rnn/20261126-141030-c22c", PalindromeRNN(8, init="orthogonal")),
+        ("palindrome_recall/20261126-141041-0990", PalindromeLSTM(8, target="second_half")),
     ):
         trainer = Trainer(max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False, limit_val_batches=0)
         trainer.fit(module, datamodule=PalindromeDataModule(6, target=module.target))
-        trainer.save_checkpoint(root / name / "one" / "checkpoints" / "best.ckpt")
+        trainer.save_checkpoint(root / name / "checkpoints" / "best.ckpt")
     return root
 
 
@@ -169,6 +174,62 @@ def test_nothing_sticks_out_at_any_width(
     assert dark == (colours == "dark")
 
 
+def test_a_strip_is_not_shrunk_to_a_phone_s_width(visit: "Callable[..., Page]", address: str) -> None:
+    page = visit(address, PHONE)
+    page.wait_for_selector("#frame img")
+    page.click("#draw-strip")
+    page.wait_for_selector("#strip img")
+    assert page.locator("#strip img").evaluate("strip => strip.complete && strip.width == strip.naturalWidth")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+COLOURS = """element => {
+    const background = at => getComputedStyle(at).backgroundColor
+    let behind = element
+    while (background(behind) == "rgba(0, 0, 0, 0)") behind = behind.parentElement
+    return [getComputedStyle(element).color, background(behind)].map(text => text.match(/[0-9.]+/g).map(Number))
+}"""
+
+
+def luminance(colour: list[float]) -> float:
+    """As WCAG has it: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance"""
+    linear = [((c / 255 + 0.055) / 1.055) ** 2.4 if c > 10 else c / 255 / 12.92 for c in colour[:3]]
+    return sum(share * c for share, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_hints_and_marks_stand_out(visit: "Callable[..., Page]", address: str, colours: str) -> None:
+    page = visit(address, DESKTOP, colours)
+    page.get_by_role("tab", name="Memory").click()
+    page.wait_for_selector("#answers .digits mark")  # hardly trained, it can't have written ten digits right
+    for text in ("#digits :text('which is then mirrored')", "#length .max_value", "#answers .digits mark >> nth=0"):
+        lower, higher = sorted(map(luminance, page.locator(text).evaluate(COLOURS)))
+        assert (higher + 0.05) / (lower + 0.05) >= 4.5, text
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_names_of_what_is_chosen_are_wholly_visible(
+    visit: "Callable[..., Page]", address: str, viewport: dict[str, int]
+) -> None:
+    page = visit(address, viewport)
+    page.wait_for_selector("#frame figcaption")
+    page.locator("#generator input").click()
+    page.get_by_role("option", name="20261126-113607-5b91, the best").click()
+    page.wait_for_selector(f"#frame figcaption:text('{BEST}: after 1,500 batches of the packaged digits')")
+    page.get_by_role("tab", name="Memory").click()
+    page.wait_for_selector("#answers .card >> nth=2")
+    for field, name, tab in (
+        ("generator", "20261126-113607-5b91, the best", "Game"),
+        ("lstm", "20261126-141019-1069, forget_log", "Memory"),
+        ("rnn", "20261126-141030-c22c, orthogonal", "Memory"),
+        ("writer", "20261126-141041-0990, torch", "Memory"),
+    ):
+        page.get_by_role("tab", name=tab).click()
+        chosen = page.locator(f"#{field} input")
+        assert chosen.input_value() == name
+        assert chosen.evaluate("input => [input.clientWidth > 0, input.scrollWidth - input.clientWidth]") == [True, 0]
+
+
 GARBAGE = ["", "x", "-1", "9" * 5000, "<img src=http://192.0.2.1/x onerror=alert(1)>", "1e9", "٣", "12 21"]
 
 
@@ -196,13 +257,49 @@ def test_without_runs_it_says_what_to_run(visit: "Callable[..., Page]", tmp_path
         page.close()
 
 
-def test_many_at_once_each_get_their_own_pictures(address: str) -> None:
+def test_there_is_no_field_where_there_is_nothing_to_choose(
+    visit: "Callable[..., Page]", runs: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(runs / "demo/lstm", tmp_path / "lstm")
+    with explorer(tmp_path) as address:
+        page = visit(address)
+        page.get_by_text("twofold fit -c configs/gan.yaml").wait_for()
+        page.get_by_role("tab", name="Memory").click()
+        page.wait_for_selector("#answers .card")
+        assert [page.locator(f"#{field}").is_visible() for field in ("lstm", "rnn", "writer")] == [True, False, False]
+        page.close()
+
+
+@pytest.mark.parametrize("between", WAYS)
+def test_many_at_once_each_get_their_own_pictures(address: str, between: str) -> None:
     clients = 20
-    alone = [drag_slider(address, client, GENERATOR) for client in range(clients)]
-    together = dragged_at_once(address, clients, GENERATOR)
+    alone = [drag_slider(address, client, GENERATOR, between) for client in range(clients)]
+    together = dragged_at_once(address, clients, GENERATOR, between)
     for before, now in zip(alone, together, strict=True):
         assert [move.answer for move in before] == [move.answer for move in now]
-    assert len({moves[0].answer for moves in together}) > clients / 2, "else they couldn't be told apart"
+    ways = {tuple(move.answer for move in moves) for moves in together}
+    assert len(ways) > clients / 2, "else they couldn't be told apart"
+
+
+def test_answers_are_timed_between_seeds_and_between_digits(
+    digit_painter: MLPGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(runs: Path) -> Path:
+        save_generator(digit_painter, runs / GENERATOR, weights="raw", step=1500, data_source="packaged")
+        return runs / GENERATOR
+
+    for name, value in {"trained": trained, "CLIENTS": (1, 2), "MOVES": 3}.items():
+        monkeypatch.setattr(explorer_latency, name, value)
+    (tmp_path / "latency.csv").write_text("clients\n3\n")
+    explorer_latency.main(tmp_path / "latency.csv")
+    rows = read_rows(tmp_path / "latency.csv")
+    assert [(row["between"], row["clients"], row["moves"], row["others_pictures"]) for row in rows] == [
+        ("seeds", "1", "3", "0"),
+        ("seeds", "2", "6", "0"),
+        ("digits", "1", "3", "0"),
+        ("digits", "2", "6", "0"),
+    ]
+    assert all(0 < float(row["median_ms"]) <= float(row["p95_ms"]) for row in rows)
 
 
 def test_a_port_that_is_taken_gets_one_line(address: str, runs: Path) -> None:
