@@ -159,7 +159,8 @@ def test_the_newest_generator_comes_first(runs: Path, digit_painter: MLPGenerato
 
 
 def test_runs_are_called_by_as_little_as_tells_them_apart(runs: Path, digit_painter: MLPGenerator) -> None:
-    folders = ("demo/gan/gan/two", "report/gan/gan/two", "demo/gan/gan/three", "one", ".")
+    here, copy = "demo/gan/20261126-113607-5b91", "report/gan/20261126-113607-5b91"
+    folders = (here, "demo/gan/20261126-113607-77aa", copy, "demo/gan/gan/three", "one", ".")
     for folder in folders:
         (runs / folder).mkdir(parents=True, exist_ok=True)
         path = runs / folder / "mnist_generator.pth"
@@ -167,8 +168,9 @@ def test_runs_are_called_by_as_little_as_tells_them_apart(runs: Path, digit_pain
     called = {Path(name).parent.as_posix(): title for name, title in Shelf(runs).generators()}
     assert called == {
         "gan/one": "gan/one",
-        "demo/gan/gan/two": "demo/gan/gan/two",
-        "report/gan/gan/two": "report/gan/gan/two",
+        here: here,
+        copy: copy,
+        "demo/gan/20261126-113607-77aa": "gan 77aa",
         "demo/gan/gan/three": "three",
         "one": "runs/one",
         ".": "runs",

@@ -1,6 +1,7 @@
 """The trained networks under a folder of runs, each known by its path from there. Nothing outside is ever opened."""
 
 import os
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,7 @@ CHECKPOINTS = ("best.ckpt", "last.ckpt")
 """Of a run's, the first that is there."""
 LONGEST_NAME = 1000
 KEPT_OPEN = 32
+RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 
 State = tuple[tuple[int, int], ...]
 """Of some files: when each was written last, and its size. A network is opened again when its files have changed."""
@@ -87,11 +89,11 @@ class Shelf:
             return _open_memory(path, _state(path))
 
     def _called(self, runs: Iterable[PurePath]) -> dict[PurePath, str]:
-        """The end of each run's path by which it is told apart from the others: its id, unless copies share that."""
+        """The shortest name by which each run is told apart from the others."""
         root = self.root.resolve()
-        ends = {run: _ends(root / run) for run in runs}
-        count = Counter(end for some in ends.values() for end in some)
-        return {run: next(end for end in some if count[end] == 1) for run, some in ends.items()}
+        names = {run: _names(root / run) for run in runs}
+        count = Counter(name for some in names.values() for name in some)
+        return {run: next(name for name in some if count[name] == 1) for run, some in names.items()}
 
     def _inside(self, name: object, files: tuple[str, ...]) -> Path:
         path = Path(text(name, "network", LONGEST_NAME))
@@ -158,9 +160,10 @@ def _checkpoint(folder: Path) -> Path | None:
     return next((folder / name for name in CHECKPOINTS if (folder / name).exists()), None)
 
 
-def _ends(path: Path) -> list[str]:
-    """From the last part alone to the whole."""
-    return [PurePath(*path.parts[at:]).as_posix() for at in reversed(range(len(path.parts)))]
+def _names(path: Path) -> list[str]:
+    """From the shortest to the whole path: of a run its experiment and how its id ends, of others their last part."""
+    short = [f"{path.parent.name} {path.name[-4:]}"] if RUN_ID.fullmatch(path.name) else []
+    return short + [PurePath(*path.parts[at:]).as_posix() for at in reversed(range(len(path.parts)))]
 
 
 @lru_cache(4096)
