@@ -100,7 +100,7 @@ KINDS = [
     Kind("python -m scripts.sweep ", f"-- {DIGITS} {TRIALS}", SWEEP, "best is", slow=True),
     Kind(
         "python -m benchmarks.gan_remedies",
-        "--source packaged --batches 4",
+        "--source packaged --batches 40",
         ("benchmarks/results/gan_remedies.csv", "docs/pictures/gan_textbook.png", "docs/pictures/gan_brushes.png"),
         r"\| the textbook recipe \|",
         slow=True,
