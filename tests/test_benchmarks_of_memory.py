@@ -5,13 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import lightning_price, palindromes_solved, recall_capacity, untrained_lengths
+from benchmarks import lightning_price, palindrome_batches, palindromes_solved, recall_capacity, untrained_lengths
 from benchmarks.palindromes_solved import Case
 
 
 def rows(table: Path) -> list[dict[str, str]]:
     with table.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_a_batch_of_palindromes_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(palindrome_batches, "RESULTS", tmp_path / "batches.csv")
+    monkeypatch.setattr(palindrome_batches, "LENGTHS", (5, 20))
+    monkeypatch.setattr(palindrome_batches, "BATCHES", 3)
+    palindrome_batches.main()
+    measured = rows(tmp_path / "batches.csv")
+    assert [row["length"] for row in measured] == ["5", "20"]
+    assert all(0 < float(row["lowest_ms"]) <= float(row["median_ms"]) <= float(row["highest_ms"]) for row in measured)
 
 
 def test_the_price_of_lightning_is_a_ratio_within_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,17 +12,13 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from documented import ALL_COMMANDS, PAGES, ROOT
 
 from benchmarks import gan_remedies
 from networks.lstm import LSTM
 from runtime.tables import read_rows
 
-ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-DOCS = sorted((ROOT / "docs").rglob("*.md"))
-PAGES = [*DOCS, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-FOLLOWED = sorted((ROOT / "docs").glob("add_a_*.md"))
-"""By tests/integration/test_adding.py, command by command."""
 
 Rows = list[dict[str, str]]
 
@@ -367,50 +363,35 @@ def test_links_lead_somewhere_in_the_house(page: Path) -> None:
             assert anchor in anchors(target), f"{page.name} leads to {link}, where no heading is so called"
 
 
-def commands(page: Path) -> Iterator[str]:
-    for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
-        yield from filter(None, (line.partition("  #")[0].strip() for line in block.replace("\\\n", " ").splitlines()))
-
-
-ALL_COMMANDS = [(page.name, command) for page in PAGES if page not in FOLLOWED for command in commands(page)]
-
-NEEDS = {
-    "wandb": "a W&B account",
-    "sbatch": "SLURM",
-    "srun": "SLURM",
-    "squeue": "SLURM",
-    "scancel": "SLURM",
-    "torchrun": "many processes",
-    "nvidia-smi": "a GPU",
-}
-"""What can't be run here, by its first word, and what it needs."""
-OF_THE_SHELL = {".", "source", "cd", "ls", "git", "export", "bash"}
-
-
 @pytest.mark.parametrize(("page", "command"), ALL_COMMANDS, ids=lambda value: value[:60])
-def test_commands_are_ones_that_could_be_run(
+def test_commands_are_ones_that_are_understood(
     page: str,
     command: str,
     twofold: Callable[..., tuple[int, str, str]],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = shlex.split(command, comments=True)
-    while words and re.match(r"[A-Z_]+=", words[0]):
-        words.pop(0)
-    match words:
-        case [first, *_] if first in NEEDS or first in OF_THE_SHELL:
-            pass
-        case ["make", target, *_]:
+    def understood(arguments: list[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            twofold("", *in_this_checkout(arguments), "--print_config")
+        printed, complained = capsys.readouterr()
+        assert ended.value.code == 0, complained
+        assert "class_path" in printed
+
+    match shlex.split(command):
+        case [".", *_] | ["wandb", *_]:
+            pass  # of the shell, and W&B's own
+        case ["make", target]:
             assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
         case ["twofold", "runs"]:
             assert twofold("runs")[0] == 0
         case ["twofold", *arguments]:
-            with pytest.raises(SystemExit) as ended:
-                twofold("", *in_this_checkout(arguments), "--print_config")
-            printed, complained = capsys.readouterr()
-            assert ended.value.code == 0, complained
-            assert "class_path" in printed
+            understood(arguments)
+        case ["torchrun", *words]:
+            understood(words[words.index("twofold)") + 1 :])
+        case ["sbatch", script, *arguments]:
+            assert (ROOT / script).exists()
+            understood(["fit", "-c", *arguments])
         case ["python", "-m", "pytest", *arguments]:
             for file in (argument for argument in arguments if argument.endswith(".py")):
                 assert (ROOT / file).exists()
@@ -420,7 +401,7 @@ def test_commands_are_ones_that_could_be_run(
             for option in (word.partition("=")[0] for word in options if word.startswith("--")):
                 assert re.search(rf"{option}\b", told), f"{module} has no {option}"
         case _:
-            pytest.fail(f"nobody knows how to try `{command}` of {page}; see NEEDS and OF_THE_SHELL")
+            pytest.fail(f"nobody knows how to parse `{command}` of {page}")
 
 
 def in_this_checkout(arguments: list[str]) -> list[str]:

@@ -2,24 +2,17 @@
 
 import csv
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
-import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import yaml
+from documented import FOLLOWED, ROOT
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-FOLDERS = [package for package in PACKAGES if "." not in package]  # the others lie within
-PAGES = sorted(path.name for path in (ROOT / "docs").glob("add_a_*.md"))
-BIN = Path(sys.executable).parent
+PAGES = [page.name for page in FOLLOWED]
+Typed = Callable[..., str]
 BLOCK = re.compile(r'^```(?P<kind>\w+)(?: title="(?P<file>\S+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
 SHORTER = {"--trainer.max_steps 500": "--trainer.max_steps 20 --data.source packaged"}
 """Of the commands that play a game with digits, for which there may be no network here."""
@@ -43,17 +36,7 @@ def blocks(page: str) -> Iterator[Block]:
     assert text.count("\n```") == 2 * len(BLOCK.findall(text)), "a block of an unknown kind"
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A copy of this one's files, without runs and repository."""
-    copy = tmp_path / "twofold"
-    for folder in (*FOLDERS, "configs", "assets", "tests"):
-        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", copy)
-    return copy
-
-
-def follow(page: str, checkout: Path, running: bool = True) -> None:
+def follow(page: str, checkout: Path, typed: Typed, running: bool = True) -> None:
     """Does what a page says; without `running`, all but its commands."""
     for kind, file, text in blocks(page):
         if file is not None:
@@ -61,13 +44,13 @@ def follow(page: str, checkout: Path, running: bool = True) -> None:
             assert not path.exists()
             path.write_text(text)
             if path.suffix == ".py":
-                run(f"ruff format --check {file} && ruff check {file}", checkout)
+                typed(f"ruff format --check {file} && ruff check {file}")
         elif kind == "diff":
-            run("patch -p1 --force --reject-file=-", checkout, text)
+            typed("patch -p1 --force --reject-file=-", text)
         else:
             assert kind == "sh", f"nobody knows what to do with a block of {kind}"
             for command in text.splitlines() if running else ():
-                run(shortened(command), checkout)
+                typed(shortened(command))
 
 
 def shortened(command: str) -> str:
@@ -78,22 +61,6 @@ def shortened(command: str) -> str:
     return command
 
 
-def run(command: str, checkout: Path, given: str = "") -> None:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PL_", "TWOFOLD"))}
-    own = {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command,
-        shell=True,
-        cwd=checkout,
-        env={**inherited, **own, "WANDB_MODE": "disabled"},
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-
-
 def columns(run_folder: Path) -> set[str]:
     """Those of its `metrics.csv` that hold a number."""
     with (run_folder / "metrics.csv").open(newline="") as file:
@@ -101,14 +68,14 @@ def columns(run_folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_files_and_changes_of_a_page_still_fit_the_house(page: str, checkout: Path) -> None:
-    follow(page, checkout, running=False)
-    run(f"{sys.executable} -c 'import datamodules, callbacks, lightning_modules'", checkout)
+def test_files_and_changes_of_a_page_still_fit_the_house(page: str, checkout: Path, typed: Typed) -> None:
+    follow(page, checkout, typed, running=False)
+    typed("python -c 'import datamodules, callbacks, lightning_modules'")
 
 
 @pytest.mark.slow
-def test_a_dataset_is_added(checkout: Path) -> None:
-    follow("add_a_dataset.md", checkout)
+def test_a_dataset_is_added(checkout: Path, typed: Typed) -> None:
+    follow("add_a_dataset.md", checkout, typed)
     (game,) = (checkout / "runs" / "shapes").iterdir()
     assert {path.name for path in (game / "images").iterdir()} == {"step_000000.png", "step_000500.png"}
     (classifier,) = (checkout / "runs" / "digit_classifier").iterdir()
@@ -117,16 +84,16 @@ def test_a_dataset_is_added(checkout: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_loss_is_added(checkout: Path) -> None:
-    follow("add_a_loss.md", checkout)
+def test_a_loss_is_added(checkout: Path, typed: Typed) -> None:
+    follow("add_a_loss.md", checkout, typed)
     (game,) = (checkout / "runs" / "gan").iterdir()
     assert yaml.safe_load((game / "config.yaml").read_text())["model"]["init_args"]["loss"] == "pearson"
     assert {"train/d_loss", "train/g_loss"} <= columns(game)
 
 
 @pytest.mark.slow
-def test_a_network_is_added(checkout: Path) -> None:
-    follow("add_a_network.md", checkout)
+def test_a_network_is_added(checkout: Path, typed: Typed) -> None:
+    follow("add_a_network.md", checkout, typed)
     (facts,) = (checkout / "runs" / "gan").glob("*/mnist_generator.json")
     network = json.loads(facts.read_text())["network"]
     assert (network["name"], network["arguments"]["width"]) == ("ResidualGenerator", 128)
@@ -134,8 +101,8 @@ def test_a_network_is_added(checkout: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_callback_is_added(checkout: Path) -> None:
-    follow("add_a_callback.md", checkout)
+def test_a_callback_is_added(checkout: Path, typed: Typed) -> None:
+    follow("add_a_callback.md", checkout, typed)
     (rnn,) = (checkout / "runs" / "palindrome_rnn").iterdir()
     (lstm,) = (checkout / "runs" / "palindrome_lstm").iterdir()
     assert "recurrent_norm/h" in columns(rnn)

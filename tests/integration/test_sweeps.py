@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 import pytest
 import yaml
+from integration.conftest import found
 from started import start, wait_until
 
 from runtime.run_folder import RunFolder
@@ -110,15 +111,6 @@ def test_a_trial_of_a_shipped_sweep_is_what_the_command_line_understands(path: P
     config = yaml.safe_load(printed.stdout)
     for name, value in values.items():
         assert found(config, name.split(".")) == pytest.approx(value), name
-
-
-def found(config: Any, keys: list[str]) -> Any:
-    """The setting that is typed so, without `init_args`; of several callbacks the last one's."""
-    for key in keys:
-        config = config[-1] if isinstance(config, list) else config
-        config = config.get("init_args", config) if key not in config else config
-        config = config[key]
-    return config
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
