@@ -35,6 +35,7 @@ from scripts.jobs import falling
 TABLE = RESULTS / "gan_remedies.csv"
 PICTURES = ROOT / "docs" / "pictures"
 BATCHES = 4000
+FEWEST = 40
 ACCURACIES = ("d_accuracy_real", "d_accuracy_fake")
 
 
@@ -134,6 +135,10 @@ def main(arguments: Sequence[str] | None = None, results: Path = TABLE, pictures
     parser.add_argument("--batches", type=int, default=BATCHES, help="of each game, in four parts")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
+    if options.batches < FEWEST:
+        parser.error(
+            f"--batches is {options.batches}; write {FEWEST} or more, so that each quarter of them logs something"
+        )
     rows: list[dict[str, Any]] = list(read_rows(results))
     there = {row["remedy"] for row in rows if int(row["batch"]) == options.batches}
     data = ("--data.root", str(Path(options.root).absolute()), "--data.source", options.source)

@@ -16,6 +16,7 @@ import torch
 from benchmarks import gan_finals, gan_long, gan_recipes, gan_remedies, gan_search, gan_speed
 from datamodules import MNISTDataModule
 from networks.table import describe
+from runtime.errors import UsageError
 
 
 def rows(table: Path) -> list[dict[str, str]]:
@@ -262,6 +263,8 @@ def test_remedies_are_played_one_after_the_other_and_not_repeated(
         ]
         printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
         assert [line.split(" | ")[0] for line in printed[2:]] == [f"| {remedy.words}" for remedy in remedies]
+    with pytest.raises(UsageError, match="--batches is 39; write 40 or more"):
+        gan_remedies.main(["--batches", "39"], table, tmp_path)
     for row in rows(table):
         assert (row["seed"], row["data_source"], row["samples"]) == ("3", "packaged", "500")
         assert float(row["fid"]) > float(row["fid_floor"]) > 0
