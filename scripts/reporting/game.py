@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 
@@ -80,6 +81,9 @@ def learning(runs: Sequence[FinishedRun]) -> Drawn:
     alive.set(xlabel="batches", ylabel="digits alive", ylim=(-0.3, DIGITS + 0.3))
     for axis in (fid, alive):
         axis.legend(frameon=False, fontsize=8)
+    for axis in axes:
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+        axis.xaxis.set_major_formatter("{x:,.0f}")
     samples = int(points(runs[0], "quality/fid_samples")[1][-1])
     note = f"FID in training: {samples:,} samples against all training images of {source}."
     return Drawn([Picture("learning.svg", svg(figure), "Losses, FID and digits alive of both games")], notes=[note])
