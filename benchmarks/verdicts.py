@@ -49,8 +49,12 @@ def verdicts(generator: nn.Module, data: MNISTDataModule) -> list[dict[str, Any]
 
     Each judge looks at the real digits once in a process, which takes as long as the generator's own.
     """
-    judges = _judges(data.root, data.source)
-    return [{"judge": name, **real.report(generator).numbers()} for name, real in judges.items()]
+    return [{"judge": name, **real.report(generator).numbers()} for name, real in judges(data).items()]
+
+
+def judges(data: MNISTDataModule) -> dict[str, RealDigits]:
+    """Each judge by its name, with the test images as it sees them."""
+    return _judges(data.root, data.source)
 
 
 @lru_cache(maxsize=1)

@@ -13,8 +13,10 @@ import optuna
 import pytest
 import torch
 
-from benchmarks import gan_finals, gan_long, gan_recipes, gan_remedies, gan_search, gan_speed
+from benchmarks import fid_draws, gan_finals, gan_long, gan_recipes, gan_remedies, gan_search, gan_speed
 from datamodules import MNISTDataModule
+from networks.files import save_generator
+from networks.mlp_gan import MLPGenerator
 from networks.table import describe
 from runtime.errors import UsageError
 
@@ -237,6 +239,25 @@ def test_the_long_recipe_is_trained_and_judged_once_a_seed(tmp_path: Path, monke
     for config in tmp_path.glob("runs/gan_long/*/*/*/config.yaml"):
         assert config.read_text().count("total_iters: 6\n") == 2
     assert len(list(tmp_path.glob("runs/gan_long/*"))) == 2
+
+
+def test_fid_moves_with_what_is_drawn(
+    tmp_path: Path, digit_painter: MLPGenerator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, table = tmp_path / "painter.pth", tmp_path / "fid_draws.csv"
+    save_generator(digit_painter, weights, weights="raw", step=4, data_source="packaged")
+    arguments = [str(weights), "--root", str(tmp_path), "--source", "packaged"]
+    assert fid_draws.main([*arguments, "--draws", "3"], table) == 0
+    drawn = [float(line.split(": ")[1]) for line in capsys.readouterr().out.splitlines()]
+    measured = rows(table)
+    assert [row["judge"] for row in measured] == ["digit_cnn", "digit_reader"]
+    for row, values in zip(measured, (drawn[:3], drawn[3:]), strict=True):
+        assert float(row["lowest"]) == pytest.approx(min(values), rel=1e-3)
+        assert float(row["highest"]) == pytest.approx(max(values), rel=1e-3)
+        assert float(row["mean"]) == pytest.approx(sum(values) / 3, rel=1e-3)
+        assert float(row["deviation"]) > 0
+    with pytest.raises(UsageError, match="--draws is 1; write 2 or more"):
+        fid_draws.main([*arguments, "--draws", "1"], table)
 
 
 def test_a_recipe_s_speed_is_that_of_the_quickest_run_beside_one_of_ours(
