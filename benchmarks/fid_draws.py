@@ -3,7 +3,7 @@
 A report measures 10,000 images, always from the same noise. Here the same generator makes several times as many from
 other noise, the report's first, and each judge says how far they lie from the 10,000 test images.
 
-Writes benchmarks/results/fid_draws.csv: for each judge the mean, the standard deviation, the lowest and the highest FID.
+Writes benchmarks/results/fid_draws.csv: for each judge the mean, standard deviation, lowest and highest FID.
 """
 
 import sys
