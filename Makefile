@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-ROOT_OF_MNIST = $(if $(DATA),--root $(DATA))
+ROOT_OF_MNIST = $(if $(DATA),--root "$(DATA)")
 
 .PHONY: help setup demo test test-all lint report explore bench
 .DEFAULT_GOAL := help
@@ -36,10 +36,10 @@ lint: setup ## ruff and mypy
 	$(BIN)/mypy
 
 report: setup ## the report within 75 minutes: report/index.html; FULL=1 trains the textbook recipe to its end
-	$(BIN)/python -m scripts.report $(if $(FULL),--full) $(ROOT_OF_MNIST)
+	$(BIN)/python -m scripts.report $(if $(filter-out 0,$(FULL)),--full) $(ROOT_OF_MNIST)
 
 explore: setup ## a page to play with trained networks; RUNS=folder, by default runs, and PORT=number
-	$(BIN)/python -m scripts.explore $(RUNS) $(if $(PORT),--port $(PORT))
+	$(BIN)/python -m scripts.explore $(if $(RUNS),"$(RUNS)") $(if $(PORT),--port $(PORT))
 
 bench: setup ## all benchmarks; what benchmarks/results holds is not always measured anew
 	$(BIN)/python -m benchmarks.palindrome_batches
@@ -55,7 +55,7 @@ bench: setup ## all benchmarks; what benchmarks/results holds is not always meas
 	$(BIN)/python -m benchmarks.bfloat16
 	$(BIN)/python -m benchmarks.help_times
 	$(BIN)/python -m benchmarks.kill_soak
-	$(BIN)/python -m benchmarks.gan_speed $(if $(PEER),--peer $(PEER)) $(ROOT_OF_MNIST)
+	$(BIN)/python -m benchmarks.gan_speed $(if $(PEER),--peer "$(PEER)") $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_search $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_finals $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_recipes $(ROOT_OF_MNIST)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from callbacks.interpolation_strip import GENERATOR_FILE
 from datamodules import MNISTDataModule
 from networks.files import load_generator
 from networks.judge import JUDGES, load_judge
@@ -35,7 +36,7 @@ def train_and_judge(
         jobs = list(todo)[first : first + AT_ONCE]
         with shown(sum(job.batches for job in jobs)) as bar:
             trained = train(jobs, runs, str(data.root), bar)
-        games = {job: trained[job.name].run.path / "mnist_generator.pth" for job in jobs}
+        games = {job: trained[job.name].run.path / GENERATOR_FILE for job in jobs}
         for job, weights in games.items():
             for verdict in verdicts(load_generator(weights), data):
                 rows.append({**todo[job], **rounded(verdict)})

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    return make(DEMO, parser_of_reports("demo", __doc__).parse_args(arguments))
+    return make(DEMO, parser_of_reports("demo", __doc__).parse_args(arguments).only)
 
 
 if __name__ == "__main__":

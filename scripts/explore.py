@@ -56,8 +56,8 @@ def _parse(arguments: list[str]) -> Namespace:
         "--port", type=int, default=DEFAULT_PORT, help=f"of the page's address, by default {DEFAULT_PORT}; 0: any free"
     )
     wanted = parser.parse_args(arguments)
-    wanted.runs = wanted.runs or runs_root()
-    if wanted.runs.exists() and not wanted.runs.is_dir():
+    given, wanted.runs = wanted.runs, wanted.runs or runs_root()
+    if not wanted.runs.is_dir() and (given or wanted.runs.exists()):
         raise UsageError(f"{wanted.runs} is no folder; write the folder that holds your runs, such as runs")
     if not 0 <= wanted.port <= HIGHEST_PORT:
         raise UsageError(f"--port is {wanted.port}; write 0 to {HIGHEST_PORT}")

@@ -1,6 +1,6 @@
 """What scripts that take a generator file share: it is loaded, or refused in words, and so is where the result goes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,11 +9,13 @@ from torch import nn
 
 from callbacks.drawing import trained_on
 from networks.files import load_generator, read_facts
+from networks.seeding import HIGHEST_SEED
 from runtime.errors import UsageError
 
 LONGEST_SOURCE = 100
 """Characters of the name of the data that a generator was trained on."""
 
+INSTEAD = "; write a generator file, such as runs/gan/RUN/mnist_generator.pth"
 MOST_IMAGES = 10_000
 """In one picture."""
 
@@ -39,7 +41,7 @@ def open_generator(path: Path) -> GeneratorFile:
     try:
         trained = GeneratorFile(load_generator(path), read_facts(path))
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(f"{error}{'' if ';' in str(error) else INSTEAD}") from error
     match trained.facts:
         case {"step": bool()}:
             pass
@@ -48,6 +50,13 @@ def open_generator(path: Path) -> GeneratorFile:
                 raise UsageError(f"{path} holds weights that are no finite numbers; its training has failed")
             return trained
     raise UsageError(f"what is said of {path} doesn't tell its step and data_source, as a generator file's .json does")
+
+
+def refuse_other_seeds(option: str, seeds: Sequence[int]) -> None:
+    """Raises UsageError unless all can be a run's seed, too."""
+    for seed in seeds:
+        if not 0 <= seed <= HIGHEST_SEED:
+            raise UsageError(f"{option} can't be {seed}; write a whole number from 0 to {HIGHEST_SEED}")
 
 
 @contextmanager

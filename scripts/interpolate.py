@@ -29,7 +29,7 @@ from networks.latent_walks import (
 from networks.sampling import images_from
 from networks.seeding import generator, latent_noise
 from runtime.errors import OneLineParser, UsageError, exit_code
-from scripts.generator_files import MOST_IMAGES, open_generator, written_to
+from scripts.generator_files import MOST_IMAGES, open_generator, refuse_other_seeds, written_to
 
 DEFAULT_SEED = 1
 
@@ -109,6 +109,8 @@ def _parse(arguments: list[str]) -> Namespace:
         raise UsageError(f"--frames is {wanted.frames}; a way from one waypoint to the next needs at least its 2 ends")
     if wanted.strips < 1:
         raise UsageError(f"--strips is {wanted.strips}; write 1 or more")
+    refuse_other_seeds("--seeds", wanted.seeds or ())
+    refuse_other_seeds("--seed", () if wanted.seed is None else [wanted.seed])
     if wanted.seeds and wanted.seed is not None:
         raise UsageError("--seeds says where to walk; leave out --seed, which is for --digits")
     ends = wanted.digits or wanted.seeds

@@ -9,8 +9,7 @@ broken off goes on. `$TWOFOLD_RUNS` stands for another folder than runs.
 """
 
 import sys
-from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from runtime.errors import OneLineParser, UsageError, exit_code
 from runtime.quiet import hush
@@ -18,7 +17,12 @@ from scripts.bar import shown
 from scripts.reporting.figures import figures
 from scripts.reporting.page import print_to_pdf, write, write_pictures
 from scripts.reporting.scale import FULL, REPORT, Scale, jobs
-from scripts.trained_jobs import FinishedRun, train
+from scripts.trained_jobs import digits_read, train
+
+PACKAGED = (
+    "report: THE GAMES ARE PLAYED WITH 5,000 PACKAGED DIGITS INSTEAD OF MNIST; to have it, end this, move {runs} away "
+    "and write --root and the folder that holds MNIST/raw"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +37,7 @@ def _run(arguments: list[str]) -> int:
     )
     parser.add_argument("--root", help="the folder that holds MNIST/raw, by default data")
     wanted = parser.parse_args(arguments)
-    return make(FULL if wanted.full else REPORT, wanted)
+    return make(FULL if wanted.full else REPORT, wanted.only, wanted.root)
 
 
 def parser_of_reports(name: str, description: str | None) -> OneLineParser:
@@ -43,31 +47,35 @@ def parser_of_reports(name: str, description: str | None) -> OneLineParser:
     return parser
 
 
-def make(scale: Scale, wanted: Namespace) -> int:
-    """Makes the report, or `wanted.only` one figure of it; prints where it is and returns the exit code.
+def make(scale: Scale, only: str | None, root: str | None = None) -> int:
+    """Makes the report, or `only` one figure of it; prints where it is and returns the exit code.
+
+    Args:
+        root: the folder that holds MNIST/raw; None: data.
 
     Raises:
-        UsageError: when there is no such figure.
+        UsageError: when there is no such figure, or no MNIST under a given root.
     """
     hush()
     all_figures, all_jobs = figures(scale), jobs(scale)
-    if wanted.only is not None and wanted.only not in all_figures:
-        raise UsageError(f"--only {wanted.only} is no figure; write one of {', '.join(all_figures)}")
-    chosen = all_figures if wanted.only is None else {wanted.only: all_figures[wanted.only]}
+    if only is not None and only not in all_figures:
+        raise UsageError(f"--only {only} is no figure; write one of {', '.join(all_figures)}")
+    chosen = all_figures if only is None else {only: all_figures[only]}
     needed = {name for figure in chosen.values() for name in figure.jobs}
     todo = [job for name, job in all_jobs.items() if name in needed]
+    if scale.source == "auto" and "packaged" in digits_read(todo, scale.runs, root):
+        print(PACKAGED.format(runs=scale.runs), file=sys.stderr)
     with shown(sum(job.batches for job in todo), len(chosen)) as bar:
-        runs = train(todo, scale.runs, getattr(wanted, "root", None), bar)
-        tell_of_packaged_digits(scale, runs.values())
+        runs = train(todo, scale.runs, root, bar)
         drawn, used = {}, {}
         for name, figure in chosen.items():
             bar.drawing(name)
             used[name] = [runs[job] for job in figure.jobs]
             drawn[name] = figure.draw(used[name])
     pictures = [path for one in drawn.values() for path in write_pictures(one.pictures, scale.folder)]
-    if wanted.only is not None:
-        print("\n".join([*map(str, pictures), *drawn[wanted.only].notes]))
-        for table in drawn[wanted.only].tables:
+    if only is not None:
+        print("\n".join([*map(str, pictures), *drawn[only].notes]))
+        for table in drawn[only].tables:
             print("\n".join("  ".join(row) for row in [table.columns, *table.rows]))
         return 0
     page = write(scale, drawn, used, runs.values())
@@ -75,16 +83,6 @@ def make(scale: Scale, wanted: Namespace) -> int:
     print(f"open {page.absolute()}")
     print(printed.absolute() if printed else "no PDF: that takes a Chromium on the PATH which can print")
     return 0
-
-
-def tell_of_packaged_digits(scale: Scale, runs: Iterable[FinishedRun]) -> None:
-    """Says so where MNIST was wanted; what the trainings themselves say of it nobody sees."""
-    if scale.source == "auto" and any(run.data_source == "packaged" for run in runs):
-        print(
-            "report: THE GAMES WERE PLAYED WITH 5,000 PACKAGED DIGITS INSTEAD OF MNIST; "
-            f"to have it, move {scale.runs} away and write --root and the folder that holds MNIST/raw",
-            file=sys.stderr,
-        )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from callbacks.drawing import grid, page, write_numbered, write_png
 from networks.sampling import images_from
 from networks.seeding import generator, latent_noise
 from runtime.errors import OneLineParser, UsageError, exit_code
-from scripts.generator_files import MOST_IMAGES, open_generator, written_to
+from scripts.generator_files import MOST_IMAGES, open_generator, refuse_other_seeds, written_to
 
 MOST_FILES = 1_000_000
 
@@ -58,6 +58,7 @@ def _parse(arguments: list[str]) -> Namespace:
         raise UsageError(f"--n is {wanted.n}; write 1 or more")
     if wanted.n > MOST_FILES:
         raise UsageError(f"--n is {wanted.n:,}; write {MOST_FILES:,} or less")
+    refuse_other_seeds("--seed", [wanted.seed])
     if wanted.out.suffix.lower() not in ("", ".png"):
         raise UsageError(
             f"--out {wanted.out} is neither a .png nor a folder; write a name that ends in .png, or in none"

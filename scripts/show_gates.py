@@ -28,6 +28,7 @@ from runtime.errors import OneLineParser, UsageError, exit_code
 
 DEFAULT_LENGTH, DEFAULT_SEED = 20, 1
 LONGEST = 10_000
+INSTEAD = "; write one of a palindrome network, such as runs/palindrome_lstm/RUN/checkpoints/best.ckpt"
 TICKS, SPARSE_TICKS = 25, 10
 """Every step has a label while there are at most so many; beyond that, about so many have one."""
 ROUNDING = 1e-7
@@ -104,8 +105,8 @@ def load(path: Path) -> PalindromeLSTM | PalindromeRNN:
             case {"hyper_parameters": {"nonlinearity": _}}:
                 return PalindromeRNN.load_from_checkpoint(path)
     except ValueError as error:
-        raise UsageError(str(error)) from error
-    raise UsageError(f"{path} is not a checkpoint of a PalindromeLSTM or a PalindromeRNN")
+        raise UsageError(f"{error}{'' if ';' in str(error) else INSTEAD}") from error
+    raise UsageError(f"{path} is not a checkpoint of a PalindromeLSTM or a PalindromeRNN{INSTEAD}")
 
 
 def parse_palindrome(text: str) -> Int[Tensor, " length"]:

@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 import yaml
 
+from datamodules import MNISTDataModule
+from datamodules.mnist import has_mnist
 from networks.files import replacing
 from runtime.errors import Stopped, UsageError
 from runtime.provenance import CONFIGS, code_version
@@ -95,6 +97,27 @@ def train(jobs: Sequence[Job], runs: Path, root: str | None, bar: Listener) -> d
     return {job.name: finished(job, runs) for job in jobs}
 
 
+def digits_read(jobs: Sequence[Job], runs: Path, root: str | None) -> set[str]:
+    """Whose digits jobs have read, or will read, where their source is auto: torchvision, packaged, both or none.
+
+    Args:
+        root: the folder that holds MNIST/raw, in which MNIST then has to be; None: data, if it is there or can be had.
+
+    Raises:
+        UsageError: when MNIST can't be had in `root`.
+    """
+    begun = [Training(runs / job.name, job.arguments).run for job in jobs if job.reads_digits]
+    read = {run.facts["data_source"] for run in begun if run is not None and "data_source" in run.facts}
+    if any(run is None or run.state != "finished" for run in begun):
+        data = MNISTDataModule(root or "data", "torchvision" if root else "auto")
+        try:
+            data.prepare_data()
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        read.add("torchvision" if has_mnist(data.root) else "packaged")
+    return read
+
+
 def finished(job: Job, runs: Path) -> FinishedRun:
     """The job's run, which is there.
 
@@ -110,7 +133,7 @@ def finished(job: Job, runs: Path) -> FinishedRun:
 def _train(jobs: Sequence[Job], runs: Path, root: str | None, bar: Listener) -> None:
     threads = max(1, (os.cpu_count() or 1) // AT_ONCE)
     environment = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
-    trainings = {job: Training(runs / job.name, [*job.arguments, *_root(job, root)]) for job in jobs}
+    trainings = {job: Training(runs / job.name, job.arguments, _root(job, root)) for job in jobs}
     waiting = [job for job, training in trainings.items() if training.state != "finished"]
     active: list[Job] = []
     stop = Event()

@@ -31,11 +31,13 @@ class Training:
     Args:
         folder: under which the run lies; what the process printed stands there in `output.txt`.
         arguments: behind `twofold`, for a new run.
+        here: behind these, also where a run goes on: what belongs to this machine, such as `--data.root`.
     """
 
-    def __init__(self, folder: Path, arguments: Sequence[str]) -> None:
+    def __init__(self, folder: Path, arguments: Sequence[str], here: Sequence[str] = ()) -> None:
         self.folder = folder
         self.arguments = arguments
+        self.here = here
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -57,7 +59,7 @@ class Training:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / LAST_WORDS).open("wb") as output:
             self._process = subprocess.Popen(
-                [*COMMAND, *arguments],
+                [*COMMAND, *arguments, *self.here],
                 env={**os.environ, "TWOFOLD_RUNS": str(self.folder), **environment},
                 stdin=subprocess.PIPE,  # whose end tells it that we have died
                 stdout=output,

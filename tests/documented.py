@@ -29,6 +29,18 @@ def commands(page: Path) -> Iterator[str]:
         yield from filter(None, (line.partition("  #")[0].strip() for line in block.replace("\\\n", " ").splitlines()))
 
 
+def mentioned(page: Path) -> Iterator[str]:
+    """Those within its sentences and tables, where a module of ours alone stands for `python -m` and it."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for command in re.findall(r"`((?:make|python -m|pip install) [^`]+|twofold \w+ [^`]+)`", prose):
+        yield command.replace(" … ", " FILE ")
+    for module in re.findall(r"`((?:benchmarks|scripts)\.\w+)`", prose):
+        yield f"python -m {module}"
+
+
+MENTIONED = sorted({command for page in PAGES for command in mentioned(page)})
+"""Each is parsed, and what it starts is run by some test, but not as it stands there: many take an hour."""
+
 ALL_COMMANDS = [(page.name, command) for page in PAGES if page not in FOLLOWED for command in commands(page)]
 
 

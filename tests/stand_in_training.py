@@ -17,7 +17,7 @@ def main() -> int:
     runs = Path(os.environ["TWOFOLD_RUNS"])
     with (runs / "starts.txt").open("a") as starts:
         print(*sys.argv[1:], file=starts)
-    if sys.argv[-2:] == ["--ckpt_path", "last"]:
+    if "--ckpt_path" in sys.argv:
         run = Path(sys.argv[3]).parent
         options = json.loads((run / "config.yaml").read_text())
     else:

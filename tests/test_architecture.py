@@ -1,4 +1,4 @@
-"""The arrows of the house: scripts → runtime → lightning_modules, datamodules, callbacks → networks → torch."""
+"""The arrows of the house, from benchmarks → scripts → runtime down to networks → torch."""
 
 import ast
 import subprocess
@@ -19,6 +19,7 @@ MAY_IMPORT = {
     **{package: {"networks"} for package in MIDDLE},
     "runtime": {"networks", *MIDDLE},
     "scripts": {"networks", *MIDDLE, "runtime"},
+    "benchmarks": {"networks", *MIDDLE, "runtime", "scripts"},
 }
 NOT_IN_NETWORKS = {"lightning", "pytorch_lightning", "wandb"}
 FILES = [(package, file) for package in MAY_IMPORT for file in sorted((ROOT / package).rglob("*.py"))]
@@ -66,6 +67,8 @@ def test_imports_follow_the_arrows(package: str, file: Path) -> None:
         ("runtime", "from callbacks import x\nfrom networks import y\nfrom runtime import z\nimport lightning", set()),
         ("callbacks", "from .drawing import grid\nimport lightning", set()),
         ("scripts", "from runtime.cli import main", set()),
+        ("scripts", "from benchmarks.timing import quartiles", {"benchmarks"}),
+        ("benchmarks", "from scripts.jobs import Job", set()),
     ],
 )
 def test_the_check_itself_sees_what_it_should(package: str, source: str, offenders: set[str]) -> None:

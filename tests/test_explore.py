@@ -125,8 +125,8 @@ def test_the_shelf_lists_what_lies_under_its_folder(runs: Path, remember: Callab
     torch.save([1], runs / "memory/b/checkpoints/last.ckpt")
     (runs / "memory/d/checkpoints").mkdir(parents=True)
     torch.save([1], runs / "memory/d/checkpoints/last.ckpt")
-    assert shelf.generators() == [(GENERATOR, "one")]
-    assert shelf.memories("lstm") == [(lstm, "a, forget_log")]
+    assert shelf.generators() == [(GENERATOR, "one, 1,500 batches")]
+    assert shelf.memories("lstm") == [(lstm, "a, forget_log, 6 digits")]
     assert shelf.memories("rnn") == [(rnn, "b, torch")]
     assert shelf.memories("writer") == [(writer, "c, torch")]
     assert isinstance(shelf.memory(rnn), PalindromeRNN)
@@ -149,13 +149,20 @@ def test_a_generator_is_opened_once_until_its_file_changes(runs: Path) -> None:
 def test_the_newest_generator_comes_first(runs: Path, digit_painter: MLPGenerator) -> None:
     (runs / "gan/two").mkdir()
     for name in ("gan/two/best_generator.pth", "gan/two/mnist_generator.pth"):
-        save_generator(digit_painter, runs / name, weights="ema", step=2, data_source="torchvision")
+        save_generator(digit_painter, runs / name, weights="ema", step=2000, data_source="torchvision")
     for age, name in enumerate(("gan/two/mnist_generator.pth", GENERATOR, "gan/two/best_generator.pth")):
         os.utime(runs / name, (10**9 - age, 10**9 - age))
     assert [book.name for book in Shelf(runs).generators()] == [
         *("gan/two/mnist_generator.pth", GENERATOR, "gan/two/best_generator.pth")
     ]
-    assert [book.title for book in Shelf(runs).generators()] == ["two", "one", "two, the best"]
+    titles = [book.title for book in Shelf(runs).generators()]
+    assert titles == ["two, 2,000 batches", "one, 1,500 batches", "two, the best, 2,000 batches"]
+
+
+def test_what_has_hardly_begun_comes_last(runs: Path, digit_painter: MLPGenerator) -> None:
+    (runs / "gan/two").mkdir()
+    save_generator(digit_painter, runs / "gan/two/mnist_generator.pth", weights="raw", step=20, data_source="packaged")
+    assert [book.title for book in Shelf(runs).generators()] == ["one, 1,500 batches", "two, 20 batches"]
 
 
 def test_runs_are_called_by_as_little_as_tells_them_apart(runs: Path, digit_painter: MLPGenerator) -> None:
@@ -165,7 +172,7 @@ def test_runs_are_called_by_as_little_as_tells_them_apart(runs: Path, digit_pain
         (runs / folder).mkdir(parents=True, exist_ok=True)
         path = runs / folder / "mnist_generator.pth"
         save_generator(digit_painter, path, weights="raw", step=2, data_source="torchvision")
-    called = {Path(name).parent.as_posix(): title for name, title in Shelf(runs).generators()}
+    called = {Path(name).parent.as_posix(): title.rpartition(", ")[0] for name, title in Shelf(runs).generators()}
     assert called == {
         "gan/one": "gan/one",
         here: here,
@@ -430,6 +437,7 @@ def test_a_mistake_gets_one_line(refuses: Refuses, tmp_path: Path) -> None:
             ("--port -1", "--port is -1; write 0 to 65535"),
             ("--prot 1", "there is no option --prot here; did you mean --port?"),
             ("file", "file is no folder; write the folder that holds your runs, such as runs"),
+            ("nowhere", "nowhere is no folder; write the folder that holds your runs, such as runs"),
         ],
     )
 

@@ -32,7 +32,7 @@ from scripts.plotting import address, panels, svg
 from scripts.reporting import figures, game, measured, memory, page
 from scripts.reporting.drawn import Drawn, Picture, Table
 from scripts.reporting.scale import DEMO, FULL, REPORT, STRIP, jobs
-from scripts.trained_jobs import FACTS, FinishedRun, finished, train
+from scripts.trained_jobs import FACTS, FinishedRun, digits_read, finished, train
 from scripts.training import Training
 
 STAND_IN = Path(__file__).with_name("stand_in_training.py")
@@ -143,6 +143,10 @@ def test_only_games_are_told_where_the_digits_lie(stand_in: Path) -> None:
     train([JOBS[0], replace(JOBS[1], reads_digits=True)], stand_in, "elsewhere", Heard())
     assert "--data.root" not in starts(stand_in, JOBS[0])[0]
     assert starts(stand_in, JOBS[1])[0].endswith(f" --data.root={Path.cwd() / 'elsewhere'}")
+    (table,) = stand_in.glob("slow/*/*/metrics.csv")
+    table.unlink()
+    train([replace(JOBS[1], reads_digits=True)], stand_in, "moved", Heard())
+    assert starts(stand_in, JOBS[1])[1].endswith(f" --ckpt_path last --data.root={Path.cwd() / 'moved'}")
     train(JOBS, stand_in, None, Heard())  # of which the folder is no part
 
 
@@ -353,14 +357,25 @@ def test_games_on_different_digits_are_not_compared(tmp_path: Path, draw: Callab
         draw(runs)
 
 
-def test_packaged_digits_where_mnist_was_wanted_are_told(
-    games: list[FinishedRun], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def no_network(root: Path) -> None:
+    raise ValueError(f"can't download MNIST to {root}")
+
+
+def test_whose_digits_are_read_is_known_before_anything_is_trained(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    report.tell_of_packaged_digits(REPORT, [game_run(tmp_path, "dcgan", "torchvision")])
-    report.tell_of_packaged_digits(DEMO, games)
-    assert capsys.readouterr().err == ""
-    report.tell_of_packaged_digits(REPORT, games)
-    assert "PACKAGED DIGITS INSTEAD OF MNIST" in capsys.readouterr().err
+    monkeypatch.setattr("datamodules.mnist.download_mnist", no_network)
+    a_game, a_memory = Job("a_game", "a", "gan", 4, reads_digits=True), Job("a_memory", "b", "palindrome_lstm", 4)
+    monkeypatch.chdir(tmp_path)
+    runs = tmp_path / "runs"
+    assert digits_read([a_memory], runs, None) == set()
+    assert digits_read([a_game, a_memory], runs, None) == {"packaged"}
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="MNIST"):
+        digits_read([a_game], runs, str(tmp_path / "file"))
+    make_run(runs, a_game, [{"step": 3}], data_source="torchvision")
+    assert digits_read([a_game], runs, str(tmp_path / "file")) == {"torchvision"}, "it is finished"
 
 
 def test_a_generator_without_digits_is_walked_through_all_the_same(

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from callbacks.generative_metrics import BEST_GENERATOR_FILE
 from callbacks.interpolation_strip import GENERATOR_FILE
 from lightning_modules import PalindromeLSTM, PalindromeRNN
+from networks.files import read_facts
 from runtime.errors import UsageError
 from scripts.explorer.fields import text
 from scripts.generator_files import GeneratorFile, open_generator
@@ -25,6 +26,8 @@ CHECKPOINTS = ("best.ckpt", "last.ckpt")
 """Of a run's, the first that is there."""
 LONGEST_NAME = 1000
 KEPT_OPEN = 32
+ENOUGH = 1000
+"""Batches."""
 RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 
 State = tuple[tuple[int, int], ...]
@@ -49,23 +52,25 @@ class Shelf:
         self.root = root
 
     def generators(self) -> list[Book]:
-        """Those there are, the newest first."""
+        """Those there are, the newest first, and behind them those of few batches, which can't make all digits yet."""
         found = self._newest_first(path for name in GENERATOR_FILES for path in self.root.rglob(name))
-        paths = [PurePath(name) for name, _ in found]
-        called = self._called(path.parent for path in paths)
-        best = ", the best"
-        return [
-            Book(path.as_posix(), called[path.parent] + best * (path.name == BEST_GENERATOR_FILE)) for path in paths
-        ]
+        steps = {PurePath(name): self._step(path) for name, path in found}
+        called = self._called(path.parent for path in steps)
+        books = []
+        for path, step in sorted(steps.items(), key=lambda item: item[1] is None or item[1] < ENOUGH):
+            best = "the best" if path.name == BEST_GENERATOR_FILE else ""
+            batches = "" if step is None else f"{step:,} batches"
+            books.append(Book(path.as_posix(), ", ".join(filter(None, (called[path.parent], best, batches)))))
+        return books
 
     def memories(self, kind: Kind) -> list[Book]:
         """The networks of a kind, the newest first, each run's by its best checkpoint, or else its last."""
         folders = self.root.rglob("checkpoints")
         newest = self._newest_first(path for folder in folders if (path := _checkpoint(folder)))
-        known = {PurePath(name): facts for name, path in newest if (facts := _kind_and_init(path, _state(path)))}
-        inits = {path: init for path, (its_kind, init) in known.items() if its_kind == kind}
-        called = self._called(path.parents[1] for path in inits)
-        return [Book(path.as_posix(), f"{called[path.parents[1]]}, {init}") for path, init in inits.items()]
+        known = {PurePath(name): facts for name, path in newest if (facts := _kind_and_traits(path, _state(path)))}
+        traits = {path: its_traits for path, (its_kind, its_traits) in known.items() if its_kind == kind}
+        called = self._called(path.parents[1] for path in traits)
+        return [Book(path.as_posix(), f"{called[path.parents[1]]}, {its}") for path, its in traits.items()]
 
     def generator(self, name: object) -> GeneratorFile:
         """The generator of this name, opened once.
@@ -87,6 +92,15 @@ class Shelf:
         path = self._inside(name, CHECKPOINTS)
         with _opening:
             return _open_memory(path, _state(path))
+
+    def _step(self, path: Path) -> int | None:
+        """After how many batches a generator was saved; None where its facts can't be read."""
+        try:
+            self._really_inside(path.with_suffix(".json"))
+            step = read_facts(path).get("step")
+        except (UsageError, ValueError):
+            return None
+        return step if isinstance(step, int) else None
 
     def _called(self, runs: Iterable[PurePath]) -> dict[PurePath, str]:
         """The shortest name by which each run is told apart from the others."""
@@ -162,17 +176,17 @@ def _checkpoint(folder: Path) -> Path | None:
 
 def _names(path: Path) -> list[str]:
     """From the shortest to the whole path: of a run its experiment and how its id ends, of others their last part."""
-    short = [f"{path.parent.name} {path.name[-4:]}"] if RUN_ID.fullmatch(path.name) else []
+    short = [f"{path.parent.name.removeprefix('palindrome_')} {path.name[-4:]}"] if RUN_ID.fullmatch(path.name) else []
     return short + [PurePath(*path.parts[at:]).as_posix() for at in reversed(range(len(path.parts)))]
 
 
 @lru_cache(4096)
-def _kind_and_init(path: Path, state: State) -> tuple[Kind, str] | None:
+def _kind_and_traits(path: Path, state: State) -> tuple[Kind, str] | None:
     """None of what is no palindrome network's."""
     try:
         model = load(path)
     except UsageError:
         return None
-    if model.target == "second_half":
-        return "writer", model.init
-    return ("lstm" if isinstance(model, PalindromeLSTM) else "rnn"), model.init
+    kind: Kind = "lstm" if isinstance(model, PalindromeLSTM) else "rnn"
+    length = f", {model.horizon:,} digits" if isinstance(model, PalindromeLSTM) and model.horizon else ""
+    return ("writer" if model.target == "second_half" else kind), f"{model.init}{length}"

@@ -112,17 +112,17 @@ COLUMNS = {
 def quality(runs: Sequence[FinishedRun]) -> Drawn:
     """What the judge says of each generator at the end, compared with the test images."""
     source = common_source(runs)
-    rows, notes = [], []
+    rows, remarks, samples = [], [], []
     for run in runs:
         measured = json.loads((run.run.path / REPORT_FILE).read_text())
         for weights, name in (("raw", ""), ("ema", ", moving average")):
             if numbers := measured.get(weights):
                 cells = [_written(numbers[key], how) for key, how in COLUMNS.values()]
                 rows.append([f"{run.job.title}{name}", *cells])
-                samples = int(numbers["fid_samples"])
-        notes = [measured["remark"]] if "remark" in measured else []
-    title = f"{samples:,} samples against the test images of {source}"
-    return Drawn(tables=[Table(("generator", *COLUMNS), rows, title=title)], notes=notes)
+                samples.append(f"{int(numbers['fid_samples']):,}")
+        remarks += [measured["remark"]] if "remark" in measured else []
+    title = f"{' or '.join(dict.fromkeys(samples))} samples against the test images of {source}"
+    return Drawn(tables=[Table(("generator", *COLUMNS), rows, title=title)], notes=list(dict.fromkeys(remarks)))
 
 
 def _written(number: float | None, how: str) -> str:

@@ -65,7 +65,7 @@ def _game_speed(path: Path) -> Drawn:
         rows.append(
             [who, threads, f"{float(speed['median']):,.0f}", _quartiles(speed), f"{float(ratio['median']):.2f}"]
         )
-    columns = ("contestant", "threads", "images per second", "quartiles", "twofold fit is so many times as fast")
+    columns = ("contestant", "threads", "images per second", "quartiles", "twofold fit / this")
     return Drawn(tables=[Table(columns, rows)])
 
 

@@ -30,7 +30,9 @@ def curves(runs: Sequence[FinishedRun], length: int) -> Drawn:
     """Loss and accuracy of each batch against batches, a line for each run, and how each ended."""
     figure, axes = panels(2)
     for run in runs:
-        style: dict[str, Any] = {"linestyle": "--" if run.job.config == "palindrome_rnn" else "-", "linewidth": 1.6}
+        style: dict[str, Any] = {"linewidth": 1.6}
+        if run.job.config == "palindrome_rnn":
+            style |= {"linestyle": "--", "zorder": 3}  # so that what lies beneath can be seen as well
         for axis, metric in zip(axes, METRICS, strict=True):
             axis.plot(*points(run, metric), label=run.job.title, **style)
     for axis, label in zip(axes, METRICS.values(), strict=True):

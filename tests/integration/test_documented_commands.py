@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import onnx
 import pytest
 import yaml
-from documented import ALL_COMMANDS, NEEDS, ROOT, blocks, need
+from documented import ALL_COMMANDS, MENTIONED, NEEDS, ROOT, blocks, need
 from integration.conftest import Twofold, found
 from PIL import Image
 from safetensors.torch import load_file
@@ -244,8 +244,34 @@ def rows(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_what_make_runs_is_run_elsewhere(typed: Typed) -> None:
+def assert_run_by_some_test(module: str) -> None:
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    folder, name = module.split(".")
+    assert re.search(rf"from {folder} import .*\b{name}\b|{folder}[./]{name}\b", tests), module
+
+
+def test_what_a_page_mentions_is_run_elsewhere() -> None:
+    for command in MENTIONED:
+        match shlex.split(command):
+            case ["python", "-m", "pytest", *_]:
+                pass  # what runs this
+            case ["python", "-m", module, *_]:
+                assert_run_by_some_test(module)
+            case ["make", target, *_]:
+                assert f"make {target}" in MADE
+
+
+def test_make_hands_on_what_is_typed(typed: Typed) -> None:
+    said = typed("make report --dry-run VENV=anew FULL=1 DATA='my data'")
+    assert said.endswith('anew/bin/python -m scripts.report --full --root "my data"\n')
+    assert typed("make report --dry-run VENV=anew FULL=0").endswith("-m scripts.report\n")
+    said = typed("make explore --dry-run VENV=anew RUNS='my runs' PORT=8000")
+    assert said.endswith('anew/bin/python -m scripts.explore "my runs" --port 8000\n')
+    said = typed("make bench --dry-run VENV=anew DATA=d PEER='a checkout'")
+    assert '-m benchmarks.gan_speed --peer "a checkout" --root "d"\n' in said
+
+
+def test_what_make_runs_is_run_elsewhere(typed: Typed) -> None:
     for line in "".join(typed(f"{command} --dry-run VENV=anew") for command in MADE).splitlines():
         match shlex.split(line):
             case ["anew/bin/python", "-m", "pip", "install", *_] | ["python3", *_] | ["touch" | "grep", *_]:
@@ -253,8 +279,7 @@ def test_what_make_runs_is_run_elsewhere(typed: Typed) -> None:
             case ["anew/bin/python", "-m", "pytest", *_] | ["anew/bin/ruff" | "anew/bin/mypy", *_]:
                 pass  # what runs this
             case ["anew/bin/python", "-m", module, *_]:
-                folder, name = module.split(".")
-                assert re.search(rf"from {folder} import .*\b{name}\b|{folder}[./]{name}\b", tests), module
+                assert_run_by_some_test(module)
             case _:
                 pytest.fail(f"make runs `{line}`, which no test does")
 

@@ -214,15 +214,15 @@ def test_the_names_of_what_is_chosen_are_wholly_visible(
     page = visit(address, viewport)
     page.wait_for_selector("#frame figcaption")
     page.locator("#generator input").click()
-    page.get_by_role("option", name="gan 5b91, the best").click()
+    page.get_by_role("option", name="gan 5b91, the best, 1,500 batches").click()
     page.wait_for_selector(f"#frame figcaption:text('{BEST}: after 1,500 batches of the packaged digits')")
     page.get_by_role("tab", name="Memory").click()
     page.wait_for_selector("#answers .card >> nth=2")
     for field, name, tab in (
-        ("generator", "gan 5b91, the best", "Game"),
-        ("lstm", "palindrome_lstm 1069, forget_log", "Memory"),
-        ("rnn", "palindrome_rnn c22c, orthogonal", "Memory"),
-        ("writer", "palindrome_recall 0990, torch", "Memory"),
+        ("generator", "gan 5b91, the best, 1,500 batches", "Game"),
+        ("lstm", "lstm 1069, forget_log, 6 digits", "Memory"),
+        ("rnn", "rnn c22c, orthogonal", "Memory"),
+        ("writer", "recall 0990, torch", "Memory"),
     ):
         page.get_by_role("tab", name=tab).click()
         chosen = page.locator(f"#{field} input")

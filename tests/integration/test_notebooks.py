@@ -1,5 +1,6 @@
 """The lessons as notebooks: each is executed from top to bottom, on a machine without data, and stays small."""
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -22,7 +23,8 @@ def test_a_notebook_says_what_it_says_when_it_is_executed(
     NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
     now = printed(notebook)
     if path.stem == "memory":
-        assert "LSTM as it comes: 1" in now  # some tenth
+        (guessed,) = re.findall(r"LSTM as it comes: (\d+)%", now)
+        assert int(guessed) < 30
         assert "LSTM, forget bias log T: 100%" in now
         assert "1,000 digits: 100%" in now
     else:
