@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import yaml
 
 from datamodules import MNISTDataModule
-from datamodules.mnist import has_mnist
+from datamodules.mnist_files import has_mnist
 from networks.files import replacing
 from runtime.errors import Stopped, UsageError
 from runtime.provenance import CONFIGS, code_version

@@ -24,6 +24,7 @@ from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.files import save_generator
 from networks.mlp_gan import MLPGenerator
 from runtime.errors import Stopped, UsageError
+from runtime.provenance import CONFIGS
 from runtime.run_folder import RunFolder
 from runtime.tables import write_rows
 from scripts import demo, interpolate, report, training
@@ -511,6 +512,23 @@ def test_the_page_is_one_file_that_says_where_each_figure_is_from(tmp_path: Path
     origin = "config palindrome_lstm.yaml · seed 3 · batches 1,200 · data palindromes made from the seed"
     assert text.count(f"{origin} · commit abc1234 · <code>") == len(drawn) - 1
     assert "kernels.csv, commit abc, measured by <code>python -m x</code> · drawn by <code>" in text
+
+
+def test_what_the_page_says_of_configs_is_what_stands_there() -> None:
+    template = (page.TEMPLATES / "report.html.j2").read_text()
+    rnn, lstm, recall, base = (
+        yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+        for name in ("palindrome_rnn", "palindrome_lstm", "palindrome_recall", "base")
+    )
+    rates = [config["model"]["init_args"]["optimizer"]["init_args"]["lr"] for config in (rnn, lstm)]
+    assert rates == [1e-3, 1e-2]
+    assert "Learning rates are 10⁻³ for the RNN and 10⁻² for" in template
+    assert {config["data"]["init_args"]["batch_size"] for config in (rnn, lstm)} == {128}
+    assert base["trainer"]["log_every_n_steps"] == 10
+    assert "each tenth batch of 128" in template
+    growth = recall["trainer"]["callbacks"][0]["init_args"]
+    assert (growth["least_growth"], growth["perfect_batches"]) == (2, 3)
+    assert "by two digits each time three batches in a row are perfect" in " ".join(template.split())
 
 
 def test_a_figure_s_command_says_where_mnist_is_read_from(tmp_path: Path) -> None:

@@ -19,13 +19,14 @@ from networks.files import save_generator
 from networks.mlp_gan import MLPGenerator
 from runtime.provenance import ROOT
 from runtime.tables import read_rows
+from scripts.reporting.page import BROWSERS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 GENERATOR = "demo/gan/gan/20261126-113607-5b91/mnist_generator.pth"
 BEST = GENERATOR.replace("mnist_", "best_")
-CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 FLAGS = ["--no-sandbox", "--disable-background-networking"]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PATIENCE = 60_000
@@ -60,11 +61,11 @@ def address(runs: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
     playwright = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no {CHROMIUM}")
+    if CHROMIUM is None:
+        pytest.skip(f"on the PATH is none of {', '.join(BROWSERS)}")
     with (
         playwright.sync_playwright() as running,
-        running.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS) as chromium,
+        running.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as chromium,
     ):
         yield chromium
 
