@@ -19,7 +19,7 @@ Script = Callable[..., tuple[int, str, str]]
 Refuses = Callable[..., None]
 
 REFUSED = {
-    "nowhere.pth": "nowhere.pth is not a file",
+    "nowhere.pth": "nowhere.pth is not a file; write a generator file, such as runs/gan/RUN/mnist_generator.pth",
     "nowhere.safetensors": "nowhere.safetensors is not a file",
     "text.pth": "text.pth is damaged or wasn't written by torch.save",
     "torn.pth": "torn.pth is damaged or wasn't written by torch.save",

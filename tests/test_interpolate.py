@@ -140,6 +140,8 @@ MISTAKES = [
     ("--digits 3 8 --frames 1 --out x.png", "--frames is 1; a way from one waypoint to the next needs at least its 2"),
     ("--digits 3 8 --strips 0 --out x.png", "--strips is 0; write 1 or more"),
     ("--digits 3 8 --path straight --out x.png", "argument --path: invalid choice: 'straight'"),
+    ("--seeds 3 -8 --out x.png", "--seeds can't be -8; write a whole number from 0 to 4294967295"),
+    ("--digits 3 8 --seed 4294967296 --out x.png", "--seed can't be 4294967296; write a whole number from 0"),
     ("--seeds 3 8 --seed 1 --out x.png", "--seeds says where to walk; leave out --seed, which is for --digits"),
     (
         "--seeds 3 8 --frames 100 --strips 101 --out x.gif",

@@ -67,6 +67,7 @@ MISTAKES = [
     ("--n 0 --out x.png", "--n is 0; write 1 or more"),
     ("--n -3 --out x", "--n is -3; write 1 or more"),
     ("--n many --out x", "--n can't be 'many'; write a whole number"),
+    ("--seed -1 --out x", "--seed can't be -1; write a whole number from 0 to 4294967295"),
     ("--out x.npz", "--out x.npz is neither a .png nor a folder; write a name that ends in .png, or in none"),
     ("--out x.gif", "--out x.gif is neither a .png nor a folder"),
     ("--n 10001 --out x.png", "--n is 10,001, and a grid holds at most 10,000; write a folder's name for --out"),

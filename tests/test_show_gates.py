@@ -191,7 +191,7 @@ def test_a_checkpoint_says_which_network_it_is(save: Callable[..., Path]) -> Non
 
 MISTAKES = [
     ("", "the following arguments are required: checkpoints"),
-    ("rnn.ckpt --colour red", "there is no option --colour here; --help shows the options there are"),
+    ("rnn.ckpt --colour red", "there is no option --colour here; did you mean --out?"),
     ("rnn.ckpt --digits", "argument --digits: expected one argument"),
     ("rnn.ckpt --digits 40x04", "--digits holds 'x'; write digits from 0 to 9 and nothing between them"),
     ("rnn.ckpt --digits 4,0,4", "--digits holds ','; write digits from 0 to 9"),
