@@ -229,6 +229,7 @@ def front() -> str:
     (gates,) = only("lstm_kernels.csv", threads="2", length="400", contestant="gates")
     fids = only("gan_finals.csv", trial="67", judge="digit_cnn")
     fid, floor = median(float(row["fid"]) for row in fids), float(fids[0]["fid_floor"])
+    textbook = only("gan_recipes.csv", recipe="gan_template", judge="digit_cnn")
     (draws,) = only("fid_draws.csv", judge="digit_cnn")
     speed = {row["who"]: row["median"] for row in only("gan_speed.csv", what="images per second")}
     soak = read("kill_soak.csv")
@@ -261,8 +262,8 @@ def front() -> str:
         [
             "FID after five minutes, beside that of real digits",
             f"{fid:.1f}, median of {len(fids)} seeds; other draws of images: ±{float(draws['deviation']):.1f}",
-            f"real digits: {floor:.1f}",
-            "`benchmarks.gan_finals`, `benchmarks.fid_draws`",
+            f"real digits: {floor:.1f}; textbook recipe: {median(float(row['fid']) for row in textbook):.0f}",
+            "`benchmarks.gan_finals`, `benchmarks.fid_draws`, `benchmarks.gan_recipes`",
         ],
         [
             "images a second, textbook recipe, W&B and bar included",
@@ -289,6 +290,13 @@ def test_what_a_visitor_sees_first_is_what_was_measured() -> None:
     told = f"Of {total['runs']} runs of ten experiments, killed 200 times in all at random moments, "
     told += f"{total['while starting']} while they started and {total['after the last batch']} after the last batch"
     assert told in " ".join(page.split())
+
+
+def test_what_the_textbook_recipe_comes_to_is_what_was_measured() -> None:
+    first, second = only("gan_recipes.csv", recipe="gan_template", seed="1")
+    told = f"{int(first['batches']):,} of its batches, comes to {float(first['fid']):.0f} with {first['digits_alive']} "
+    told += f"digits alive, by the second judge to {float(second['fid']):.1f} (seed 1,"
+    assert told in " ".join((ROOT / "README.md").read_text().split())
 
 
 def test_help_of_everything_is_quick_and_the_readme_says_how() -> None:
