@@ -38,6 +38,13 @@ WORDS = {
     "seed_everything": "from which every random number of a run follows; true draws one",
     "ckpt_path": "with a run's config.yaml: last is its newest checkpoint; where nothing trains, also best, or a file",
     "trainer.max_steps": "stop after so many batches; -1 for no limit",
+    "trainer.min_steps": "and not before so many",
+    "trainer.strategy": "how many processes train together; auto knows",
+    "trainer.limit_train_batches": "of each epoch, so many batches (a whole number) or such a share (a fraction)",
+    "trainer.limit_val_batches": "likewise of a validation",
+    "trainer.limit_test_batches": "likewise of a test",
+    "trainer.limit_predict_batches": "likewise of a prediction",
+    "trainer.fast_dev_run": "only try the code out: true for one batch of everything, or so many; leaves nothing behind",
     "trainer.logger": "where numbers and pictures go; false for nowhere",
 }
 """Instead of Lightning's."""

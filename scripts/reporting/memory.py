@@ -87,7 +87,9 @@ def recall(run: FinishedRun) -> Drawn:
     )
     return Drawn(
         [picture],
-        notes=[f"{run.run.step:,} batches; it grew to {reached} digits. {asked} {right.mean():.1%} of them right."],
+        notes=[
+            f"{run.run.step:,} batches; it grew to {reached} digits. {asked} {100 * right.mean():.1f} % of them right."
+        ],
     )
 
 
