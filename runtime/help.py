@@ -44,7 +44,7 @@ WORDS = {
     "trainer.limit_val_batches": "likewise of a validation",
     "trainer.limit_test_batches": "likewise of a test",
     "trainer.limit_predict_batches": "likewise of a prediction",
-    "trainer.fast_dev_run": "only try the code out: true for one batch of everything, or so many; leaves nothing behind",
+    "trainer.fast_dev_run": "only try the code out, with one batch of everything (true) or so many; nothing is kept",
     "trainer.logger": "where numbers and pictures go; false for nowhere",
 }
 """Instead of Lightning's."""

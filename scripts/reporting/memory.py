@@ -82,6 +82,7 @@ def recall(run: FinishedRun) -> Drawn:
     _accuracies(position)
     picture = Picture("recall.svg", svg(figure), "Digits written right, length against batches, right ones by position")
     reached = int(max(points(run, "train/length")[1]))
+    grown = f"{run.run.step:,} batches; it grew to {reached} digits."
     asked = (
         f"Asked for all {len(right)} digits of the second half of new palindromes of {length}, its best weights write"
     )
