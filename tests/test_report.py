@@ -276,7 +276,7 @@ def test_recall_tells_how_many_digits_are_right(tmp_path: Path, keep: Callable[.
     drawn = memory.recall(run)
     right = memory.right_by_position(PalindromeLSTM.load_from_checkpoint(run.checkpoint()), 6, seed=3)
     assert right.shape == (3,)
-    assert f"write {100 * right.mean():.1f} % of them right" in drawn.notes[0]
+    assert f"write {100 * right.mean():.1f} % of them right" in drawn.notes[1]
     with pytest.raises(UsageError, match="has lost its checkpoints; move it away"):
         memory.recall(memory_run(tmp_path, Job("empty", "", "any", 20)))
 

@@ -83,15 +83,9 @@ def recall(run: FinishedRun) -> Drawn:
     picture = Picture("recall.svg", svg(figure), "Digits written right, length against batches, right ones by position")
     reached = int(max(points(run, "train/length")[1]))
     grown = f"{run.run.step:,} batches; it grew to {reached} digits."
-    asked = (
-        f"Asked for all {len(right)} digits of the second half of new palindromes of {length}, its best weights write"
-    )
-    return Drawn(
-        [picture],
-        notes=[
-            f"{run.run.step:,} batches; it grew to {reached} digits. {asked} {100 * right.mean():.1f} % of them right."
-        ],
-    )
+    asked = f"Asked for all {len(right)} digits of the second half of new palindromes of {length}, its best weights"
+    written = f"{asked} write {100 * right.mean():.1f} % of them right."
+    return Drawn([picture], notes=[grown, written])
 
 
 @torch.no_grad()
