@@ -8,6 +8,7 @@ reached.
 
 import errno
 import json
+import os
 import re
 import socket
 from collections.abc import Mapping
@@ -98,6 +99,9 @@ class Gate:
 
 def app(blocks: gr.Blocks) -> ASGIApp:
     """The whole server, gate and all."""
+    # Answers wait for their turn, not for each other's threads; but one at a time, a long search would stop all others.
+    blocks.max_threads = max(2, os.cpu_count() or 1)
+    blocks.create_limiter()  # type: ignore[no-untyped-call]
     inside = gr.mount_gradio_app(
         FastAPI(openapi_url=None),
         blocks,
