@@ -73,7 +73,8 @@ def answer(arguments: Sequence[str], parser: LightningArgumentParser) -> str | N
     Args:
         arguments: behind `twofold`; the first is the command, of which `parser` is the parser.
     """
-    command, *words = " ".join(arguments).replace("=", " ").split()
+    command, *rest = arguments
+    words = [word for argument in rest for word in argument.split("=", 1)]
     if {"-h", "--help"} & set(words):
         return page(command, parser)
     for group in KINDS:
