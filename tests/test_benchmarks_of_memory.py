@@ -15,7 +15,7 @@ def rows(table: Path) -> list[dict[str, str]]:
 
 
 def test_a_batch_of_palindromes_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(palindrome_batches, "RESULTS", tmp_path / "batches.csv")
+    monkeypatch.setattr(palindrome_batches, "TABLE", tmp_path / "batches.csv")
     monkeypatch.setattr(palindrome_batches, "LENGTHS", (5, 20))
     monkeypatch.setattr(palindrome_batches, "BATCHES", 3)
     palindrome_batches.main()

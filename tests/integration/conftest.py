@@ -63,7 +63,8 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.fixture
 def typed(checkout: Path, home: Path) -> Callable[..., str]:
     """`typed("a command of the shell")` in the copy, where it has to succeed; what it said."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "PL_", "TWOFOLD"))}
+    unwanted = ("WANDB_", "PL_", "TWOFOLD", "MAKE", "MFLAGS")  # make tells what it starts who has started it
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
     own = {"HOME": str(home), "PATH": path, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
 
