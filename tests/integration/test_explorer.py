@@ -249,7 +249,7 @@ def test_garbage_gets_words_and_the_page_goes_on(visit: "Callable[..., Page]", a
 
 
 def test_without_runs_it_says_what_to_run(visit: "Callable[..., Page]", tmp_path: Path) -> None:
-    with explorer(tmp_path / "nothing") as address:
+    with explorer(tmp_path) as address:
         page = visit(address)
         page.get_by_text("twofold fit -c configs/gan.yaml").wait_for()
         page.get_by_role("tab", name="Memory").click()
