@@ -108,9 +108,9 @@ def test_figures_are_drawn_from_jobs_that_there_are_and_each_job_is_drawn(scale:
 
 
 def test_rates_of_gan_yaml_fall_to_0_with_its_last_batch() -> None:
-    overrides = jobs(DEMO)["gan_7000"].overrides
+    overrides = jobs(DEMO)["gan_4000"].overrides
     totals = [overrides[n + 1] for n, word in enumerate(overrides) if word.endswith("total_iters")]
-    assert totals == ["7000", "7000"]
+    assert totals == ["4000", "4000"]
 
 
 # Training.

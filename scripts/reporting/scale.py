@@ -66,8 +66,8 @@ class Scale:
 DEMO = Scale(
     name="demo",
     command="python -m scripts.demo",
-    textbook_batches=5000,
-    gan_batches=7000,
+    textbook_batches=4000,
+    gan_batches=4000,
     evaluate_every=500,
     source="packaged",
 )
