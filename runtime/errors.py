@@ -40,6 +40,11 @@ def one_line(error: BaseException) -> str:
     return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"
 
 
+def advised(error: ValueError, instead: str) -> UsageError:
+    """The error as the user's, with what to write instead, unless it says so itself behind a semicolon."""
+    return UsageError(str(error) if ";" in str(error) else f"{error}; {instead}")
+
+
 class OneLineParser(ArgumentParser):
     """Refuses arguments by a UsageError; takes no option by the beginning of its name.
 

@@ -104,8 +104,7 @@ class TwofoldCLI(LightningCLI):
         self._stack = stack
         self._processes = processes
         self._command = arguments[0]
-        usage = f"twofold {self._command} -c CONFIG [--ckpt_path last] [--any.setting VALUE ...]"
-        over_base = {self._command: {"default_config_files": [str(BASE_CONFIG)], "usage": usage}}
+        over_base = {self._command: {"default_config_files": [str(BASE_CONFIG)]}}
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -137,10 +136,6 @@ class TwofoldCLI(LightningCLI):
         parser.add_lightning_class_args(Trainer, "trainer")
         parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
         parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
-        # Instead of the first lines of Lightning's docstrings.
-        titles = {"data": "What is trained on", "model": "What is trained"}
-        for name, group in (parser.groups or {}).items():
-            group.title = titles.get(name, group.title)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         if help_text := answer(args, self._subcommand_parsers[args[0]]):

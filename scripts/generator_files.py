@@ -10,12 +10,12 @@ from torch import nn
 from callbacks.drawing import trained_on
 from networks.files import load_generator, read_facts
 from networks.seeding import HIGHEST_SEED
-from runtime.errors import UsageError
+from runtime.errors import UsageError, advised
 
 LONGEST_SOURCE = 100
 """Characters of the name of the data that a generator was trained on."""
 
-INSTEAD = "; write a generator file, such as runs/gan/RUN/mnist_generator.pth"
+INSTEAD = "write a generator file, such as runs/gan/RUN/mnist_generator.pth"
 MOST_IMAGES = 10_000
 """In one picture."""
 
@@ -41,7 +41,7 @@ def open_generator(path: Path) -> GeneratorFile:
     try:
         trained = GeneratorFile(load_generator(path), read_facts(path))
     except ValueError as error:
-        raise UsageError(f"{error}{'' if ';' in str(error) else INSTEAD}") from error
+        raise advised(error, INSTEAD) from error
     match trained.facts:
         case {"step": bool()}:
             pass

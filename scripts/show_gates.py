@@ -24,11 +24,11 @@ from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.files import read_tensors, replacing
 from networks.lstm import LSTM
 from networks.quality import DIGITS
-from runtime.errors import OneLineParser, UsageError, exit_code
+from runtime.errors import OneLineParser, UsageError, advised, exit_code
 
 DEFAULT_LENGTH, DEFAULT_SEED = 20, 1
 LONGEST = 10_000
-INSTEAD = "; write one of a palindrome network, such as runs/palindrome_lstm/RUN/checkpoints/best.ckpt"
+INSTEAD = "write one of a palindrome network, such as runs/palindrome_lstm/RUN/checkpoints/best.ckpt"
 TICKS, SPARSE_TICKS = 25, 10
 """Every step has a label while there are at most so many; beyond that, about so many have one."""
 ROUNDING = 1e-7
@@ -105,8 +105,8 @@ def load(path: Path) -> PalindromeLSTM | PalindromeRNN:
             case {"hyper_parameters": {"nonlinearity": _}}:
                 return PalindromeRNN.load_from_checkpoint(path)
     except ValueError as error:
-        raise UsageError(f"{error}{'' if ';' in str(error) else INSTEAD}") from error
-    raise UsageError(f"{path} is not a checkpoint of a PalindromeLSTM or a PalindromeRNN{INSTEAD}")
+        raise advised(error, INSTEAD) from error
+    raise UsageError(f"{path} is not a checkpoint of a PalindromeLSTM or a PalindromeRNN; {INSTEAD}")
 
 
 def parse_palindrome(text: str) -> Int[Tensor, " length"]:

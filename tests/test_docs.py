@@ -221,9 +221,7 @@ def front() -> str:
     """What a visitor sees first: what it comes to, beside others."""
     at_20 = only("memory_horizon.csv", growing="False", length="20")
     there = {name: f"{len(solved(rows))} of {len(rows)}" for name, rows in by_network(at_20).items()}
-    long = [
-        row for row in read("palindromes_solved.csv") if (row["config"], row["length"]) == ("palindrome_long", "1000")
-    ]
+    long = only("palindromes_solved.csv", config="palindrome_long", length="1000")
     seconds = sorted(round(float(row["seconds"])) for row in long)
     (far,) = only("untrained_lengths.csv", length="1000000")
     (gates,) = only("lstm_kernels.csv", threads="2", length="400", contestant="gates")
@@ -267,8 +265,8 @@ def front() -> str:
         ],
         [
             "images a second, textbook recipe, W&B and bar included",
-            f"{float(three(speed['twofold fit']).replace(',', '')):,.0f}",
-            f"PyTorch-GAN's `gan.py`: {float(three(speed['PyTorch-GAN']).replace(',', '')):,.0f}",
+            three(speed["twofold fit"]),
+            f"PyTorch-GAN's `gan.py`: {three(speed['PyTorch-GAN'])}",
             "`benchmarks.gan_speed`",
         ],
         [

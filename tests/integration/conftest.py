@@ -21,6 +21,12 @@ FOLDERS = [package for package in PACKAGES if "." not in package]  # the others 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+def inherited_environment() -> dict[str, str]:
+    """Without what would change what a command does: settings of W&B and ours, and make's word that it started this."""
+    unwanted = ("WANDB_", "PL_", "TWOFOLD", "MAKE", "MFLAGS")
+    return {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+
+
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of somebody who never logged in."""
@@ -30,7 +36,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def twofold(home: Path) -> Twofold:
     """`twofold(cwd, *arguments, **environment)`; runs go to `cwd/runs`; `limits` go to `subprocess.run`."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "PL_", "TWOFOLD"))}
+    inherited = inherited_environment()
 
     def run(
         cwd: Path, *arguments: object, limits: Mapping[str, Any] | None = None, **environment: str
@@ -63,8 +69,7 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.fixture
 def typed(checkout: Path, home: Path) -> Callable[..., str]:
     """`typed("a command of the shell")` in the copy, where it has to succeed; what it said."""
-    unwanted = ("WANDB_", "PL_", "TWOFOLD", "MAKE", "MFLAGS")  # make tells what it starts who has started it
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+    inherited = inherited_environment()
     path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
     own = {"HOME": str(home), "PATH": path, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
 
