@@ -213,7 +213,7 @@ class TwofoldCLI(LightningCLI):
         self._fill_in(self.folder)
 
     def _go_on(self, folder: RunFolder) -> None:
-        before, now = yaml.safe_load(folder.config.read_text()), yaml.safe_load(self._text)
+        before, now = self._completed(folder.config), yaml.safe_load(self._text)
         for warning in check_resumable(before, now):
             print(f"twofold: {warning}", file=sys.stderr)
         if folder.facts.get("ended_by_itself"):
@@ -416,6 +416,12 @@ class TwofoldCLI(LightningCLI):
         if seed is not True and (seed is False or not 0 <= seed <= HIGHEST_SEED):
             raise UsageError(f"--seed_everything can't be {seed}; write a whole number from 0 to {HIGHEST_SEED}")
         super()._set_seed()
+
+    def _completed(self, config: Path) -> dict[str, Any]:
+        """A run's own config; a setting that it doesn't know, for it came with a later version, has its default."""
+        parser = self._parser(self.subcommand)
+        completed: dict[str, Any] = yaml.safe_load(parser.dump(parser.parse_path(config), skip_unset=False))
+        return completed
 
     def _dump(self) -> str:
         """The whole config as YAML, without what belongs to this one command."""

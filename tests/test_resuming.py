@@ -65,6 +65,20 @@ def test_extending_gives_the_bits_of_asking_at_once(twofold: Twofold) -> None:
         assert "max_steps: 11" in (folder / "config.yaml").read_text()
 
 
+def test_a_setting_that_came_with_a_later_version_has_its_default(twofold: Twofold) -> None:
+    folder = start(twofold, 4)
+    config = folder / "config.yaml"
+    older = yaml.safe_load(config.read_text())
+    assert older["model"]["init_args"].pop("kernel") == "auto"
+    config.write_text(yaml.safe_dump(older))
+    go_on = f"fit -c {config} --ckpt_path last --trainer.max_steps 5"
+    code, _, complained = twofold(f"{go_on} --model.kernel gates")
+    assert code == 2
+    assert "--model.kernel was auto in this run and can't become gates" in complained
+    assert twofold(go_on)[::2] == (0, "")
+    assert yaml.safe_load(config.read_text())["model"]["init_args"]["kernel"] == "auto"
+
+
 REFUSED = [
     ("--model.optimizer.lr 0.5", "--model.optimizer.lr was 0.01 in this run and can't become 0.5"),
     ("--model.hidden_size 3", "--model.hidden_size was 64 in this run and can't become 3"),
