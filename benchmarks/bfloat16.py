@@ -1,7 +1,8 @@
 """What 16 bits and compiling gain a game on a CPU: python -m benchmarks.bfloat16
 
-A step of each pair of players at batches of 64, in 32 bits or in bfloat16 by autocast, as it is or compiled in place by
-`torch.compile`. Each case runs in a process of its own, on one thread; see `benchmarks.scaling`.
+A step of each pair of players at batches of 64, in 32 bits, with bfloat16 for the factors of matrix products alone
+(`networks.matmul_precision`), or in bfloat16 by autocast, as it is or compiled in place by `torch.compile`.
+Each case runs in a process of its own, on one thread; see `benchmarks.scaling`.
 
 Writes benchmarks/results/bfloat16.csv, a row for each case: milliseconds of a step, how many times those of the step in
 32 bits as it is, and the seconds until the first step was over.
@@ -9,7 +10,7 @@ Writes benchmarks/results/bfloat16.csv, a row for each case: milliseconds of a s
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,12 +23,18 @@ from benchmarks.scaling import PAIRS, SECONDS, game_step, quickest
 from runtime.tables import write_rows
 
 BATCH_SIZE = 64
+USES: Mapping[str, Mapping[str, Any]] = {
+    "nowhere": {},
+    "products": {"products": "medium"},
+    "everywhere": {"bfloat16": True},
+}
+"""Where bfloat16 is used."""
 
 
-def measure(pair: str, bfloat16: bool, compiled: bool, seconds: float = SECONDS) -> dict[str, Any]:
+def measure(pair: str, bfloat16: str, compiled: bool, seconds: float = SECONDS) -> dict[str, Any]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    step = game_step(pair, BATCH_SIZE, bfloat16, compiled)
+    step = game_step(pair, BATCH_SIZE, compiled=compiled, **USES[bfloat16])
     begin = time.perf_counter()
     step()
     first = time.perf_counter() - begin
@@ -46,7 +53,7 @@ def main(
     for pair in pairs:
         plain = None
         for compiled in ways:
-            for bfloat16 in (False, True):
+            for bfloat16 in USES:
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
                     measured = process.submit(measure, pair, bfloat16, compiled, seconds).result()
                 plain = plain or measured["ms"]

@@ -5,8 +5,9 @@ networks, counted between two batches of each, so that starting up and the end d
 
 - `twofold fit` with configs/gan_template.yaml as shipped: W&B, CSV, bar, pictures and all.
 - the same without W&B.
-- a bare loop of the same mathematics: same networks, stream, noise, fused Adam, one pass of G, frozen opponent; it
-  reads its summed losses every 50 batches.
+- the same with matrices multiplied in full precision, as PyTorch-GAN does.
+- a bare loop of the same mathematics: same networks, stream, noise, precision, fused Adam, one pass of G, frozen
+  opponent; it reads its summed losses every 50 batches.
 - PyTorch-GAN's implementations/gan/gan.py, unmodified, of the commit below, where --peer names a checkout of
   https://github.com/eriklindernoren/PyTorch-GAN; without it the row is left out.
 
@@ -26,6 +27,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+import yaml
 
 from benchmarks.command import RESULTS, milliseconds_per_batch
 from benchmarks.timing import by_turns, quartiles
@@ -38,6 +40,7 @@ from runtime.provenance import CONFIGS, ROOT
 from runtime.tables import write_rows
 
 TABLE = RESULTS / "gan_speed.csv"
+CONFIG = CONFIGS / "gan_template.yaml"
 PEER_COMMIT = "36d3c77e5ff20ebe0aeefd322326a134a279b93e"
 PEER_FILE = "implementations/gan/gan.py"
 BATCH_SIZE = 64
@@ -48,9 +51,8 @@ ROUNDS = 5
 
 def fit(data: Path, *arguments: str) -> float:
     """Images per second of `twofold fit`, by its own stopwatch."""
-    config = CONFIGS / "gan_template.yaml"
     mnist = ("--data.root", data, "--data.source", "torchvision")
-    return 1000 * BATCH_SIZE / milliseconds_per_batch(config, *mnist, *arguments, first=FROM, last=TO)
+    return 1000 * BATCH_SIZE / milliseconds_per_batch(CONFIG, *mnist, *arguments, first=FROM, last=TO)
 
 
 def bare(data: Path) -> float:
@@ -61,6 +63,7 @@ def bare(data: Path) -> float:
 
 def loop(root: str) -> float:
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # which the datamodule's Lightning sets
+    torch.set_float32_matmul_precision(yaml.safe_load(CONFIG.read_text())["model"]["init_args"]["matmul_precision"])
     torch.manual_seed(1)
     data = MNISTDataModule(root, "torchvision", BATCH_SIZE, train_on_validation=True)
     data.setup()
@@ -128,6 +131,7 @@ def main(arguments: Sequence[str] | None = None, results: Path = TABLE, rounds: 
     contestants: dict[str, Callable[[], float]] = {
         "twofold fit": partial(fit, options.root),
         "twofold fit without W&B": partial(fit, options.root, "--trainer.logger", "runtime.loggers.CSVFiles"),
+        "twofold fit in full precision": partial(fit, options.root, "--model.matmul_precision", "highest"),
         "bare loop": partial(bare, options.root),
     }
     if options.peer is None:

@@ -30,6 +30,7 @@ from benchmarks.memory import peak_growth
 from lightning_modules import PalindromeLSTM
 from networks.brush_gan import BrushGenerator, StrokeDiscriminator
 from networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from networks.matmul_precision import matmul_precision
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from networks.objectives import cross_entropy, nonsaturating
 from runtime.tables import write_rows
@@ -69,8 +70,10 @@ def memory_step(length: int, hidden_size: int, batch_size: int) -> Step:
     return step
 
 
-def game_step(pair: str, batch_size: int, bfloat16: bool = False, compiled: bool = False) -> Step:
-    """One step of both players, the discriminator first."""
+def game_step(
+    pair: str, batch_size: int, bfloat16: bool = False, compiled: bool = False, products: str = "highest"
+) -> Step:
+    """One step of both players, the discriminator first; `products` are as exact as `matmul_precision` says."""
     generator, discriminator = (player() for player in PAIRS[pair])
     g_adam, d_adam = (torch.optim.Adam(player.parameters(), fused=True) for player in (generator, discriminator))
     weights = list(generator.parameters())
@@ -81,7 +84,7 @@ def game_step(pair: str, batch_size: int, bfloat16: bool = False, compiled: bool
         discriminator.compile()
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with matmul_precision(products), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             fakes = generator(torch.randn(batch_size, latent_dim)).float()
             real, fake = discriminator(torch.cat([images, fakes.detach()])).float().chunk(2)
             d_adam.zero_grad()

@@ -15,6 +15,7 @@ from lightning_modules.reproducible import ReproducibleModule, scheduler_config
 from lightning_modules.step_counting import dont_count
 from networks.augmentation import random_shifts, translate
 from networks.averaging import moving_average
+from networks.matmul_precision import matmul_precision
 from networks.normalisation import mixes_images
 from networks.objectives import (
     OBJECTIVES,
@@ -54,6 +55,8 @@ class GAN(ReproducibleModule):
         translation: move all that the discriminator sees at random by up to so many pixels.
         ema_decay: keep an exponential moving average of the generator with this decay, in (0, 1), and draw all
             pictures from it; see `networks.averaging`. None: no average.
+        matmul_precision: how exactly matrices are multiplied in training steps: highest, high or medium; see
+            `networks.matmul_precision`. What judges and draws the images multiplies as torch is set to.
 
     Raises:
         ValueError: when the generator has no `latent_dim`, an argument is out of range, the arguments contradict each
@@ -77,6 +80,7 @@ class GAN(ReproducibleModule):
         d_steps_per_g_step: int = 1,
         translation: int = 0,
         ema_decay: float | None = None,
+        matmul_precision: str = "highest",
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -94,6 +98,7 @@ class GAN(ReproducibleModule):
         self.d_steps_per_g_step = d_steps_per_g_step
         self.translation = translation
         self.ema_decay = ema_decay
+        self.matmul_precision = matmul_precision
         self.keep_arguments()
         refuse_bad_game(self.hparams, generator, discriminator)
         self.objective = OBJECTIVES[loss]
@@ -125,11 +130,19 @@ class GAN(ReproducibleModule):
         return self.drawn(lambda n: latent_noise(self.generator, n, self._stream("noise", *key)), batch_size)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        images, _ = batch
+        with matmul_precision(self.matmul_precision):
+            outcome, real, fake = self._play(images)
+        outcome = self.over_all_ranks(outcome)
+        self._log(outcome, real.detach(), fake.detach())
+        return outcome
+
+    def _play(self, images: Float[Tensor, "batch 1 28 28"]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Both players' moves: what they lost, and the discriminator's logits of real and of fake images."""
         generator_optimizer, discriminator_optimizer = self.optimizers()  # type: ignore[attr-defined]
         dont_count(generator_optimizer)
         step = self.trainer.global_step
         generator_moves = (step + 1) % self.d_steps_per_g_step == 0
-        images, _ = batch
         refuse_lone_image(images, self.generator, self.discriminator)
         with torch.set_grad_enabled(generator_moves):
             fakes = self.generator(self.noise(len(images), "train", step)).to(images.dtype)
@@ -158,9 +171,7 @@ class GAN(ReproducibleModule):
                 self.ema.update_parameters(self.generator)
         for config in self.trainer.lr_scheduler_configs:
             config.scheduler.step()  # type: ignore[call-arg]
-        outcome = self.over_all_ranks(outcome)
-        self._log(outcome, real.detach(), fake.detach())
-        return outcome
+        return outcome, real, fake
 
     def _discriminate(
         self, images: Float[Tensor, "batch 1 28 28"], fakes: Float[Tensor, "batch 1 28 28"], step: int

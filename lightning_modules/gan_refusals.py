@@ -11,6 +11,7 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import is_parametrized
 
 from networks.evaluating import evaluating
+from networks.matmul_precision import MATMUL_PRECISIONS
 from networks.normalisation import mixes_images
 from networks.objectives import OBJECTIVES
 
@@ -79,6 +80,10 @@ def _refuse_out_of_range(settings: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is {settings[name]}; write 1 for every batch, or a larger whole number")
     if not isinstance(settings["translation"], int) or settings["translation"] < 0:
         raise ValueError(f"translation is {settings['translation']}; write a whole number of pixels, 0 for none")
+    if settings["matmul_precision"] not in MATMUL_PRECISIONS:
+        raise ValueError(
+            f"matmul_precision is '{settings['matmul_precision']}'; write one of {', '.join(MATMUL_PRECISIONS)}"
+        )
     ema_decay = settings["ema_decay"]
     if ema_decay is not None and not 0 < ema_decay < 1:
         raise ValueError(f"ema_decay is {ema_decay}; write a number between 0 and 1, such as 0.999, or null")

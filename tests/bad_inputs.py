@@ -98,6 +98,7 @@ TWOFOLD = [
     (f"fit -c {LSTM} --data.test_lengths []", "test_lengths is empty; write at least one length"),
     (f"fit -c {RECALL} --data.test_lengths [5]", "test_lengths are for the last digit of fresh palindromes"),
     (f"fit -c {GAN} --model.ema_decay 3", "ema_decay is 3.0; write a number between 0 and 1"),
+    (f"fit -c {GAN} --model.matmul_precision low", "matmul_precision is 'low'; write one of highest, high, medium"),
     (f"fit -c {GAN} --data.source torchvision --data.root /dev/null/x", "choose another root"),
     (f"fit -c {LSTM} --ckpt_path last", "--ckpt_path last goes with a run's own config"),
     (f"fit -c {LSTM} --ckpt_path weights.ckpt", "fit goes on with a whole run, not with weights.ckpt"),

@@ -58,9 +58,11 @@ def test_two_processes_are_timed_beside_one(tmp_path: Path, monkeypatch: pytest.
 def test_sixteen_bits_are_compared_with_thirty_two(tmp_path: Path) -> None:
     bfloat16.main(tmp_path, pairs=["mlp"], ways=[False], seconds=0)
     measured = rows(tmp_path / "bfloat16.csv")
-    assert [(row["compiled"], row["bfloat16"]) for row in measured] == [("False", "False"), ("False", "True")]
+    assert [row["bfloat16"] for row in measured] == ["nowhere", "products", "everywhere"]
+    assert {row["compiled"] for row in measured} == {"False"}
     assert measured[0]["ratio"] == "1.00"
-    assert float(measured[1]["ratio"]) == pytest.approx(float(measured[1]["ms"]) / float(measured[0]["ms"]), abs=0.02)
+    for row in measured:
+        assert float(row["ratio"]) == pytest.approx(float(row["ms"]) / float(measured[0]["ms"]), abs=0.02)
 
 
 def test_the_networks_of_a_step_compute_in_the_bits_that_are_asked_for() -> None:
@@ -72,7 +74,7 @@ def test_the_networks_of_a_step_compute_in_the_bits_that_are_asked_for() -> None
         scaling.game_step("mlp", 2, bfloat16=True)()
         assert set(made) == {torch.bfloat16}
         made.clear()
-        scaling.game_step("mlp", 2)()
+        scaling.game_step("mlp", 2, products="medium")()
         assert set(made) == {torch.float32}
     finally:
         hook.remove()

@@ -82,7 +82,8 @@ def test_speeds_are_compared_within_rounds(
     assert gan_speed.main(arguments, tmp_path / "speed.csv", rounds=2) == 0
     printed = capsys.readouterr().out
     assert ("PyTorch-GAN's row is left out" in printed) == (not with_peer)
-    names = ["twofold fit", "twofold fit without W&B", "bare loop"] + ["PyTorch-GAN"] * with_peer
+    ours = ["twofold fit", "twofold fit without W&B", "twofold fit in full precision", "bare loop"]
+    names = ours + ["PyTorch-GAN"] * with_peer
     table = rows(tmp_path / "speed.csv")
     assert [row["who"] for row in table] == [name for name in names for _ in range(2)]
     assert [row["what"] for row in table] == ["images per second", "twofold fit / this"] * len(names)

@@ -253,6 +253,28 @@ def test_a_decay_outside_0_to_1_is_refused(ema_decay: float) -> None:
         make_gan(ema_decay=ema_decay)
 
 
+def test_an_unknown_precision_of_products_is_refused() -> None:
+    with pytest.raises(ValueError, match="matmul_precision is 'low'; write one of highest, high, medium"):
+        make_gan(matmul_precision="low")
+
+
+def test_only_the_players_multiply_coarsely(plain_trainer: MakeTrainer, digits: MNISTDataModule) -> None:
+    class Look(Callback):
+        def on_train_batch_end(self, *_: Any) -> None:
+            outside.append(torch.get_float32_matmul_precision())
+
+    inside: list[str] = []
+    outside: list[str] = []
+    gan = make_gan(matmul_precision="medium")
+    for player in (gan.generator, gan.discriminator):
+        note = lambda *_: inside.append(torch.get_float32_matmul_precision())  # noqa: E731
+        player.register_forward_pre_hook(note)
+        player.register_full_backward_pre_hook(note)
+    plain_trainer(max_steps=2, callbacks=[Look()]).fit(gan, datamodule=digits)
+    assert set(inside) == {"medium"}
+    assert outside == ["highest", "highest"]
+
+
 def test_a_generator_without_latent_dim_is_refused() -> None:
     with pytest.raises(ValueError, match="Linear needs a whole number `latent_dim`"):
         GAN(nn.Linear(5, 784), MLPDiscriminator())

@@ -289,6 +289,7 @@ def test_a_checkpoint_of_lightnings_own_cli_names_no_class_path(
         "d_steps_per_g_step": 1,
         "translation": 0,
         "ema_decay": 0.9,
+        "matmul_precision": "highest",
     }
     loaded, noise = GAN.load_from_checkpoint(path), torch.randn(3, 5)
     assert torch.equal(loaded(noise), cli.model.eval()(noise))
