@@ -72,6 +72,7 @@ def command(remedy: Remedy, batches: int, seed: int) -> list[str]:
         {"class_path": "callbacks.InterpolationStrip"},
     ]
     settings = [*remedy.settings, "--trainer.max_steps", str(batches), "--seed_everything", str(seed)]
+    settings += ["--trainer.log_every_n_steps", str(FEWEST // 4)]
     settings += falling(remedy.config, batches)
     return ["fit", "-c", f"configs/{remedy.config}.yaml", *settings, "--trainer.callbacks", json.dumps(callbacks)]
 
