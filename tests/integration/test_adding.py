@@ -14,7 +14,7 @@ from documented import FOLLOWED, ROOT
 PAGES = [page.name for page in FOLLOWED]
 Typed = Callable[..., str]
 BLOCK = re.compile(r'^```(?P<kind>\w+)(?: title="(?P<file>\S+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
-SHORTER = {"--trainer.max_steps 500": "--trainer.max_steps 20 --data.source packaged"}
+SHORTER = {"--trainer.max_steps 500": "--trainer.max_steps 50 --data.source packaged"}
 """Of the commands that play a game with digits, for which there may be no network here."""
 
 
