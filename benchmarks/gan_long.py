@@ -14,20 +14,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from benchmarks.command import RESULTS
 from benchmarks.gan_recipes import job_of
 from benchmarks.samples import draw_samples
 from benchmarks.verdicts import train_and_judge
 from datamodules import MNISTDataModule
 from runtime.errors import OneLineParser, exit_code
-from runtime.provenance import CONFIGS
 from runtime.run_folder import runs_root
 from runtime.tables import read_rows
+from scripts.jobs import read_shipped
 
 CONFIG = "gan_long"
-BATCHES: int = yaml.safe_load((CONFIGS / f"{CONFIG}.yaml").read_text())["trainer"]["max_steps"]
+BATCHES: int = read_shipped(CONFIG)["trainer"]["max_steps"]
 
 
 def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int:

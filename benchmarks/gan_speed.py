@@ -27,7 +27,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-import yaml
 
 from benchmarks.command import RESULTS, milliseconds_per_batch
 from benchmarks.timing import by_turns, quartiles
@@ -38,9 +37,10 @@ from networks.seeding import generator, latent_noise
 from runtime.errors import OneLineParser, exit_code
 from runtime.provenance import CONFIGS, ROOT
 from runtime.tables import write_rows
+from scripts.jobs import read_shipped
 
 TABLE = RESULTS / "gan_speed.csv"
-CONFIG = CONFIGS / "gan_template.yaml"
+CONFIG = "gan_template"
 PEER_COMMIT = "36d3c77e5ff20ebe0aeefd322326a134a279b93e"
 PEER_FILE = "implementations/gan/gan.py"
 BATCH_SIZE = 64
@@ -52,7 +52,9 @@ ROUNDS = 5
 def fit(data: Path, *arguments: str) -> float:
     """Images per second of `twofold fit`, by its own stopwatch."""
     mnist = ("--data.root", data, "--data.source", "torchvision")
-    return 1000 * BATCH_SIZE / milliseconds_per_batch(CONFIG, *mnist, *arguments, first=FROM, last=TO)
+    return (
+        1000 * BATCH_SIZE / milliseconds_per_batch(CONFIGS / f"{CONFIG}.yaml", *mnist, *arguments, first=FROM, last=TO)
+    )
 
 
 def bare(data: Path) -> float:
@@ -63,7 +65,7 @@ def bare(data: Path) -> float:
 
 def loop(root: str) -> float:
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # which the datamodule's Lightning sets
-    torch.set_float32_matmul_precision(yaml.safe_load(CONFIG.read_text())["model"]["init_args"]["matmul_precision"])
+    torch.set_float32_matmul_precision(read_shipped(CONFIG)["model"]["init_args"]["matmul_precision"])
     torch.manual_seed(1)
     data = MNISTDataModule(root, "torchvision", BATCH_SIZE, train_on_validation=True)
     data.setup()

@@ -1,6 +1,7 @@
 """A job is one training run to be made: a config of `configs/` and what is changed in it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
@@ -41,9 +42,15 @@ class Job:
         return ("--trainer.max_steps", str(self.batches), *self.overrides)
 
 
+def read_shipped(config: str) -> dict[str, Any]:
+    """What a config of `configs/` says, by its name without .yaml."""
+    content: dict[str, Any] = yaml.safe_load((CONFIGS / f"{config}.yaml").read_text())
+    return content
+
+
 def falling(config: str, batches: int) -> tuple[str, ...]:
     """The settings by which a config's rates, if they fall with its batches, do so within these."""
-    model = yaml.safe_load((CONFIGS / f"{config}.yaml").read_text())["model"]["init_args"]
+    model = read_shipped(config)["model"]["init_args"]
     schedulers = [f"{player}_lr_scheduler" for player in ("generator", "discriminator")]
     return tuple(
         word

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import torch
-import yaml
 from jaxtyping import Int
 from torch import Tensor
 
@@ -29,6 +28,7 @@ from runtime.errors import OneLineParser, UsageError, exit_code
 from runtime.provenance import CONFIGS
 from runtime.resuming import leaves
 from runtime.run_folder import RunFolder
+from scripts.jobs import read_shipped
 
 
 class JudgeRun(NamedTuple):
@@ -211,8 +211,8 @@ def _refuse_overrides(config: dict[str, Any]) -> None:
         raise UsageError(
             f"the run's experiment is {config.get('experiment')}, and {path} isn't there; train from a config"
         )
-    base = yaml.safe_load((CONFIGS / "base.yaml").read_text())
-    shipped = {**yaml.safe_load(path.read_text()), "seed_everything": base["seed_everything"]}
+    base = read_shipped("base")
+    shipped = {**read_shipped(path.stem), "seed_everything": base["seed_everything"]}
     did = dict(leaves("", config))
     for key, says in leaves("", shipped):
         if did.get(key) != says:

@@ -21,10 +21,10 @@ from datamodules import MNISTDataModule
 from datamodules.mnist_files import has_mnist
 from networks.files import replacing
 from runtime.errors import Stopped, UsageError
-from runtime.provenance import CONFIGS, code_version
+from runtime.provenance import code_version
 from runtime.run_folder import RunFolder
 from runtime.tables import read_rows
-from scripts.jobs import Job
+from scripts.jobs import Job, read_shipped
 from scripts.training import Training, alone, stopped_by_signals
 
 FACTS = "job.json"
@@ -187,7 +187,7 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 def _settings(job: Job) -> dict[str, str]:
     """What the run depends on besides the code."""
-    configs = [yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("base", job.config)]
+    configs = [read_shipped(name) for name in ("base", job.config)]
     return {"command": job.command, "configs": hashlib.sha256(json.dumps(configs, sort_keys=True).encode()).hexdigest()}
 
 

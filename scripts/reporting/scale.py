@@ -5,13 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from runtime.provenance import CONFIGS
 from runtime.run_folder import runs_root
-from scripts.jobs import Job, falling
+from scripts.jobs import Job, falling, read_shipped
 
-GAN_BATCHES: int = yaml.safe_load((CONFIGS / "gan.yaml").read_text())["trainer"]["max_steps"]
+GAN_BATCHES: int = read_shipped("gan")["trainer"]["max_steps"]
 LENGTHS = (5, 20)
 STRIP = (3, 8, 1)
 """The digits that the last strip of a game walks between."""
