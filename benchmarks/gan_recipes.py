@@ -39,7 +39,7 @@ from scripts.reporting.scale import GAN_BATCHES
 
 OURS = "gan"
 RECIPES = (OURS, "gan_template", "dcgan", "wgan_gp", "hinge_sn")
-ROUNDS = 3
+ROUNDS = 5
 
 
 def speeds(recipes: Sequence[str], data: Sequence[str], table: Path) -> dict[str, float]:
