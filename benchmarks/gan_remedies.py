@@ -1,7 +1,8 @@
 """What each remedy does to the textbook's game, one after the other: python -m benchmarks.gan_remedies [--root DATA]
 
 Six short games: the recipe of configs/gan_template.yaml, then the same with one remedy more each time, and last the
-recipe of configs/gan.yaml. All start from the same seed and take as many batches, so that what differs is the remedy.
+recipe of configs/gan.yaml. All start from the same seed, take as many batches and multiply their matrices in full
+precision, whatever the device can do in less, so that what differs is the remedy.
 They are too short to say how good a recipe gets; `benchmarks.gan_recipes` compares recipes at equal time.
 
 Writes, as soon as a game has ended; what is there already is not repeated:
@@ -72,7 +73,7 @@ def command(remedy: Remedy, batches: int, seed: int) -> list[str]:
         {"class_path": "callbacks.InterpolationStrip"},
     ]
     settings = [*remedy.settings, "--trainer.max_steps", str(batches), "--seed_everything", str(seed)]
-    settings += ["--trainer.log_every_n_steps", str(FEWEST // 4)]
+    settings += ["--trainer.log_every_n_steps", str(FEWEST // 4), "--model.matmul_precision", "highest"]
     settings += falling(remedy.config, batches)
     return ["fit", "-c", f"configs/{remedy.config}.yaml", *settings, "--trainer.callbacks", json.dumps(callbacks)]
 
