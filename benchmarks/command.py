@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from runtime.errors import OneLineParser, exit_code
 from runtime.provenance import ROOT
@@ -56,14 +55,6 @@ def twofold(runs: str, *arguments: object) -> float:
         sys.exit(process.returncode)
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     return usage.ru_maxrss * unit / 1e6
-
-
-def milliseconds_per_batch(config: Path, *arguments: object, first: int = 100, last: int = 300) -> float:
-    """Of `twofold fit` with a config, from the first to the last of these batches, with all that it watches."""
-    with TemporaryDirectory() as runs:
-        twofold(runs, "fit", "-c", config, *arguments, "--trainer.max_steps", last)
-        seconds = seconds_after(runs)
-    return 1000 * (seconds[last] - seconds[first]) / (last - first)
 
 
 def seconds_after(runs: str | Path) -> dict[int, float]:

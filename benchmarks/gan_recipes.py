@@ -1,8 +1,8 @@
 """All recipes of the game at equal time: python -m benchmarks.gan_recipes [--root DATA] [--seeds 1 2 3]
 
 The time is the one that configs/gan.yaml takes for its batches, five minutes on 2 quick cores. How many batches of
-another recipe take as long is measured first, with nothing else running: short runs through `twofold fit` by turns, of
-which each recipe's quickest counts. Then every recipe trains for so many batches, two side by side on one thread each,
+another recipe take as long is measured first, with nothing else running: runs through `twofold fit` that take turns of
+two seconds (`benchmarks.turns`). Then every recipe trains for so many batches, two side by side on one thread each,
 for what they reach depends on the batches alone. Both judges look at 10,000 images of each generator, beside the 10,000
 test images.
 
@@ -11,7 +11,7 @@ The recipes of papers and textbooks are as written down there; only that of conf
 Writes into benchmarks/results, as soon as two runs have ended; what is there already is not repeated, and a run that
 was broken off goes on:
 
-- gan_recipes_speed.csv: milliseconds per batch of each recipe, and of gan.yaml by turns with it.
+- gan_recipes_speed.csv: milliseconds per batch of each recipe, and of gan.yaml by turns with it, in the median round.
 - gan_recipes.csv: a row for each config, seed and judge.
 - gan_recipes/….png: 64 images of each config's first seed.
 """
@@ -21,13 +21,14 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 
-from benchmarks.command import RESULTS, milliseconds_per_batch
+from benchmarks.command import RESULTS
 from benchmarks.samples import draw_samples
-from benchmarks.timing import by_turns
+from benchmarks.turns import batches_per_second, fit
 from benchmarks.verdicts import train_and_judge
 from datamodules import MNISTDataModule
 from runtime.errors import OneLineParser, exit_code
@@ -48,12 +49,13 @@ def speeds(recipes: Sequence[str], data: Sequence[str], table: Path) -> dict[str
     unknown = [recipe for recipe in recipes if recipe not in {row["recipe"] for row in rows}]
     if unknown:
         contestants = {
-            recipe: partial(milliseconds_per_batch, CONFIGS / f"{recipe}.yaml", *data)
+            recipe: partial(fit, config=CONFIGS / f"{recipe}.yaml", settings=data)
             for recipe in dict.fromkeys((OURS, *unknown))
         }
-        quickest = {recipe: min(times) for recipe, times in by_turns(contestants, ROUNDS).items()}
+        rounds = batches_per_second(contestants, ROUNDS)
+        milliseconds = {recipe: 1000 / median(each) for recipe, each in rounds.items()}
         for recipe in unknown:
-            row = {"recipe": recipe, "ms_per_batch": quickest[recipe], "ms_per_batch_of_gan": quickest[OURS]}
+            row = {"recipe": recipe, "ms_per_batch": milliseconds[recipe], "ms_per_batch_of_gan": milliseconds[OURS]}
             rows.append({**rounded(row), "threads": torch.get_num_threads()})
             print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
         write_rows(table, list(rows[0]), rows)

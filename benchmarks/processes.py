@@ -10,9 +10,10 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.command import RESULTS, milliseconds_per_batch, start
+from benchmarks.command import RESULTS, seconds_after, start, twofold
 from benchmarks.timing import by_turns
 from runtime.provenance import CONFIGS
 from runtime.tables import rounded, write_rows
@@ -24,6 +25,14 @@ EXPERIMENTS = {
     "dcgan": ("--data.source", "packaged"),
 }
 ROUNDS = 3
+
+
+def milliseconds_per_batch(config: Path, *arguments: object, first: int = 100, last: int = 300) -> float:
+    """Of `twofold fit` with a config, from the first to the last of these batches, with all that it watches."""
+    with TemporaryDirectory() as runs:
+        twofold(runs, "fit", "-c", config, *arguments, "--trainer.max_steps", last)
+        seconds = seconds_after(runs)
+    return 1000 * (seconds[last] - seconds[first]) / (last - first)
 
 
 def main(table: Path = TABLE, rounds: int = ROUNDS) -> None:

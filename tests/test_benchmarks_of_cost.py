@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import bfloat16, command, processes, scaling
+from benchmarks import bfloat16, processes, scaling
 from benchmarks.memory import peak_growth
 
 
@@ -34,9 +34,9 @@ def test_one_thing_grows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_milliseconds_are_read_off_a_short_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "twofold", lambda *_: None)
-    monkeypatch.setattr(command, "seconds_after", lambda _: {10: 1.0, 20: 1.9, 30: 2.0})
-    assert command.milliseconds_per_batch(Path("gan.yaml"), first=10, last=30) == pytest.approx(50)
+    monkeypatch.setattr(processes, "twofold", lambda *_: None)
+    monkeypatch.setattr(processes, "seconds_after", lambda _: {10: 1.0, 20: 1.9, 30: 2.0})
+    assert processes.milliseconds_per_batch(Path("gan.yaml"), first=10, last=30) == pytest.approx(50)
 
 
 def test_two_processes_are_timed_beside_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

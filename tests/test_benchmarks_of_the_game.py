@@ -3,17 +3,19 @@
 import csv
 import math
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import optuna
 import pytest
 import torch
 
-from benchmarks import fid_draws, gan_finals, gan_long, gan_recipes, gan_remedies, gan_search, gan_speed
+from benchmarks import fid_draws, gan_finals, gan_long, gan_recipes, gan_remedies, gan_search, gan_speed, turns
 from datamodules import MNISTDataModule
 from networks.files import save_generator
 from networks.mlp_gan import MLPGenerator
@@ -28,7 +30,7 @@ def rows(table: Path) -> list[dict[str, str]]:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Something like a checkout of PyTorch-GAN, whose script prints a line every 2 ms, and 4 batches an epoch."""
+    """Something like a checkout of PyTorch-GAN, whose script prints a line every 5 ms, and 4 batches an epoch."""
     folder = tmp_path / "peer"
     script = folder / gan_speed.PEER_FILE
     script.parent.mkdir(parents=True)
@@ -36,9 +38,9 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "import os, time\n"
         "assert os.listdir('../../data/mnist/MNIST/raw') == ['images.gz']\n"
         "print('Namespace()')\n"
-        "for k in range(40):\n"
+        "for k in range(400):\n"
         "    print(f'[Epoch {k // 4}/200] [Batch {k % 4}/4] [D loss: 0.5] [G loss: 0.5]')\n"
-        "    time.sleep(0.002)\n"
+        "    time.sleep(0.005)\n"
     )
     git = ["git", "-C", str(folder), "-c", "user.name=x", "-c", "user.email=x"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
@@ -56,28 +58,35 @@ def raw(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_peer_s_speed_is_read_off_its_own_lines(checkout: Path, raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gan_speed, "FROM", 5)
-    monkeypatch.setattr(gan_speed, "TO", 35)
-    assert 0 < gan_speed.peer(checkout, raw) < 64 / 0.002
-    monkeypatch.setattr(gan_speed, "TO", 41)
-    with pytest.raises(SystemExit, match=r"gan.py ended before batch 41"):
-        gan_speed.peer(checkout, raw)
+def test_the_peer_trains_as_it_was_at_the_commit_and_is_counted_by_its_lines(checkout: Path, raw: Path) -> None:
+    with TemporaryDirectory() as folder, closing(gan_speed.peer(Path(folder), checkout, raw)) as peer:
+        peer.warm_up(5)
+        assert 0 < peer.turn(seconds=0.2) < 1 / 0.005
+        with pytest.raises(SystemExit, match="a training ended after 400 batches"):
+            peer.turn(seconds=5)
+
+
+@pytest.mark.slow
+def test_runs_and_the_bare_loop_train_when_it_is_their_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr(turns, "FIRST", 10)
+    monkeypatch.setattr(gan_speed, "batches_per_second", partial(turns.batches_per_second, turns=1, seconds=1))
+    assert gan_speed.main(["--root", str(tmp_path), "--source", "packaged"], tmp_path / "speed.csv", rounds=2) == 0
+    speeds = [float(row["median"]) for row in rows(tmp_path / "speed.csv") if row["what"] == "images per second"]
+    assert len(speeds) == 4
+    assert all(speed > 64 for speed in speeds)
 
 
 @pytest.mark.parametrize("with_peer", [True, False])
 def test_speeds_are_compared_within_rounds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], with_peer: bool
 ) -> None:
-    order: list[str] = []
+    batches = {"twofold fit": [10.0, 30.0], "bare loop": [20.0, 30.0], "PyTorch-GAN": [5.0, 10.0]}
 
-    def tell(name: str) -> float:
-        order.append(name)
-        return {"fit": 200.0, "bare": 220.0, "peer": 100.0}[name] * len(order)
+    def measured(trainings: Mapping[str, object], rounds: int) -> dict[str, list[float]]:
+        return {name: batches.get(name, [1.0, 1.0])[:rounds] for name in trainings}
 
-    monkeypatch.setattr(gan_speed, "fit", lambda *_: tell("fit"))
-    monkeypatch.setattr(gan_speed, "bare", lambda *_: tell("bare"))
-    monkeypatch.setattr(gan_speed, "peer", lambda *_: tell("peer"))
+    monkeypatch.setattr(gan_speed, "batches_per_second", measured)
     arguments = ["--peer", "somewhere"] if with_peer else []
     assert gan_speed.main(arguments, tmp_path / "speed.csv", rounds=2) == 0
     printed = capsys.readouterr().out
@@ -87,10 +96,12 @@ def test_speeds_are_compared_within_rounds(
     table = rows(tmp_path / "speed.csv")
     assert [row["who"] for row in table] == [name for name in names for _ in range(2)]
     assert [row["what"] for row in table] == ["images per second", "twofold fit / this"] * len(names)
-    first, second = 200.0, 200.0 * 2 * len(names)  # called first in the first round and last in the second
-    assert float(table[0]["median"]) == pytest.approx((first + second) / 2, rel=1e-3)
-    assert float(table[1]["median"]) == 1
-    assert order[: len(names)] != order[len(names) :]  # the next round begins with another
+    said = {(row["who"], row["what"]): float(row["median"]) for row in table}
+    assert said["twofold fit", "images per second"] == 64 * 20
+    assert said["twofold fit", "twofold fit / this"] == 1
+    assert said["bare loop", "twofold fit / this"] == 0.75
+    if with_peer:
+        assert said["PyTorch-GAN", "twofold fit / this"] == 2.5
 
 
 def test_every_start_of_the_search_is_a_game_that_can_be_built() -> None:
@@ -203,13 +214,12 @@ def test_recipes_are_trained_as_long_as_ours_judged_by_both_judges_and_not_repea
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setenv("TWOFOLD_RUNS", str(tmp_path / "runs"))
-    times = {"gan": 6.0, "gan_template": 4.0}
-    monkeypatch.setattr(gan_recipes, "milliseconds_per_batch", lambda config, *_: times[config.stem])
+    monkeypatch.setattr(gan_recipes, "batches_per_second", lambda *_: {"gan": [160.0], "gan_template": [240.0]})
     arguments = ["--root", str(tmp_path), "--source", "packaged", "--batches", "10"]
     arguments += ["--seeds", "1", "--recipes", "gan_template"]
     assert gan_recipes.main(arguments, tmp_path) == 0
     assert [(row["recipe"], row["ms_per_batch"]) for row in rows(tmp_path / "gan_recipes_speed.csv")] == [
-        ("gan_template", "4")
+        ("gan_template", "4.167")
     ]
     measured = rows(tmp_path / "gan_recipes.csv")
     assert [(row["recipe"], row["seed"], row["judge"]) for row in measured] == [
@@ -261,13 +271,17 @@ def test_fid_moves_with_what_is_drawn(
         fid_draws.main([*arguments, "--draws", "1"], table)
 
 
-def test_a_recipe_s_speed_is_that_of_the_quickest_run_beside_one_of_ours(
+def test_a_recipe_s_speed_is_that_of_its_median_round_beside_one_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    times = {"gan": iter([9.0, 5.0, 7.0, 8.0, 6.0]), "dcgan": iter([10.0, 12.0, 11.0, 10.5, 13.0])}
-    monkeypatch.setattr(gan_recipes, "milliseconds_per_batch", lambda config, *_: next(times[config.stem]))
+    rounds = {"gan": [50.0, 90.0, 100.0], "dcgan": [45.0, 10.0, 60.0]}
+
+    def measured(trainings: Mapping[str, object], _: int) -> dict[str, list[float]]:
+        return {name: rounds[name] for name in trainings}
+
+    monkeypatch.setattr(gan_recipes, "batches_per_second", measured)
     for _ in range(2):  # the second time from the table
-        assert gan_recipes.speeds(["dcgan"], (), tmp_path / "speed.csv") == {"dcgan": 0.5}
+        assert gan_recipes.speeds(["dcgan"], (), tmp_path / "speed.csv") == {"dcgan": pytest.approx(0.5, rel=1e-3)}
 
 
 def test_remedies_are_played_one_after_the_other_and_not_repeated(

@@ -194,7 +194,7 @@ def shared() -> Iterator[str]:
 
 
 def reached(measured: Rows, column: str) -> list[list[str]]:
-    """What games came to, the best first: their name, which stands in this column, their batches, both judges' numbers."""
+    """What games came to, the best first: their name, as this column has it, their batches, what judges say."""
 
     def of(name: str, judge: str, what: str) -> list[float]:
         ours = [row for row in measured if (row[column], row["judge"]) == (name, judge)]
