@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -31,6 +30,8 @@ from scripts.reporting.scale import STRIP
 from scripts.trained_jobs import FinishedRun
 
 POINTS_OF_LOSSES = 300
+DOTS = 50
+"""On a line of evaluations, at most."""
 STRIP_FRAMES, ANIMATION_FRAMES = 8, 12
 ANIMATED = 4
 
@@ -72,9 +73,10 @@ def learning(runs: Sequence[FinishedRun]) -> Drawn:
             axis.plot(*averaged(*points(run, metric)), linewidth=1, label=player)
         axis.set(title=run.job.title, xlabel="batches", ylabel="loss")
         axis.legend(frameon=False, fontsize=8)
-        style: dict[str, Any] = {"color": f"C{number + 2}", "marker": ".", "label": run.job.title}
-        fid.plot(*points(run, "quality/fid"), **style)
-        alive.plot(*points(run, "quality/digits_alive"), **style)
+        for panel, metric in ((fid, "quality/fid"), (alive, "quality/digits_alive")):
+            batches, values = points(run, metric)
+            every = -(-len(values) // DOTS) or 1
+            panel.plot(batches, values, color=f"C{number + 2}", marker=".", markevery=every, label=run.job.title)
     floor = points(runs[0], "quality/fid_floor")[1][-1]
     fid.axhline(floor, color="grey", linewidth=0.8, linestyle=":", label="as many real images")
     fid.set(xlabel="batches", ylabel="FID in training", yscale="log")
