@@ -8,6 +8,8 @@ longer one, so each time has a search of its own.
 FID is that of the averaged generator on features of the first judge, against the 55,000 training images: of 2,000
 samples on the way, of 5,000 at the end. The test images take no part, so that they can tell what was found.
 
+In the committed trials `StrokeDiscriminator` had 5×5 convolutions with stride two.
+
 Writes into benchmarks/results: gan_search.journal, Optuna's storage, from which a search that was killed goes on, and
 gan_search_150s.csv, every trial in words.
 """
