@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -151,7 +152,8 @@ class GAN(ReproducibleModule):
         d_loss, penalty, real, fake = self._discriminate(images, fakes, step)
         discriminator_optimizer.zero_grad()
         self.manual_backward(
-            d_loss if penalty is None else d_loss + self.penalty_interval * penalty, inputs=_weights(self.discriminator)
+            d_loss if penalty is None else d_loss + self.penalty_interval * penalty,
+            inputs=_moved_by(discriminator_optimizer),
         )
         discriminator_optimizer.step()
         outcome = {"d_loss": d_loss.detach()}
@@ -164,7 +166,7 @@ class GAN(ReproducibleModule):
             g_loss = self.objective.generator(real_again, fake_again)
             generator_optimizer.zero_grad()
             # It flows through the discriminator, but not into its weights, whose gradients nobody needs now.
-            self.manual_backward(g_loss, inputs=_weights(self.generator))
+            self.manual_backward(g_loss, inputs=_moved_by(generator_optimizer))
             generator_optimizer.step()
             outcome["g_loss"] = g_loss.detach()
             if self.ema is not None:
@@ -289,9 +291,9 @@ class GAN(ReproducibleModule):
         return optimizers, schedulers
 
 
-def _weights(network: nn.Module) -> list[nn.Parameter]:
-    """What its optimizer moves."""
-    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+def _moved_by(optimizer: LightningOptimizer) -> list[nn.Parameter]:
+    """The weights that it moves."""
+    return [weight for group in optimizer.param_groups for weight in group["params"] if weight.requires_grad]
 
 
 def _gradient_norm(network: nn.Module) -> Float[Tensor, ""]:
