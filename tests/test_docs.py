@@ -193,28 +193,50 @@ def shared() -> Iterator[str]:
         yield rf"\| `{row['experiment']}`.*{re.escape(' | '.join(['', *cells, '']).strip())}"
 
 
+def reached(measured: Rows, column: str) -> list[list[str]]:
+    """What games came to, the best first: their name, as this column has it, their batches, what judges say."""
+
+    def of(name: str, judge: str, what: str) -> list[float]:
+        ours = [row for row in measured if (row[column], row["judge"]) == (name, judge)]
+        return sorted(float(row[what]) for row in ours)
+
+    def cells(name: str) -> Iterator[str]:
+        (batches,) = {int(row["batches"]) for row in measured if row[column] == name}
+        yield f"{batches:,}"
+        yield ", ".join(short(fid) for fid in of(name, "digit_cnn", "fid"))
+        for judge in ("digit_cnn", "digit_reader"):
+            yield short(median(of(name, judge, "fid_ratio")))
+
+    def short(number: float) -> str:
+        return f"{number:.2f}" if number < 10 else three(str(number))
+
+    names = sorted({row[column] for row in measured}, key=lambda name: median(of(name, "digit_cnn", "fid")))
+    return [[name, *cells(name)] for name in names]
+
+
+REACHED = "batches | FID, by seed | median / floor | second judge, median / floor"
+
+
 def finals() -> str:
     """What the search's best recipes reached."""
-    rows = read("gan_finals.csv")
-
-    def of(trial: str, judge: str, column: str) -> list[float]:
-        ours = [row for row in rows if (row["trial"], row["judge"]) == (trial, judge)]
-        return sorted(float(row[column]) for row in ours)
-
-    def cells(trial: str) -> Iterator[str]:
-        (batches,) = {int(row["batches"]) for row in rows if row["trial"] == trial}
-        yield f"{batches:,}"
-        yield ", ".join(f"{fid:.2f}" for fid in of(trial, "digit_cnn", "fid"))
-        for judge in ("digit_cnn", "digit_reader"):
-            yield f"{median(of(trial, judge, 'fid_ratio')):.2f}"
-
-    trials = sorted({row["trial"] for row in rows}, key=lambda trial: median(of(trial, "digit_cnn", "fid")))
-    head = "trial | batches | FID, three seeds | median / floor | second judge, median / floor"
-    return table(head, [[trial, *cells(trial)] for trial in trials])
+    return table(f"trial | {REACHED}", reached(read("gan_finals.csv"), "trial"))
 
 
-def test_the_finals_in_the_readme_are_what_was_measured() -> None:
-    assert finals() in (ROOT / "README.md").read_text().replace("**", "")
+def recipes() -> str:
+    """What all recipes that are shipped reached at equal time, and how many digits were alive."""
+    measured = read("gan_recipes.csv")
+    rows = []
+    for name, *cells in reached(measured, "recipe"):
+        ours = [row for row in measured if (row["recipe"], row["judge"]) == (name, "digit_cnn")]
+        shares = [float(row[f"share_{digit}"]) for row in ours for digit in range(10)]
+        cells += [span(int(row["digits_alive"]) for row in ours), f"{percent(min(shares))} to {percent(max(shares))}"]
+        rows.append([f"`{name}`", *cells])
+    return table(f"config | {REACHED} | digits alive | shares of digits", rows)
+
+
+@pytest.mark.parametrize("made", [finals, recipes])
+def test_the_tables_of_games_in_the_readme_are_what_was_measured(made: Callable[[], str]) -> None:
+    assert made() in (ROOT / "README.md").read_text().replace("**", "")
 
 
 def front() -> str:
@@ -225,7 +247,7 @@ def front() -> str:
     seconds = sorted(round(float(row["seconds"])) for row in long)
     (far,) = only("untrained_lengths.csv", length="1000000")
     (gates,) = only("lstm_kernels.csv", threads="2", length="400", contestant="gates")
-    fids = only("gan_finals.csv", trial="67", judge="digit_cnn")
+    fids = only("gan_recipes.csv", recipe="gan", judge="digit_cnn")
     fid, floor = median(float(row["fid"]) for row in fids), float(fids[0]["fid_floor"])
     textbook = only("gan_recipes.csv", recipe="gan_template", judge="digit_cnn")
     (draws,) = only("fid_draws.csv", judge="digit_cnn")
@@ -261,7 +283,7 @@ def front() -> str:
             "FID after five minutes, beside that of real digits",
             f"{fid:.1f}, median of {len(fids)} seeds; other draws of images: ±{float(draws['deviation']):.1f}",
             f"real digits: {floor:.1f}; textbook recipe: {median(float(row['fid']) for row in textbook):.0f}",
-            "`benchmarks.gan_finals`, `benchmarks.fid_draws`, `benchmarks.gan_recipes`",
+            "`benchmarks.gan_recipes`, `benchmarks.fid_draws`",
         ],
         [
             "images a second, textbook recipe, W&B and bar included",

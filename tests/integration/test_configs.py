@@ -75,7 +75,8 @@ def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     config: Path = request.param
     cwd = tmp_path_factory.mktemp(config.stem)
     on_images = ("--data.source", "packaged") if "MNIST" in config.read_text() else ()
-    done = twofold(cwd, "fit", "-c", config, *SHORT, *on_images)
+    soon = ("--model.penalty_interval", 4) if "penalty_interval" in config.read_text() else ()
+    done = twofold(cwd, "fit", "-c", config, *SHORT, *on_images, *soon)
     assert done.returncode == 0, done.stderr
     [folder] = (cwd / "runs" / config.stem).iterdir()
     assert [path.name for path in cwd.iterdir()] == ["runs"]
