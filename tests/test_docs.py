@@ -485,6 +485,12 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_chapter_stands_twice_in_a_page(page: Path) -> None:
+    chapters = re.findall(r"^## .*", page.read_text(), re.MULTILINE)
+    assert len(chapters) == len(set(chapters))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere_in_the_house(page: Path) -> None:
     for link in links(page):
         path, _, anchor = unquote(link).partition("#")
