@@ -2,18 +2,21 @@
 
 A step of each pair of players at batches of 64, in 32 bits, with bfloat16 for the factors of matrix products alone
 (`networks.matmul_precision`), or in bfloat16 by autocast, as it is or compiled in place by `torch.compile`.
-Each case runs in a process of its own, on one thread; see `benchmarks.scaling`.
+Each case runs in a process of its own, on one thread, and finds nothing that was compiled before; see
+`benchmarks.scaling`.
 
 Writes benchmarks/results/bfloat16.csv, a row for each case: milliseconds of a step, how many times those of the step in
 32 bits as it is, and the seconds until the first step was over.
 """
 
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -34,12 +37,14 @@ USES: Mapping[str, Mapping[str, Any]] = {
 def measure(pair: str, bfloat16: str, compiled: bool, seconds: float = SECONDS) -> dict[str, Any]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    step = game_step(pair, BATCH_SIZE, compiled=compiled, **USES[bfloat16])
-    begin = time.perf_counter()
-    step()
-    first = time.perf_counter() - begin
-    step()
-    return {"ms": 1000 * quickest(step, seconds), "first_step_seconds": round(first, 1)}
+    with TemporaryDirectory() as empty:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = empty
+        step = game_step(pair, BATCH_SIZE, compiled=compiled, **USES[bfloat16])
+        begin = time.perf_counter()
+        step()
+        first = time.perf_counter() - begin
+        step()
+        return {"ms": 1000 * quickest(step, seconds), "first_step_seconds": round(first, 1)}
 
 
 def main(

@@ -8,6 +8,9 @@ import pytest
 from benchmarks import kill_soak
 from runtime.provenance import ROOT
 
+EARLY = "4"
+"""The seed by which the first kill of palindrome_lstm comes after an eighth of its start, on quick machines, too."""
+
 
 @pytest.mark.slow
 def test_sixty_kills_leave_no_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,10 +37,9 @@ def test_a_kill_in_the_start_begins_anew_and_one_difference_fails_the_soak(
     monkeypatch.setattr(kill_soak, "differences", lambda *_: ["metrics.csv differs"])
     table = tmp_path / "soak.csv"
     monkeypatch.setitem(kill_soak.EXPERIMENTS, "palindrome_lstm", "--trainer.max_steps 30")
-    assert kill_soak.main(["--kills", "1", "--experiments", "palindrome_lstm"], table) == 1
+    one_kill = ["--kills", "1", "--seed", EARLY, "--experiments", "palindrome_lstm"]
+    assert kill_soak.main(one_kill, table) == 1
     with table.open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["kills"], row["while starting"]) == ("1", "1")
-    assert set(row["which"].split("; ")) == {
-        "metrics.csv differs"
-    }  # once more where a process was quicker than its kill
+    assert row["which"] == "metrics.csv differs"
