@@ -121,10 +121,11 @@ def measure(make_step: Callable[[], Step], seconds: float = SECONDS) -> dict[str
 
 def quickest(step: Step, seconds: float = SECONDS) -> float:
     """Seconds of this process's time for a step, in the quickest of some turns."""
-    return min(_turn(step, seconds) for _ in range(TURNS))
+    return min(turn(step, seconds) for _ in range(TURNS))
 
 
-def _turn(step: Step, seconds: float) -> float:
+def turn(step: Step, seconds: float) -> float:
+    """Seconds of this process's time for a step, in one turn."""
     begin, steps = time.process_time(), 0
     while (taken := time.process_time() - begin) < seconds or not steps:
         step()
