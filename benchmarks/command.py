@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.errors import OneLineParser, exit_code
+from runtime.errors import OneLineParser, UsageError, exit_code
 from runtime.provenance import ROOT
 from runtime.tables import read_rows
 
@@ -26,6 +26,17 @@ def start(name: str, main: Callable[[], int | None], about: str | None) -> int:
         return main() or 0
 
     return exit_code(name, run, None)
+
+
+def refuse_below_1(**numbers: int) -> None:
+    """Options that count something.
+
+    Raises:
+        UsageError: when one is 0 or negative.
+    """
+    for name, number in numbers.items():
+        if number < 1:
+            raise UsageError(f"--{name} can't be {number}; write 1 or more")
 
 
 def launch(

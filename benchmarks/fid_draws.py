@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from benchmarks.command import RESULTS
+from benchmarks.digits import add_digits, real_digits
 from benchmarks.verdicts import judges
-from datamodules import MNISTDataModule
 from networks.quality_report import impression
 from networks.sampling import draw
 from networks.seeding import generator, latent_noise
@@ -28,15 +28,14 @@ def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
     """Draws, measures, prints and writes the table; returns the exit code."""
     parser = OneLineParser(prog="python -m benchmarks.fid_draws", description=__doc__)
     parser.add_argument("generator", type=Path, help="a generator file, such as runs/gan/RUN/mnist_generator.pth")
-    parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
-    parser.add_argument("--source", default="torchvision", help="packaged tries it out without MNIST")
+    add_digits(parser)
     parser.add_argument("--draws", type=int, default=10)
     options = parser.parse_args(arguments)
     if options.draws < 2:
         raise UsageError(f"--draws is {options.draws}; write 2 or more")
     network, facts = open_generator(options.generator)
     rows = []
-    for judge, real in judges(MNISTDataModule(options.root, options.source)).items():
+    for judge, real in judges(real_digits(options.root, options.source)).items():
         fids = []
         for seed in range(options.draws):
             images = draw(network, latent_noise(network, real.samples, generator(seed, "report")))

@@ -22,6 +22,7 @@ import torch
 from optuna.trial import FixedTrial, TrialState
 
 from benchmarks.command import RESULTS
+from benchmarks.digits import real_digits
 from benchmarks.gan_search import (
     JOURNAL,
     SECONDS,
@@ -36,7 +37,7 @@ from benchmarks.gan_search import (
 from benchmarks.verdicts import verdicts
 from callbacks.generators import unnoticed
 from datamodules import MNISTDataModule
-from runtime.errors import OneLineParser, exit_code
+from runtime.errors import OneLineParser, UsageError, exit_code
 from runtime.quiet import hush
 from runtime.tables import read_rows, rounded, write_rows
 from scripts.bare_training import settle
@@ -79,8 +80,10 @@ def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
     parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
     parser.add_argument("--minutes", type=float, default=5, help="of training on all cores")
     options = parser.parse_args(arguments)
+    if not options.minutes > 0:
+        raise UsageError(f"--minutes can't be {options.minutes}; write a positive number")
     hush()
-    data = MNISTDataModule(options.root, "torchvision")
+    data = real_digits(options.root, "torchvision")
     if not JOURNAL.exists():
         parser.error(f"{JOURNAL} is missing; python -m benchmarks.gan_search writes it")
     rows: list[dict[str, Any]] = list(read_rows(table))

@@ -7,18 +7,18 @@ Writes into benchmarks/results, as soon as runs have ended; what is there alread
 broken off goes on:
 
 - gan_long.csv: a row for each seed and judge.
-- gan_long.png: 64 images of the first seed.
+- gan_long.png: 64 images of the first generator.
 """
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.command import RESULTS
+from benchmarks.command import RESULTS, refuse_below_1
+from benchmarks.digits import add_digits, real_digits
 from benchmarks.gan_recipes import job_of
 from benchmarks.samples import draw_samples
 from benchmarks.verdicts import train_and_judge
-from datamodules import MNISTDataModule
 from runtime.errors import OneLineParser, exit_code
 from runtime.run_folder import runs_root
 from runtime.tables import read_rows
@@ -31,13 +31,12 @@ BATCHES: int = read_shipped(CONFIG)["trainer"]["max_steps"]
 def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int:
     """Trains and judges what isn't yet, prints and writes the table; returns the exit code."""
     parser = OneLineParser(prog="python -m benchmarks.gan_long", description="the best recipe for an hour")
-    parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
-    parser.add_argument("--source", default="torchvision", help="packaged tries it out without MNIST")
+    add_digits(parser)
     parser.add_argument("--batches", type=int, default=BATCHES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     options = parser.parse_args(arguments)
-    data = MNISTDataModule(options.root, options.source)
-    data.setup()
+    refuse_below_1(batches=options.batches, seeds=min(options.seeds))
+    data = real_digits(options.root, options.source)
     table = results / f"{CONFIG}.csv"
     there = {(int(row["seed"]), int(row["batches"]), row["data_source"]) for row in read_rows(table)}
     todo = {}
@@ -45,9 +44,11 @@ def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int
         if (seed, options.batches, data.data_source) not in there:
             facts = {"seed": seed, "batches": options.batches, "data_source": data.data_source}
             todo[job_of(CONFIG, options.batches, seed, options.source)] = facts
+    shown = options.batches in {batches for _, batches, _ in there}
     for job, weights in train_and_judge(todo, data, runs_root() / CONFIG, table):
-        if todo[job]["seed"] == options.seeds[0]:
-            draw_samples(weights, results / f"{CONFIG}.png", options.seeds[0])
+        if not shown:
+            draw_samples(weights, results / f"{CONFIG}.png", todo[job]["seed"])
+            shown = True
     return 0
 
 

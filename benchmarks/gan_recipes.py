@@ -13,7 +13,7 @@ was broken off goes on:
 
 - gan_recipes_speed.csv: milliseconds per batch of each recipe, and of gan.yaml by turns with it, in the median round.
 - gan_recipes.csv: a row for each config, seed and judge.
-- gan_recipes/….png: 64 images of each config's first seed.
+- gan_recipes/….png: 64 images of each config's first generator.
 """
 
 import sys
@@ -26,11 +26,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.command import RESULTS
+from benchmarks.command import RESULTS, refuse_below_1
+from benchmarks.digits import add_digits, real_digits
 from benchmarks.samples import draw_samples
 from benchmarks.turns import batches_per_second, fit
 from benchmarks.verdicts import train_and_judge
-from datamodules import MNISTDataModule
 from runtime.errors import OneLineParser, exit_code
 from runtime.provenance import CONFIGS
 from runtime.run_folder import runs_root
@@ -71,20 +71,20 @@ def job_of(recipe: str, batches: int, seed: int, source: str) -> Job:
 def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int:
     """Trains and judges what isn't yet, prints and writes the tables; returns the exit code."""
     parser = OneLineParser(prog="python -m benchmarks.gan_recipes", description="the recipes of the game at equal time")
-    parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
-    parser.add_argument("--source", default="torchvision", help="packaged tries it out without MNIST")
+    add_digits(parser)
     parser.add_argument("--batches", type=int, default=GAN_BATCHES, help="of gan.yaml; the others train for as long")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--recipes", nargs="+", default=RECIPES, help="configs of the game, without .yaml")
+    parser.add_argument("--recipes", nargs="+", default=RECIPES, choices=RECIPES, help="configs of the game")
     options = parser.parse_args(arguments)
-    data = MNISTDataModule(options.root, options.source)
-    data.setup()
+    refuse_below_1(batches=options.batches, seeds=min(options.seeds))
+    data = real_digits(options.root, options.source)
     table, pictures = results / "gan_recipes.csv", results / "gan_recipes"
     pictures.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = list(read_rows(table))
     if any(row["data_source"] != data.data_source for row in rows):
         parser.error(f"{table} is about other digits than {data.data_source}, with which these can't be compared")
     there = {(row["recipe"], int(row["batches_of_gan"]), int(row["seed"])) for row in rows}
+    shown = {(row["recipe"], int(row["batches"])) for row in rows}
     settings = ("--data.root", str(data.root.absolute()), "--data.source", options.source)
     per_batch_of_ours = speeds(options.recipes, settings, results / "gan_recipes_speed.csv")
     todo = {}
@@ -94,8 +94,9 @@ def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int
             facts = {"recipe": recipe, "batches": batches, "batches_of_gan": options.batches, "seed": seed}
             todo[job_of(recipe, batches, seed, options.source)] = {**facts, "data_source": data.data_source}
     for job, weights in train_and_judge(todo, data, runs_root() / "gan_recipes", table):
-        if todo[job]["seed"] == options.seeds[0]:
-            draw_samples(weights, pictures / f"{job.config}.png", options.seeds[0])
+        if (job.config, job.batches) not in shown:
+            draw_samples(weights, pictures / f"{job.config}.png", todo[job]["seed"])
+            shown.add((job.config, job.batches))
     return 0
 
 

@@ -24,6 +24,7 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from benchmarks.command import RESULTS, twofold
+from benchmarks.digits import add_digits
 from benchmarks.samples import draw_samples
 from networks.files import read_facts
 from networks.quality import ALIVE
@@ -132,8 +133,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 def main(arguments: Sequence[str] | None = None, results: Path = TABLE, pictures: Path = PICTURES) -> int:
     """Plays what isn't played yet, draws, prints and writes the table; returns the exit code."""
     parser = OneLineParser(prog="python -m benchmarks.gan_remedies", description="what each remedy does to the game")
-    parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
-    parser.add_argument("--source", default="torchvision", help="packaged tries it out without MNIST")
+    add_digits(parser)
     parser.add_argument("--batches", type=int, default=BATCHES, help="of each game, in four parts")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)

@@ -31,6 +31,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
 
 from benchmarks.command import RESULTS
+from benchmarks.digits import add_digits
 from callbacks.generators import unnoticed
 from datamodules import MNISTDataModule
 from lightning_modules import GAN
@@ -318,8 +319,7 @@ def main(arguments: list[str]) -> int:
     parser = OneLineParser(prog="python -m benchmarks.gan_search", description="searches the best recipe for the game")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="of one thread for each trial")
     parser.add_argument("--trials", type=int, default=72, help="trials that end well or are pruned, in all")
-    parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
-    parser.add_argument("--source", default="torchvision", help="packaged tries it out without MNIST")
+    add_digits(parser)
     options = parser.parse_args(arguments)
     study = open_study(options.seconds)
     for start in STARTS:

@@ -27,6 +27,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.command import RESULTS
+from benchmarks.digits import add_digits
 from benchmarks.timing import quartiles
 from benchmarks.turns import MARK, Training, batches_per_second, fit
 from datamodules import MNISTDataModule
@@ -34,7 +35,7 @@ from datamodules.mnist import Source
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from networks.objectives import cross_entropy, nonsaturating
 from networks.seeding import generator, latent_noise
-from runtime.errors import OneLineParser, exit_code
+from runtime.errors import OneLineParser, UsageError, exit_code
 from runtime.provenance import CONFIGS, ROOT
 from runtime.tables import write_rows
 from scripts.jobs import read_shipped
@@ -87,12 +88,24 @@ def loop(root: str, source: Source, marks: str) -> None:
             file.write(MARK)
 
 
-def peer(folder: Path, checkout: Path, data: Path) -> Training:
+def peers_script(checkout: Path) -> bytes:
+    """PyTorch-GAN's script as it was at the commit.
+
+    Raises:
+        UsageError: when the checkout doesn't hold it.
+    """
+    show = ["git", "-C", str(checkout), "show", f"{PEER_COMMIT}:{PEER_FILE}"]
+    shown = subprocess.run(show, check=False, capture_output=True)
+    if shown.returncode != 0:
+        raise UsageError(f"--peer {checkout} is no checkout of PyTorch-GAN with commit {PEER_COMMIT[:7]}")
+    return shown.stdout
+
+
+def peer(folder: Path, text: bytes, data: Path) -> Training:
     """PyTorch-GAN's script, which prints a line after each batch."""
     script = folder / PEER_FILE
     script.parent.mkdir(parents=True)
-    show = ["git", "-C", str(checkout), "show", f"{PEER_COMMIT}:{PEER_FILE}"]
-    script.write_bytes(subprocess.run(show, check=True, capture_output=True).stdout)
+    script.write_bytes(text)
     shutil.copytree(data / "MNIST" / "raw", folder / "data" / "mnist" / "MNIST" / "raw")
     printed = folder / "printed"
     # Unbuffered, or its lines would come in bundles.
@@ -104,8 +117,7 @@ def peer(folder: Path, checkout: Path, data: Path) -> Training:
 def main(arguments: Sequence[str] | None = None, results: Path = TABLE, rounds: int = ROUNDS) -> int:
     """Measures, prints and writes the table; returns the exit code."""
     parser = OneLineParser(prog="python -m benchmarks.gan_speed", description="images per second of the textbook game")
-    parser.add_argument("--root", type=Path, default=Path("data"), help="the folder that holds MNIST/raw")
-    parser.add_argument("--source", default="torchvision", help="packaged tries it out without MNIST")
+    add_digits(parser)
     parser.add_argument("--peer", type=Path, help="a checkout of PyTorch-GAN")
     options = parser.parse_args(arguments)
     fits = {
@@ -113,7 +125,7 @@ def main(arguments: Sequence[str] | None = None, results: Path = TABLE, rounds: 
         "twofold fit without W&B": ("--trainer.logger", "runtime.loggers.CSVFiles"),
         "twofold fit in full precision": ("--model.matmul_precision", "highest"),
     }
-    root = options.root.absolute()
+    root = Path(options.root).absolute()
     digits = ("--data.root", root, "--data.source", options.source)
     contestants: dict[str, Callable[[Path], Training]] = {
         name: partial(fit, config=CONFIGS / f"{CONFIG}.yaml", settings=(*digits, *settings))
@@ -123,7 +135,7 @@ def main(arguments: Sequence[str] | None = None, results: Path = TABLE, rounds: 
     if options.peer is None:
         print("PyTorch-GAN's row is left out; --peer names a checkout of it")
     else:
-        contestants["PyTorch-GAN"] = partial(peer, checkout=options.peer, data=root)
+        contestants["PyTorch-GAN"] = partial(peer, text=peers_script(options.peer), data=root)
     measured = batches_per_second(contestants, rounds)
     speeds = {name: [BATCH_SIZE * batches for batches in each] for name, each in measured.items()}
     rows = [row for name in speeds for row in summed_up(name, speeds[name], speeds["twofold fit"])]

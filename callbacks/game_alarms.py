@@ -17,12 +17,14 @@ ACCURACIES = ("train/d_accuracy_real", "train/d_accuracy_fake")
 
 
 class GameAlarms:
-    """Listens to a game of two networks and says once of each kind what goes wrong.
+    """Listens to a game of two networks and says what goes wrong: each kind once, and again when it had been well.
 
-    - A loss, or the norm of a gradient, is not a finite number.
-    - The discriminator is perfect for long: it takes no real and no fake image for the other kind.
+    - A loss, or the norm of a gradient, is not a finite number. (`lightning_modules.finite` ends a run of this house
+      before that; other modules have nobody else to say so.)
+    - The discriminator is perfect for long: in no batch that was looked at, it took a real or a fake image for the
+      other kind. It had been well when it erred in each for as long.
     - Digits are lost: hardly two are left; or, after some evaluations, one that was generated is gone, or one has
-      still to come.
+      still to come. It had been well when all were alive in `evaluations` evaluations, one after the other.
 
     Args:
         perfect_for: batches without an error of the discriminator.
@@ -40,7 +42,9 @@ class GameAlarms:
         self.evaluations = evaluations
         self.said: set[str] = set()
         self.perfect_since: int | None = None
+        self.erring_since: int | None = None
         self.seen = 0
+        self.all_alive = 0
         self.were_alive: set[int] = set()
 
     def hear(self, step: int, numbers: Mapping[str, SupportsFloat]) -> list[str]:
@@ -53,6 +57,9 @@ class GameAlarms:
         lost = [digit for digit, share in enumerate(shares) if digit in self.were_alive and share < GONE]
         rare = [digit for digit, share in enumerate(shares) if share < ALIVE]
         self.were_alive |= {digit for digit, share in enumerate(shares) if share >= ALIVE}
+        self.all_alive = 0 if rare else self.all_alive + 1
+        if self.all_alive == self.evaluations:
+            self.said.discard("digits lost")
         missing = lost or rare
         if not missing or (self.seen <= self.evaluations and len(rare) < COLLAPSED):
             return []
@@ -81,16 +88,21 @@ class GameAlarms:
             return []
         if any(float(numbers[name]) < 1 for name in ACCURACIES):
             self.perfect_since = None
+            if self.erring_since is None:
+                self.erring_since = step
+            if step - self.erring_since >= self.perfect_for:
+                self.said.discard("perfect")
             return []
+        self.erring_since = None
         if self.perfect_since is None:
             self.perfect_since = step
         if step - self.perfect_since < self.perfect_for:
             return []
         return self._once(
             "perfect",
-            f"discriminator perfect: from batch {self.perfect_since:,} to {step:,} it mistook no image, so the "
-            "generator has little to learn from. What often helps is a (higher) gradient penalty, or a lower learning "
-            "rate for the discriminator.",
+            f"discriminator perfect: from batch {self.perfect_since:,} to {step:,} it mistook no image that was looked "
+            "at, so the generator has little to learn from. What often helps is a (higher) gradient penalty, or a "
+            "lower learning rate for the discriminator.",
         )
 
     def _once(self, kind: str, words: str) -> list[str]:
@@ -103,14 +115,18 @@ class GameAlarms:
         return {
             "said": sorted(self.said),
             "perfect_since": self.perfect_since,
+            "erring_since": self.erring_since,
             "seen": self.seen,
+            "all_alive": self.all_alive,
             "were_alive": sorted(self.were_alive),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.said = set(state_dict["said"])
         self.perfect_since = state_dict["perfect_since"]
+        self.erring_since = state_dict["erring_since"]
         self.seen = state_dict["seen"]
+        self.all_alive = state_dict["all_alive"]
         self.were_alive = set(state_dict["were_alive"])
 
 

@@ -51,7 +51,8 @@ class InterpolationStrip(Callback):
         digits: two or more from 0 to 9, such as [3, 8, 1].
 
     Raises:
-        ValueError: when `steps` is below 2, the path is unknown, or `digits` holds fewer than two or other numbers.
+        ValueError: when `steps` is below 2, the path is unknown, or `digits` holds fewer than two or other numbers;
+            when training starts, if the module has no generator.
     """
 
     def __init__(self, steps: int = 10, path: str = "linear", digits: Sequence[int] | None = None) -> None:
@@ -60,6 +61,9 @@ class InterpolationStrip(Callback):
         self.steps = steps
         self.path = path
         self.digits = digits
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        sampling_generator(pl_module)  # a module without one is refused before it has trained
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not may_write(trainer):

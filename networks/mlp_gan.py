@@ -4,7 +4,8 @@
     D: 784 → 512 → 256 → 1 logit               LeakyReLU
 
 The game is Goodfellow et al. 2014, "Generative Adversarial Nets" (arXiv 1406.2661); the layers are those of `gan.py` in
-PyTorch-GAN, except that D returns logits, so that each loss is free to take the sigmoid inside its logarithm.
+PyTorch-GAN, except that D returns logits, so that each loss is free to take the sigmoid inside its logarithm, and that
+BatchNorm's ε is torch's 10⁻⁵, where that script, perhaps by mistake for the momentum, says 0.8.
 """
 
 from collections.abc import Sequence

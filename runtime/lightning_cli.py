@@ -34,6 +34,7 @@ from runtime.quiet import hush
 from runtime.record import RunRecord
 from runtime.resuming import check_resumable, trains_longer
 from runtime.run_folder import FACTS, RunFolder
+from runtime.schedules import end_with_the_run, of_another_length
 from runtime.signals import StopOnSignal, ended_by_sigterm, no_signals
 from runtime.strategy import Launcher, tells_of_a_lost_process, use_ranks_strategy
 from runtime.tables import write_rows
@@ -207,6 +208,8 @@ class TwofoldCLI(LightningCLI):
                 "write -c runs/…/config.yaml --ckpt_path last"
             )
         else:
+            for line in of_another_length(yaml.safe_load(self._text)):
+                print(f"twofold: {line}", file=sys.stderr)
             self.folder = RunFolder.create(self.settings.experiment, self._text)
             self._is_new = True
             self._stack.enter_context(self.folder.locked())
@@ -222,10 +225,11 @@ class TwofoldCLI(LightningCLI):
                 "to train with other settings, start a new one without --ckpt_path"
             )
         if folder.facts.get("state") == "finished" and not trains_longer(before, now):
-            raise NothingToDo(
-                f"this run is finished: {folder.step:,} batches, in {folder.path}; "
-                f"to train on, add --trainer.max_steps with more than {before['trainer']['max_steps']}"
-            )
+            if end_with_the_run(before):
+                advice = "its learning rates are at their end, so for a longer one start a new one without --ckpt_path"
+            else:
+                advice = f"to train on, add --trainer.max_steps with more than {before['trainer']['max_steps']}"
+            raise NothingToDo(f"this run is finished: {folder.step:,} batches, in {folder.path}; {advice}")
         newest = _newest_whole_checkpoint(folder)
         if newest is not None:
             checkpoint, self._trained = newest

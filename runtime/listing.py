@@ -3,8 +3,11 @@
 import shlex
 from pathlib import Path
 
+import yaml
+
 from runtime.errors import UsageError
 from runtime.run_folder import FACTS, RunFolder, runs_root
+from runtime.schedules import end_with_the_run
 
 
 def list_runs(arguments: list[str]) -> int:
@@ -23,8 +26,8 @@ def list_runs(arguments: list[str]) -> int:
         return 0
     rows = [("run", "step", "state", "go on with")]
     for folder in folders:
-        resume = "" if folder.state == "running" or folder.facts.get("ended_by_itself") else resume_command(folder)
-        rows.append((str(folder.path), f"{folder.step:,}", folder.state, resume))
+        over = folder.state == "running" or folder.facts.get("ended_by_itself") or _at_its_end(folder)
+        rows.append((str(folder.path), f"{folder.step:,}", folder.state, "" if over else resume_command(folder)))
     path, step, state, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
     for row in rows:
         print(f"{row[0]:<{path}}  {row[1]:>{step}}  {row[2]:<{state}}  {row[3]}".rstrip())
@@ -35,6 +38,14 @@ def resume_command(folder: RunFolder) -> str:
     """What to type to go on with a run; one that is finished takes a larger number of steps."""
     further = " --trainer.max_steps MORE" if folder.facts.get("state") == "finished" else ""
     return f"twofold fit -c {shlex.quote(str(folder.config))} --ckpt_path last{further}"
+
+
+def _at_its_end(folder: RunFolder) -> bool:
+    """Whether it is finished, and its learning rates are, too."""
+    try:
+        return folder.state == "finished" and end_with_the_run(yaml.safe_load(folder.config.read_text()))
+    except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError):  # whatever somebody made of the file
+        return False
 
 
 def _run_order(facts: Path) -> tuple[str, str]:

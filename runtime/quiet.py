@@ -13,6 +13,7 @@ CHATTER = (
     r".*The number of training batches .* is smaller than the logging interval.*",
     r".*`max_epochs` was not set.*",
     r".*You have overridden `transfer_batch_to_device`.*",
+    r".*Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`.*",  # G may rest in the first batches
     r".*isinstance\(treespec, LeafSpec\).*",
     r".*Found .* module\(s\) in eval mode at the start of training.*",
 )

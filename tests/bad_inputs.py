@@ -327,10 +327,19 @@ SCRIPTS = [
     ("demo runs", "unrecognized arguments: runs"),
     ("report --fulll", "there is no option --fulll here; did you mean --full?"),
     ("report --only grid", "--only grid is no figure; write one of curves_T5, curves_T20, horizon"),
+    ("gan_speed --peer nowhere", "--peer nowhere is no checkout of PyTorch-GAN with commit 36d3c77"),
     ("gan_speed --pear x", "there is no option --pear here; did you mean --peer?"),
     ("gan_search --seconds many", "--seconds can't be 'many'; write a whole number"),
     ("gan_finals --minute 3", "there is no option --minute here; did you mean --minutes?"),
     ("gan_recipes --seeds one", "--seeds can't be 'one'; write a whole number"),
+    ("gan_recipes --seeds 1 -1", "--seeds can't be -1; write 1 or more"),
+    ("gan_recipes --recipes gna", "argument --recipes: invalid choice: 'gna'"),
+    ("gan_recipes --source mnist", "argument --source: invalid choice: 'mnist'"),
+    ("gan_recipes --root text.yaml", "text.yaml"),
+    ("gan_long --batches 0", "--batches can't be 0; write 1 or more"),
+    ("gan_long --source mnist", "argument --source: invalid choice: 'mnist'"),
+    ("gan_finals --minutes 0", "--minutes can't be 0.0; write a positive number"),
+    ("gan_finals --root text.yaml", "text.yaml"),
 ]
 
 

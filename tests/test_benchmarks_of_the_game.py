@@ -59,7 +59,10 @@ def raw(tmp_path: Path) -> Path:
 
 
 def test_the_peer_trains_as_it_was_at_the_commit_and_is_counted_by_its_lines(checkout: Path, raw: Path) -> None:
-    with TemporaryDirectory() as folder, closing(gan_speed.peer(Path(folder), checkout, raw)) as peer:
+    with (
+        TemporaryDirectory() as folder,
+        closing(gan_speed.peer(Path(folder), gan_speed.peers_script(checkout), raw)) as peer,
+    ):
         peer.warm_up(5)
         assert 0 < peer.turn(seconds=0.2) < 1 / 0.005
         with pytest.raises(SystemExit, match="a training ended after 400 batches"):
@@ -87,6 +90,7 @@ def test_speeds_are_compared_within_rounds(
         return {name: batches.get(name, [1.0, 1.0])[:rounds] for name in trainings}
 
     monkeypatch.setattr(gan_speed, "batches_per_second", measured)
+    monkeypatch.setattr(gan_speed, "peers_script", lambda _: b"")
     arguments = ["--peer", "somewhere"] if with_peer else []
     assert gan_speed.main(arguments, tmp_path / "speed.csv", rounds=2) == 0
     printed = capsys.readouterr().out

@@ -43,7 +43,7 @@ def test_a_perfect_discriminator_is_reported_after_so_many_batches_and_once() ->
     steps = range(10, 3000, 10)
     said = {step: words for step in steps for words in alarms.hear(step, PERFECT)}
     assert list(said) == [510]
-    assert said[510].startswith("discriminator perfect: from batch 10 to 510 it mistook no image")
+    assert said[510].startswith("discriminator perfect: from batch 10 to 510 it mistook no image that was looked at")
     assert "(higher) gradient penalty" in said[510]
 
 
@@ -54,6 +54,17 @@ def test_one_error_of_the_discriminator_starts_the_count_anew(name: str) -> None
     said = [step for step, numbers in readings.items() for _ in alarms.hear(step, numbers)]
     assert said == []
     assert [step for step in (200, 210) for _ in alarms.hear(step, PERFECT)] == [200]  # 100 batches after 100
+
+
+def test_a_discriminator_that_is_perfect_again_after_it_erred_for_long_is_reported_again() -> None:
+    def said(errors: range) -> list[int]:
+        alarms = GameAlarms(perfect_for=100)
+        erring = {**PERFECT, "train/d_accuracy_fake": 0.97}
+        readings = {step: erring if step in errors else PERFECT for step in range(10, 700, 10)}
+        return [step for step, numbers in readings.items() for _ in alarms.hear(step, numbers)]
+
+    assert said(range(200, 300)) == [110]
+    assert said(range(200, 301)) == [110, 410]
 
 
 def test_a_reading_without_accuracies_says_nothing_of_them() -> None:
@@ -83,6 +94,16 @@ def test_a_digit_that_is_gone_is_reported_at_once_when_the_beginning_is_over() -
     assert alarms.see(5000, without(2)) == []
 
 
+def test_digits_that_are_lost_again_after_all_were_alive_for_some_evaluations_are_reported_again() -> None:
+    def said(*evaluations: list[float]) -> list[int]:
+        alarms = GameAlarms(evaluations=3)
+        return [number for number, shares in enumerate(evaluations) for _ in alarms.see(number, shares)]
+
+    collapsed = [1.0] + [0.0] * 9
+    assert said(collapsed, EVEN, EVEN, without(5), EVEN, without(5)) == [0]
+    assert said(collapsed, EVEN, EVEN, EVEN, without(5), without(5)) == [0, 4]
+
+
 def test_a_collapse_needs_no_second_look() -> None:
     (words,) = GameAlarms(evaluations=3).see(2000, [0.6, 0.4] + [0.0] * 8)
     assert words.startswith("digits lost: after batch 2,000 the generator makes hardly any 2, 3, 4, 5, 6, 7, 8 and 9")
@@ -107,16 +128,21 @@ def test_each_kind_is_said_for_itself() -> None:
 
 
 def test_alarms_go_on_where_they_were() -> None:
-    def listen(alarms: GameAlarms, steps: range) -> list[str]:
-        return [words for n in steps for words in (*alarms.hear(10 * n, PERFECT), *alarms.see(10 * n, without(n % 7)))]
+    def listen(alarms: GameAlarms, batches: range) -> list[str]:
+        said = []
+        for n in batches:
+            accuracies = PERFECT if n % 8 < 4 else {**PERFECT, "train/d_accuracy_real": 0.9}
+            said += [*alarms.hear(10 * n, accuracies), *alarms.see(10 * n, EVEN if n % 5 < 2 else without(n % 7))]
+        return said
 
-    whole = listen(GameAlarms(perfect_for=40, evaluations=5), range(1, 12))
-    assert len(whole) == 2
-    for stop in range(2, 12):
-        first, second = GameAlarms(perfect_for=40, evaluations=5), GameAlarms(perfect_for=40, evaluations=5)
+    whole = listen(GameAlarms(perfect_for=30, evaluations=2), range(1, 30))
+    assert {words.partition(":")[0] for words in whole} == {"digits lost", "discriminator perfect"}
+    assert len(whole) > 4, "each is said anew"
+    for stop in range(2, 30):
+        first, second = GameAlarms(perfect_for=30, evaluations=2), GameAlarms(perfect_for=30, evaluations=2)
         said = listen(first, range(1, stop))
         second.load_state_dict(first.state_dict())
-        assert said + listen(second, range(stop, 12)) == whole
+        assert said + listen(second, range(stop, 30)) == whole
 
 
 @pytest.mark.parametrize("arguments", [{"perfect_for": 0}, {"evaluations": 0}])

@@ -424,7 +424,7 @@ def test_bad_arguments_are_refused(arguments: dict[str, Any], words: str) -> Non
         GenerativeMetrics(**arguments)
 
 
-@pytest.mark.parametrize(("loss", "heard"), [("nonsaturating", True), ("wasserstein", False)])
+@pytest.mark.parametrize(("loss", "heard"), [("nonsaturating", True), ("relativistic", True), ("wasserstein", False)])
 def test_a_critic_may_tell_all_images_apart(
     plain_trainer: MakeTrainer, few: MNISTDataModule, loss: str, heard: bool, recwarn: pytest.WarningsRecorder
 ) -> None:

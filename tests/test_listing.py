@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from runtime.cli import main
 from runtime.run_folder import RunFolder
@@ -54,6 +55,17 @@ def test_every_state(capsys: pytest.CaptureFixture[str]) -> None:
         "c": (str(failed.path), "3", "failed", resume_of(failed)),
         "d": (str(finished.path), "12,000", "finished", resume_of(finished, "--trainer.max_steps", "MORE")),
     }
+
+
+@pytest.mark.parametrize(("total_iters", "goes_on"), [(500, False), (400, True)])
+def test_a_run_whose_learning_rates_are_at_their_end_can_t_go_on(
+    capsys: pytest.CaptureFixture[str], total_iters: int, goes_on: bool
+) -> None:
+    scheduler = {"class_path": "torch.optim.lr_scheduler.LinearLR", "init_args": {"total_iters": total_iters}}
+    config = {"model": {"init_args": {"lr_scheduler": scheduler}}, "trainer": {"max_steps": 500}}
+    RunFolder.create("gan", yaml.safe_dump(config)).note(state="finished", step=500)
+    assert main(["runs"]) == 0
+    assert ("--ckpt_path last" in capsys.readouterr().out) == goes_on
 
 
 def test_oldest_first(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

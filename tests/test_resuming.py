@@ -48,6 +48,14 @@ def test_a_finished_run_says_so(twofold: Twofold) -> None:
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+def test_a_finished_run_whose_learning_rates_are_at_their_end_says_so(twofold: Twofold) -> None:
+    falling = "--model.lr_scheduler LinearLR --model.lr_scheduler.total_iters 4"
+    folder = start(twofold, 4, falling)
+    code, said, _ = twofold(f"fit -c {folder}/config.yaml --ckpt_path last")
+    assert code == 0
+    assert "its learning rates are at their end, so for a longer one start a new one without --ckpt_path" in said
+
+
 def test_extending_gives_the_bits_of_asking_at_once(twofold: Twofold) -> None:
     # 6 batches end with an epoch, 7 within one.
     at_once = start(twofold, 11, CURRICULUM)

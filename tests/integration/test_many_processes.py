@@ -54,8 +54,9 @@ def test_every_config_just_runs(tmp_path: Path, twofold: Twofold, experiment: st
     options = ("--trainer.max_steps", 4, *FEW[experiment].split(), "--trainer.log_every_n_steps", 1)
     done = twofold(tmp_path, "fit", "-c", config, *options, *TWO)
     assert done.returncode == 0, done.stderr
-    lines = done.stderr.splitlines()
+    lines = [line for line in done.stderr.splitlines() if ", so rates get 0% of their way" not in line]
     assert len(lines) <= 1, "a warning comes from one process"
+    assert done.stderr.count("of their way") <= 1
     assert all(line.startswith("twofold: digits lost") for line in lines), "which is no wonder after three batches"
     assert done.stdout.count("results in") == 1
     [folder] = (tmp_path / "runs" / experiment).iterdir()
