@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
             for verdict in future.result():
                 rows.append({**futures[future], **rounded(verdict)})
                 print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
-            write_rows(table, list(rows[0]), rows)
+            write_rows(table, list(rows[-1]), rows)
     return 0
 
 

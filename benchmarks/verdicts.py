@@ -41,7 +41,7 @@ def train_and_judge(
             for verdict in verdicts(load_generator(weights), data):
                 rows.append({**todo[job], **rounded(verdict)})
                 print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
-        write_rows(table, list(rows[0]), rows)
+        write_rows(table, list(rows[-1]), rows)
         yield from games.items()
 
 

@@ -151,7 +151,11 @@ class PrecisionRecall(NamedTuple):
 
 
 def precision_and_recall(real: Manifold, fake: Manifold) -> PrecisionRecall:
-    """Improved precision and recall (Kynkäänniemi et al. 2019, https://arxiv.org/abs/1904.06991, equation 2)."""
+    """Improved precision and recall (Kynkäänniemi et al. 2019, https://arxiv.org/abs/1904.06991, equation 2).
+
+    Precision alone proves nothing: around a few unusual real images the balls are large, and an empty image, whose
+    features are small, may lie in one of them. FID and recall aren't deceived by that.
+    """
     is_precise = []
     is_covered = torch.zeros(len(real.points), dtype=torch.bool)
     for points, radii in zip(fake.points.split(ROWS_AT_ONCE), fake.radii.split(ROWS_AT_ONCE), strict=True):

@@ -33,6 +33,8 @@ from networks.seeding import latent_noise
 SAMPLES = 10_000
 COPIES_SOUGHT = 1000
 """How many of the images are compared with every training image, which takes longest."""
+VERY_NEAR = 0.01
+"""The share of real digits that lie closer to a training image than what counts as near."""
 
 
 @runtime_checkable
@@ -80,6 +82,8 @@ class Report(NamedTuple):
         precision, recall: with the test images.
         nearest: the median distance to the nearest training image; that of unseen real digits is `nearest_of_real`.
             Far below it, the generator copies.
+        near_copies: the share of images that lie closer to a training image than all but 1 % of unseen real digits do;
+            far above 0.01, the generator copies some.
         copies_sought: in how many images.
     """
 
@@ -91,6 +95,7 @@ class Report(NamedTuple):
     recall: float
     nearest: float
     nearest_of_real: float
+    near_copies: float
     copies_sought: int
 
     def numbers(self) -> dict[str, float]:
@@ -104,6 +109,7 @@ class Report(NamedTuple):
             "recall": self.recall,
             "nearest": self.nearest,
             "nearest_of_real": self.nearest_of_real,
+            "near_copies": self.near_copies,
             "copies_sought": self.copies_sought,
         }
 
@@ -113,7 +119,7 @@ class Report(NamedTuple):
             f"FID {fid.value:.1f} with {fid.samples:,} samples, {fid.ratio:.1f} times the floor of {fid.floor:.1f}; "
             f"{digits_alive(self.shares)} of {DIGITS} digits alive, precision {self.precision:.2f}, "
             f"recall {self.recall:.2f}, nearest training image at {self.nearest:.1f} "
-            f"({self.nearest_of_real:.1f} for real digits)"
+            f"({self.nearest_of_real:.1f} for real digits), near copies {self.near_copies:.1%}"
         )
 
 
@@ -140,23 +146,25 @@ class RealDigits:
         self.manifold = manifold(self.features[: self.samples])
         # A GAN may train on the validation images too, and copy them.
         self.training = digits.images[torch.cat([digits.train, digits.validation])]
-        self.nearest = float(nearest_distances(test[:COPIES_SOUGHT], self.training).median())
+        distances = nearest_distances(test[:COPIES_SOUGHT], self.training)
+        self.nearest, self.very_near = float(distances.median()), float(distances.quantile(VERY_NEAR))
 
     def report(self, generator: nn.Module, seed: int = 0) -> Report:
         """Measures a generator in eval mode, on noise that depends on `seed` alone."""
         noise = latent_noise(generator, self.samples, random_numbers(seed, "report"))
         images = draw(generator, noise)
         features, logits = impression(self.judge, images)
-        sought = images[:COPIES_SOUGHT].cpu()
+        distances = nearest_distances(images[:COPIES_SOUGHT].cpu(), self.training)
         return Report(
             fid=self.frechet_distance(features),
             kid=kernel_distance(self.features, features),
             shares=digit_shares(logits),
             confidence=confidence(logits),
             **precision_and_recall(self.manifold, manifold(features))._asdict(),
-            nearest=float(nearest_distances(sought, self.training).median()),
+            nearest=float(distances.median()),
             nearest_of_real=self.nearest,
-            copies_sought=len(sought),
+            near_copies=float((distances < self.very_near).double().mean()),
+            copies_sought=len(distances),
         )
 
 

@@ -120,8 +120,8 @@ def _parse(arguments: list[str]) -> Namespace:
             f"that makes {images:,} frames; write less of --frames or --strips, {MOST_IMAGES:,} are allowed"
         )
     try:
-        refuse_impossible_walk(len(ends), wanted.frames, wanted.path)
         refuse_other_than_digits(wanted.digits or ())
+        refuse_impossible_walk(len(ends), wanted.frames, wanted.path)
     except ValueError as error:
         raise UsageError(str(error)) from error
     return wanted

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -21,6 +22,7 @@ from networks.dcgan import DCGANDiscriminator
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from networks.objectives import OBJECTIVES
 from networks.seeding import generator as seeded
+from runtime.quiet import hush
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -435,6 +437,19 @@ def test_the_generator_moves_on_every_so_many_th_batch_and_a_batch_stays_one_ste
     assert len({tuple(noise.flatten().tolist()) for noise in watch.noise}) == 7
     assert gan.ema is not None
     assert int(gan.ema.n_averaged) == 2
+
+
+def test_rates_that_fall_while_the_generator_rests_are_nothing_to_warn_of(
+    plain_trainer: MakeTrainer, digits: MNISTDataModule
+) -> None:
+    falling = partial(LinearLR, start_factor=1.0, end_factor=0.0, total_iters=4)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        hush()
+        plain_trainer(max_steps=4).fit(
+            make_gan(d_steps_per_g_step=3, generator_lr_scheduler=falling), datamodule=digits
+        )
+    assert not [warning for warning in told if "lr_scheduler" in str(warning.message)]
 
 
 def test_what_the_discriminator_sees_is_moved(plain_trainer: MakeTrainer, digits: MNISTDataModule) -> None:

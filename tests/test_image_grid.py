@@ -229,9 +229,14 @@ def test_half_precision_is_drawn_too(plain_trainer: MakeTrainer, digits: MNISTDa
     assert len(list(tmp_path.rglob("*.png"))) == 3
 
 
-def test_a_module_without_a_generator_is_refused(plain_trainer: MakeTrainer, digits: MNISTDataModule) -> None:
+@pytest.mark.parametrize("drawing", [ImageGrid, InterpolationStrip])
+def test_a_module_without_a_generator_is_refused_before_it_trains(
+    plain_trainer: MakeTrainer, digits: MNISTDataModule, drawing: type[ImageGrid | InterpolationStrip]
+) -> None:
+    trainer = plain_trainer(max_steps=2, callbacks=[drawing()])
     with pytest.raises(ValueError, match="a DigitClassifier has no `generator` to draw pictures from"):
-        plain_trainer(callbacks=[ImageGrid()]).fit(DigitClassifier(DigitCNN()), datamodule=digits)
+        trainer.fit(DigitClassifier(DigitCNN()), datamodule=digits)
+    assert trainer.global_step == 0
 
 
 def test_anybodys_module_is_drawn(plain_trainer: MakeTrainer, anybodys: type[LightningModule], tmp_path: Path) -> None:

@@ -76,6 +76,15 @@ def test_copies_are_seen_as_such(some_digits: Digits, judge: DigitReader) -> Non
     assert unseen.precision == 1
 
 
+def test_a_generator_that_copies_some_images_only_is_seen_too(some_digits: Digits, judge: DigitReader) -> None:
+    real = RealDigits(judge, some_digits)
+    unseen, seen = (scaled(some_digits.images[rows]) for rows in (some_digits.test, some_digits.train))
+    some = real.report(Remembering(torch.cat([unseen, seen[: len(unseen) // 2]])))
+    assert 0.2 < some.near_copies < 0.5
+    assert some.nearest > real.very_near, "the median hides it"
+    assert real.report(Remembering(unseen)).near_copies <= 0.05
+
+
 def test_a_report_depends_on_the_seed_alone(some_digits: Digits, judge: DigitReader) -> None:
     real = RealDigits(judge, some_digits)
     generator = Remembering(scaled(some_digits.images))
@@ -114,7 +123,8 @@ def test_numbers_have_names_and_there_is_a_line(some_digits: Digits, judge: Digi
     assert list(found.numbers()) == [
         *("fid", "fid_floor", "fid_ratio", "fid_samples", "kid"),
         *(f"share_{digit}" for digit in range(10)),
-        *("digits_alive", "confidence", "precision", "recall", "nearest", "nearest_of_real", "copies_sought"),
+        *("digits_alive", "confidence", "precision", "recall", "nearest", "nearest_of_real"),
+        *("near_copies", "copies_sought"),
     ]
     assert found.numbers()["precision"] == found.precision
     line = str(found)

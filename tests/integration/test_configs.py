@@ -63,7 +63,8 @@ class Left:
             return set()
         weights = ["raw", "ema"] if "ema_decay" in self.config.read_text() else ["raw"]
         names = ["fid", "fid_floor", "fid_ratio", "fid_samples", "kid", "confidence", "precision", "recall"]
-        names += ["nearest", "nearest_of_real", "copies_sought", "digits_alive", *(f"share_{n}" for n in range(10))]
+        names += ["nearest", "nearest_of_real", "near_copies", "copies_sought", "digits_alive"]
+        names += [f"share_{n}" for n in range(10)]
         return {f"final/{kind}/{name}" for kind in weights for name in names}
 
     def rows(self, name: str) -> list[dict[str, str]]:
