@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from optuna.trial import TrialState
 
 from benchmarks import fid_draws, gan_finals, gan_long, gan_recipes, gan_remedies, gan_search, gan_speed, turns
 from datamodules import MNISTDataModule
@@ -193,6 +194,22 @@ def test_trials_are_written_with_those_that_were_pruned_or_failed(search: Path) 
     assert {row["batches"] for row in table} == {"7", "8", "9", "10"}
     assert all(row["loss"] for row in table)
     assert len(gan_search.open_study(0).trials) == 4  # a second search goes on from there
+
+
+def test_a_trial_that_was_broken_off_with_its_search_is_tried_again(
+    search: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gan_search, "get_context", lambda _: InThisProcess)
+    monkeypatch.setattr(gan_search, "STARTS", ())
+    monkeypatch.setattr(gan_search, "work", lambda *_: None)
+    broken_off = gan_search.open_study(0, optuna.samplers.RandomSampler(0)).ask()
+    gan_search.suggest(broken_off)
+    for _ in range(2):
+        assert gan_search.main(["--seconds", "0", "--source", "packaged"]) == 0
+        first, again = gan_search.open_study(0).trials
+        assert (first.state, again.state) == (TrialState.FAIL, TrialState.WAITING)
+        assert again.system_attrs["fixed_params"] == broken_off.params
+    assert [row["state"] for row in rows(search)] == ["fail"]
 
 
 def test_quality_is_that_of_the_averaged_generator_and_images_that_are_no_numbers_have_none(
