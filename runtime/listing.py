@@ -44,7 +44,7 @@ def _at_its_end(folder: RunFolder) -> bool:
     """Whether it is finished, and its learning rates are, too."""
     try:
         return folder.state == "finished" and end_with_the_run(yaml.safe_load(folder.config.read_text()))
-    except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError):  # whatever somebody made of the file
+    except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError, KeyError):  # whatever the file holds now
         return False
 
 

@@ -20,7 +20,11 @@ def of_another_length(config: Mapping[str, Any]) -> list[str]:
     return [
         f"{' and '.join(typed(key) for key in lengths if lengths[key] == length)} say {length:,} batches and "
         f"--trainer.max_steps {steps:,}, so "
-        + (f"rates get {steps / length:.0%} of their way" if steps < length else "rates rest at their end after that")
+        + (
+            f"rates get {steps / length:.0%} of their way"
+            if steps < length
+            else "their schedule is over before the run is"
+        )
         for length in dict.fromkeys(lengths.values())
         if steps not in (-1, length)
     ]

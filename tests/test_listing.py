@@ -68,6 +68,13 @@ def test_a_run_whose_learning_rates_are_at_their_end_can_t_go_on(
     assert ("--ckpt_path last" in capsys.readouterr().out) == goes_on
 
 
+@pytest.mark.parametrize("config", ["", "model: 3\ntrainer: {max_steps: 5}", "[", "- 1", "\x00"])
+def test_whatever_a_config_holds_the_list_is_printed(capsys: pytest.CaptureFixture[str], config: str) -> None:
+    RunFolder.create("gan", config).note(state="finished", step=500)
+    assert main(["runs"]) == 0
+    assert "--trainer.max_steps MORE" in capsys.readouterr().out
+
+
 def test_oldest_first(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for name in ("b/20260101-000000-aaaa", "a/20260101-000001-aaaa", "a/20251231-000000-aaaa"):
         path = tmp_path / "my runs" / name

@@ -23,7 +23,7 @@ def test_a_schedule_as_long_as_the_run_ends_with_it() -> None:
 @pytest.mark.parametrize("name", ["total_iters", "total_steps", "T_max"])
 @pytest.mark.parametrize(
     ("max_steps", "told"),
-    [(1000, "1,000, so rates rest at their end after that"), (125, "125, so rates get 25% of their way")],
+    [(1000, "1,000, so their schedule is over before the run is"), (125, "125, so rates get 25% of their way")],
 )
 def test_a_schedule_of_another_length_is_told(name: str, max_steps: int, told: str) -> None:
     asked = config(max_steps, **{name: 500})
