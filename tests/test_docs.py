@@ -260,6 +260,15 @@ def test_how_long_the_recipes_trained_is_what_was_measured() -> None:
             assert int(row["batches"]) == pytest.approx(int(row["batches_of_gan"]) * share, rel=0.01)
 
 
+def test_what_more_batches_come_to_is_what_was_measured() -> None:
+    first, second = only("gan_long.csv", seed="1")
+    told = f"{int(first['batches']):,} batches, a third of `configs/gan_long.yaml`, come to {float(first['fid']):.2f}, "
+    told += (
+        f"{float(first['fid_ratio']):.2f} times the floor, and by the second judge to {float(second['fid_ratio']):.2f}"
+    )
+    assert told in " ".join((ROOT / "README.md").read_text().split())
+
+
 @pytest.mark.parametrize("made", [finals, recipes, recipe_pictures])
 def test_the_tables_of_games_in_the_readme_are_what_was_measured(made: Callable[[], str]) -> None:
     assert made() in (ROOT / "README.md").read_text().replace("**", "")
