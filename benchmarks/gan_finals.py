@@ -83,7 +83,8 @@ def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
     if not options.minutes > 0:
         raise UsageError(f"--minutes can't be {options.minutes}; write a positive number")
     hush()
-    data = real_digits(options.root, "torchvision")
+    real_digits(options.root, "torchvision")  # or there is nothing to begin with
+    data = MNISTDataModule(options.root, "torchvision")  # unread, since it is sent to other processes
     if not JOURNAL.exists():
         parser.error(f"{JOURNAL} is missing; python -m benchmarks.gan_search writes it")
     rows: list[dict[str, Any]] = list(read_rows(table))

@@ -31,9 +31,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
 
 from benchmarks.command import RESULTS
-from benchmarks.digits import add_digits
+from benchmarks.digits import add_digits, real_digits
 from callbacks.generators import unnoticed
 from datamodules import MNISTDataModule
+from datamodules.mnist import Source
 from lightning_modules import GAN
 from networks.brush_gan import BrushGenerator, StrokeDiscriminator
 from networks.dcgan import DCGANDiscriminator, DCGANGenerator
@@ -263,12 +264,11 @@ def run_trial(trial: Trial, seconds: float, data: MNISTDataModule, quality: Qual
     return quality(gan, AT_THE_END)
 
 
-def work(seconds: int, trials: int, root: str, source: str) -> None:
+def work(seconds: int, trials: int, root: str, source: Source) -> None:
     """What one worker does: trials until there are enough."""
     settle()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    data = MNISTDataModule(root, source)  # type: ignore[arg-type]
-    data.setup()
+    data = real_digits(root, source)
     quality = Quality(data)
     sampler = optuna.samplers.TPESampler(n_startup_trials=20, multivariate=True, group=True, constant_liar=True)
     open_study(seconds, sampler).optimize(

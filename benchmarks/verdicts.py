@@ -1,7 +1,6 @@
 """What both judges say of trained generators, for benchmarks that compare games."""
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,9 @@ from runtime.tables import read_rows, rounded, write_rows
 from scripts.bar import shown
 from scripts.jobs import Job
 from scripts.trained_jobs import AT_ONCE, train
+
+_seen: dict[tuple[Path, str], dict[str, RealDigits]] = {}
+"""What `judges` said last, by the root and the source of the digits."""
 
 
 def train_and_judge(
@@ -55,11 +57,9 @@ def verdicts(generator: nn.Module, data: MNISTDataModule) -> list[dict[str, Any]
 
 def judges(data: MNISTDataModule) -> dict[str, RealDigits]:
     """Each judge by its name, with the test images as it sees them."""
-    return _judges(data.root, data.source)
-
-
-@lru_cache(maxsize=1)
-def _judges(root: Path, source: Any) -> dict[str, RealDigits]:
-    data = MNISTDataModule(root, source)
-    data.setup()
-    return {name: RealDigits(load_judge(name), data.digits) for name in JUDGES}
+    whose = (data.root, data.source)
+    if whose not in _seen:
+        data.setup()
+        _seen.clear()
+        _seen[whose] = {name: RealDigits(load_judge(name), data.digits) for name in JUDGES}
+    return _seen[whose]
