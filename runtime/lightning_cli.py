@@ -163,7 +163,9 @@ class TwofoldCLI(LightningCLI):
         return self.config[self.subcommand]
 
     def before_instantiate_classes(self) -> None:
-        refuse_impossible(yaml.safe_load(self._dump()))
+        self._text = self._dump()
+        self._asked = yaml.safe_load(self._text)
+        refuse_impossible(self._asked)
         trainer = self.settings.trainer
         self._processes.refuse_other_number(trainer.devices, trainer.num_nodes)
         decided = self._processes.decide(self._decide)
@@ -191,7 +193,6 @@ class TwofoldCLI(LightningCLI):
         self.settings.ckpt_path = decided["ckpt_path"]
 
     def _prepare_fit(self, config: Path) -> None:
-        self._text = self._dump()
         if self.settings.trainer.fast_dev_run:
             if self.settings.ckpt_path is not None:
                 raise UsageError("fast_dev_run tries the code out from fresh weights; leave --ckpt_path out")
@@ -208,7 +209,7 @@ class TwofoldCLI(LightningCLI):
                 "write -c runs/…/config.yaml --ckpt_path last"
             )
         else:
-            for line in of_another_length(yaml.safe_load(self._text)):
+            for line in of_another_length(self._asked):
                 print(f"twofold: {line}", file=sys.stderr)
             self.folder = RunFolder.create(self.settings.experiment, self._text)
             self._is_new = True
@@ -216,7 +217,7 @@ class TwofoldCLI(LightningCLI):
         self._fill_in(self.folder)
 
     def _go_on(self, folder: RunFolder) -> None:
-        before, now = self._completed(folder.config), yaml.safe_load(self._text)
+        before, now = self._completed(folder.config), self._asked
         for warning in check_resumable(before, now):
             print(f"twofold: {warning}", file=sys.stderr)
         if folder.facts.get("ended_by_itself"):
