@@ -11,7 +11,7 @@ import torch
 
 from runtime.errors import UsageError
 from runtime.precision import refuse_precision
-from runtime.resuming import leaves, typed
+from runtime.setting_names import leaves, typed
 
 NO_LIMIT = -1
 AT_LEAST = {

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from runtime.errors import UsageError
+from runtime.schedules import lengths
+from runtime.setting_names import leaves, typed
 
 Config = dict[str, Any]
 
@@ -51,10 +53,10 @@ def check_resumable(before: Config, now: Config) -> list[str]:
             "a larger number extends it, for a shorter run start a new one without --ckpt_path"
         )
     if steps_before != steps_now:
-        for key, value in old.items():
-            if "lr_scheduler.init_args" in key and value == steps_before:
+        for key, length in lengths(before).items():
+            if length == steps_before:
                 raise UsageError(
-                    f"{typed(key)} is {value} because max_steps was, so with {steps_now} steps the schedule would "
+                    f"{typed(key)} is {length} because max_steps was, so with {steps_now} steps the schedule would "
                     "have been another from the start; start a new run without --ckpt_path"
                 )
     return [
@@ -84,22 +86,8 @@ def _settings(config: Config) -> Iterator[tuple[str, Any]]:
             yield from leaves(f"{name}.", callback["init_args"])
 
 
-def leaves(prefix: str, config: Config) -> Iterator[tuple[str, Any]]:
-    """The settings by their whole names, such as `data.init_args.batch_size`, each behind the prefix."""
-    for key, value in config.items():
-        if isinstance(value, dict):
-            yield from leaves(f"{prefix}{key}.", value)
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _within(key: str, keys: tuple[str, ...]) -> bool:
     return any(key == fixed or key.startswith(f"{fixed}.") for fixed in keys)
-
-
-def typed(key: str) -> str:
-    """The setting as people type it."""
-    return key if key.startswith(STEER_TRAINING) else "--" + key.replace(".init_args", "")
 
 
 def _value(settings: dict[str, Any], key: str) -> Any:

@@ -26,8 +26,8 @@ from runtime.checkpoint_io import read_checkpoint
 from runtime.config_files import read_config
 from runtime.errors import OneLineParser, UsageError, exit_code
 from runtime.provenance import CONFIGS
-from runtime.resuming import leaves
 from runtime.run_folder import RunFolder
+from runtime.setting_names import leaves
 from scripts.jobs import read_shipped
 
 
