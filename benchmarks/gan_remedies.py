@@ -24,7 +24,7 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from benchmarks.command import RESULTS, twofold
-from benchmarks.digits import add_digits
+from benchmarks.digits import add_digits, real_digits
 from benchmarks.samples import draw_samples
 from networks.files import read_facts
 from networks.quality import ALIVE
@@ -143,7 +143,8 @@ def main(arguments: Sequence[str] | None = None, results: Path = TABLE, pictures
         )
     rows: list[dict[str, Any]] = list(read_rows(results))
     there = {row["remedy"] for row in rows if int(row["batch"]) == options.batches}
-    data = ("--data.root", str(Path(options.root).absolute()), "--data.source", options.source)
+    root = real_digits(options.root, options.source).root.absolute()
+    data = ("--data.root", str(root), "--data.source", options.source)
     for remedy in REMEDIES:
         if remedy.name in there:
             continue

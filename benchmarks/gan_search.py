@@ -321,6 +321,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--trials", type=int, default=72, help="trials that end well or are pruned, in all")
     add_digits(parser)
     options = parser.parse_args(arguments)
+    real_digits(options.root, options.source)  # or there is nothing to begin with
     study = open_study(options.seconds)
     for start in STARTS:
         study.enqueue_trial(start, skip_if_exists=True)

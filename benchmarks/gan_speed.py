@@ -27,7 +27,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.command import RESULTS
-from benchmarks.digits import add_digits
+from benchmarks.digits import add_digits, real_digits
 from benchmarks.timing import quartiles
 from benchmarks.turns import MARK, Training, batches_per_second, fit
 from datamodules import MNISTDataModule
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None, results: Path = TABLE, rounds: 
         "twofold fit without W&B": ("--trainer.logger", "runtime.loggers.CSVFiles"),
         "twofold fit in full precision": ("--model.matmul_precision", "highest"),
     }
-    root = Path(options.root).absolute()
+    root = real_digits(options.root, options.source).root.absolute()
     digits = ("--data.root", root, "--data.source", options.source)
     contestants: dict[str, Callable[[Path], Training]] = {
         name: partial(fit, config=CONFIGS / f"{CONFIG}.yaml", settings=(*digits, *settings))

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -9,6 +10,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 import optuna
@@ -92,7 +94,7 @@ def test_speeds_are_compared_within_rounds(
 
     monkeypatch.setattr(gan_speed, "batches_per_second", measured)
     monkeypatch.setattr(gan_speed, "peers_script", lambda _: b"")
-    arguments = ["--peer", "somewhere"] if with_peer else []
+    arguments = ["--source", "packaged", *(["--peer", "somewhere"] if with_peer else [])]
     assert gan_speed.main(arguments, tmp_path / "speed.csv", rounds=2) == 0
     printed = capsys.readouterr().out
     assert ("PyTorch-GAN's row is left out" in printed) == (not with_peer)
@@ -355,3 +357,22 @@ def test_an_evaluation_counts_the_discriminator_s_errors_since_the_last_one() ->
     assert (first["batch"], first["fid"], first["samples"]) == (20, "50.0", 2000)
     assert (first["d_accuracy_real"], second["d_accuracy_real"]) == ("0.300", "0.900")
     assert first["alive"] == "1 2 3 4 5 6 7 8 9"
+
+
+@pytest.mark.parametrize(
+    "benchmark",
+    [fid_draws, gan_finals, gan_long, gan_recipes, gan_remedies, gan_search, gan_speed],
+    ids=lambda m: m.__name__,
+)
+def test_a_benchmark_without_digits_ends_before_anything_begins(
+    benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(root: Path) -> None:
+        raise ValueError(f"can't download MNIST to {root}")
+
+    monkeypatch.setattr("datamodules.mnist.download_mnist", no_network)
+    monkeypatch.setattr(subprocess, "Popen", None)
+    monkeypatch.setenv("TWOFOLD_RUNS", str(tmp_path / "runs"))
+    with pytest.raises(UsageError, match=re.escape(f"can't download MNIST to {tmp_path}")):
+        benchmark.main(["--root", str(tmp_path)])
+    assert list(tmp_path.iterdir()) == []
