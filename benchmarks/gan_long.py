@@ -22,6 +22,7 @@ from benchmarks.verdicts import train_and_judge
 from runtime.errors import OneLineParser, exit_code
 from runtime.run_folder import runs_root
 from runtime.tables import read_rows
+from scripts.generator_files import refuse_other_seeds
 from scripts.jobs import read_shipped
 
 CONFIG = "gan_long"
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int
     parser.add_argument("--batches", type=int, default=BATCHES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     options = parser.parse_args(arguments)
-    refuse_below_1(batches=options.batches, seeds=min(options.seeds))
+    refuse_below_1(batches=options.batches)
+    refuse_other_seeds("--seeds", options.seeds)
     data = real_digits(options.root, options.source)
     table = results / f"{CONFIG}.csv"
     there = {(int(row["seed"]), int(row["batches"]), row["data_source"]) for row in read_rows(table)}

@@ -35,6 +35,7 @@ from runtime.errors import OneLineParser, exit_code
 from runtime.provenance import CONFIGS
 from runtime.run_folder import runs_root
 from runtime.tables import read_rows, rounded, write_rows
+from scripts.generator_files import refuse_other_seeds
 from scripts.jobs import Job, falling
 from scripts.reporting.scale import GAN_BATCHES
 
@@ -76,7 +77,8 @@ def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--recipes", nargs="+", default=RECIPES, choices=RECIPES, help="configs of the game")
     options = parser.parse_args(arguments)
-    refuse_below_1(batches=options.batches, seeds=min(options.seeds))
+    refuse_below_1(batches=options.batches)
+    refuse_other_seeds("--seeds", options.seeds)
     data = real_digits(options.root, options.source)
     table, pictures = results / "gan_recipes.csv", results / "gan_recipes"
     pictures.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,7 @@ from runtime.errors import OneLineParser, exit_code
 from runtime.provenance import ROOT
 from runtime.run_folder import runs_root
 from runtime.tables import read_rows, write_rows
+from scripts.generator_files import refuse_other_seeds
 from scripts.jobs import falling
 
 TABLE = RESULTS / "gan_remedies.csv"
@@ -137,6 +138,7 @@ def main(arguments: Sequence[str] | None = None, results: Path = TABLE, pictures
     parser.add_argument("--batches", type=int, default=BATCHES, help="of each game, in four parts")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
+    refuse_other_seeds("--seed", [options.seed])
     if options.batches < FEWEST:
         parser.error(
             f"--batches is {options.batches}; write {FEWEST} or more, so that each quarter of them logs something"

@@ -120,6 +120,7 @@ def main(arguments: Sequence[str] | None = None, results: Path = TABLE, rounds: 
     add_digits(parser)
     parser.add_argument("--peer", type=Path, help="a checkout of PyTorch-GAN")
     options = parser.parse_args(arguments)
+    peers = None if options.peer is None else peers_script(options.peer)
     fits = {
         "twofold fit": (),
         "twofold fit without W&B": ("--trainer.logger", "runtime.loggers.CSVFiles"),
@@ -132,10 +133,10 @@ def main(arguments: Sequence[str] | None = None, results: Path = TABLE, rounds: 
         for name, settings in fits.items()
     }
     contestants["bare loop"] = partial(bare, data=root, source=options.source)
-    if options.peer is None:
+    if peers is None:
         print("PyTorch-GAN's row is left out; --peer names a checkout of it")
     else:
-        contestants["PyTorch-GAN"] = partial(peer, text=peers_script(options.peer), data=root)
+        contestants["PyTorch-GAN"] = partial(peer, text=peers, data=root)
     measured = batches_per_second(contestants, rounds)
     speeds = {name: [BATCH_SIZE * batches for batches in each] for name, each in measured.items()}
     rows = [row for name in speeds for row in summed_up(name, speeds[name], speeds["twofold fit"])]

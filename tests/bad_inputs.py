@@ -332,7 +332,7 @@ SCRIPTS = [
     ("gan_search --seconds many", "--seconds can't be 'many'; write a whole number"),
     ("gan_finals --minute 3", "there is no option --minute here; did you mean --minutes?"),
     ("gan_recipes --seeds one", "--seeds can't be 'one'; write a whole number"),
-    ("gan_recipes --seeds 1 -1", "--seeds can't be -1; write 1 or more"),
+    ("gan_recipes --seeds 1 -1", "--seeds can't be -1; write a whole number from 0 to 4294967295"),
     ("gan_recipes --recipes gna", "argument --recipes: invalid choice: 'gna'"),
     ("gan_recipes --source mnist", "argument --source: invalid choice: 'mnist'"),
     ("gan_recipes --root text.yaml", "text.yaml"),
