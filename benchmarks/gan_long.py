@@ -1,13 +1,14 @@
-"""How good the best recipe gets in an hour: python -m benchmarks.gan_long [--root DATA] [--seeds 1 2 3]
+"""How good the game gets in an hour: python -m benchmarks.gan_long [--root DATA] [--config gan_long] [--seeds 1 2 3]
 
 Trains configs/gan_long.yaml with three seeds, two side by side on one thread each, for what they reach depends on the
-batches alone. Both judges look at 10,000 images of each generator, beside the 10,000 test images.
+batches alone. Both judges look at 10,000 images of each generator, beside the 10,000 test images. What its wider
+players are worth shows `--config gan --batches 110000`: those of configs/gan.yaml for about as long.
 
 Writes into benchmarks/results, as soon as runs have ended; what is there already is not repeated, and a run that was
 broken off goes on:
 
-- gan_long.csv: a row for each seed and judge.
-- gan_long.png: 64 images of the first generator.
+- gan_long.csv: a row for each config, length, seed and judge.
+- gan_long.png: 64 images of the first generator of configs/gan_long.yaml.
 """
 
 import sys
@@ -25,34 +26,37 @@ from runtime.tables import read_rows
 from scripts.generator_files import refuse_other_seeds
 from scripts.jobs import read_shipped
 
-CONFIG = "gan_long"
-BATCHES: int = read_shipped(CONFIG)["trainer"]["max_steps"]
+NAME = "gan_long"
+CONFIGS = (NAME, "gan")
 
 
 def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int:
     """Trains and judges what isn't yet, prints and writes the table; returns the exit code."""
-    parser = OneLineParser(prog="python -m benchmarks.gan_long", description="the best recipe for an hour")
+    parser = OneLineParser(prog=f"python -m benchmarks.{NAME}", description="how good the game gets in an hour")
     add_digits(parser)
-    parser.add_argument("--batches", type=int, default=BATCHES)
+    parser.add_argument("--config", default=NAME, choices=CONFIGS)
+    parser.add_argument("--batches", type=int, help="of each game, by default as many as its config says")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     options = parser.parse_args(arguments)
-    refuse_below_1(batches=options.batches)
+    config = options.config
+    batches = read_shipped(config)["trainer"]["max_steps"] if options.batches is None else options.batches
+    refuse_below_1(batches=batches)
     refuse_other_seeds("--seeds", options.seeds)
     data = real_digits(options.root, options.source)
-    table = results / f"{CONFIG}.csv"
-    there = {(int(row["seed"]), int(row["batches"]), row["data_source"]) for row in read_rows(table)}
+    table = results / f"{NAME}.csv"
+    there = [tuple(row[name] for name in ("config", "batches", "data_source", "seed")) for row in read_rows(table)]
     todo = {}
     for seed in options.seeds:
-        if (seed, options.batches, data.data_source) not in there:
-            facts = {"seed": seed, "batches": options.batches, "data_source": data.data_source}
-            todo[job_of(CONFIG, options.batches, seed, options.source)] = facts
-    shown = options.batches in {batches for _, batches, _ in there}
-    for job, weights in train_and_judge(todo, data, runs_root() / CONFIG, table):
-        if not shown:
-            draw_samples(weights, results / f"{CONFIG}.png", todo[job]["seed"])
+        if (config, str(batches), data.data_source, str(seed)) not in there:
+            facts = {"config": config, "batches": batches, "data_source": data.data_source, "seed": seed}
+            todo[job_of(config, batches, seed, options.source)] = facts
+    shown = any(row[:2] == (NAME, str(batches)) for row in there)
+    for job, weights in train_and_judge(todo, data, runs_root() / NAME, table):
+        if config == NAME and not shown:
+            draw_samples(weights, results / f"{NAME}.png", todo[job]["seed"])
             shown = True
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(CONFIG, main, None))
+    sys.exit(exit_code(NAME, main, None))

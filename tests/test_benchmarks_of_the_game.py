@@ -269,10 +269,15 @@ def test_the_long_recipe_is_trained_and_judged_once_a_seed(tmp_path: Path, monke
     judges = ("digit_cnn", "digit_reader")
     assert [(row["seed"], row["judge"]) for row in measured] == [(seed, judge) for seed in "12" for judge in judges]
     assert {row["batches"] for row in measured} == {"6"}
-    assert (tmp_path / "gan_long.png").read_bytes().startswith(b"\x89PNG")
+    picture = (tmp_path / "gan_long.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert gan_long.main([*arguments, "1", "--config", "gan"], tmp_path) == 0
+    assert [row["config"] for row in rows(tmp_path / "gan_long.csv")] == ["gan_long"] * 4 + ["gan"] * 2
+    assert (tmp_path / "gan_long.png").read_bytes() == picture
     for config in tmp_path.glob("runs/gan_long/*/*/*/config.yaml"):
         assert config.read_text().count("total_iters: 6\n") == 2
     assert len(list(tmp_path.glob("runs/gan_long/gan_long_6_[12]"))) == 2
+    assert len(list(tmp_path.glob("runs/gan_long/gan_6_1"))) == 1
 
 
 def test_fid_moves_with_what_is_drawn(

@@ -261,8 +261,8 @@ def test_how_long_the_recipes_trained_is_what_was_measured() -> None:
 
 
 def test_what_more_batches_come_to_is_what_was_measured() -> None:
-    first, second = only("gan_long.csv", seed="1")
-    told = f"{int(first['batches']):,} batches, a third of `configs/gan_long.yaml`, come to {float(first['fid']):.2f}, "
+    first, second = only("gan_long.csv", config="gan", seed="1")
+    told = f"{int(first['batches']):,} batches of the same recipe come to {float(first['fid']):.2f}, "
     told += (
         f"{float(first['fid_ratio']):.2f} times the floor, and by the second judge to {float(second['fid_ratio']):.2f}"
     )
