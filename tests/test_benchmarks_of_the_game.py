@@ -366,7 +366,7 @@ def test_an_evaluation_counts_the_discriminator_s_errors_since_the_last_one() ->
 
 @pytest.mark.parametrize(
     "benchmark",
-    [fid_draws, gan_finals, gan_long, gan_recipes, gan_remedies, gan_search, gan_speed],
+    [gan_finals, gan_long, gan_recipes, gan_remedies, gan_search, gan_speed],
     ids=lambda m: m.__name__,
 )
 def test_a_benchmark_without_digits_ends_before_anything_begins(
