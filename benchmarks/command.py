@@ -28,15 +28,10 @@ def start(name: str, main: Callable[[], int | None], about: str | None) -> int:
     return exit_code(name, run, None)
 
 
-def refuse_below_1(**numbers: int) -> None:
-    """Options that count something.
-
-    Raises:
-        UsageError: when one is 0 or negative.
-    """
-    for name, number in numbers.items():
-        if number < 1:
-            raise UsageError(f"--{name} can't be {number}; write 1 or more")
+def refuse_below_1(option: str, number: int) -> None:
+    """Raises UsageError when an option that counts something is 0 or negative."""
+    if number < 1:
+        raise UsageError(f"{option} can't be {number}; write 1 or more")
 
 
 def launch(

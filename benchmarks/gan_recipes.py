@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--recipes", nargs="+", default=RECIPES, choices=RECIPES, help="configs of the game")
     options = parser.parse_args(arguments)
-    refuse_below_1(batches=options.batches)
+    refuse_below_1("--batches", options.batches)
     refuse_other_seeds("--seeds", options.seeds)
     data = real_digits(options.root, options.source)
     table, pictures = results / "gan_recipes.csv", results / "gan_recipes"
