@@ -56,6 +56,7 @@ bench: setup ## all benchmarks; what benchmarks/results holds is not always meas
 	$(BIN)/python -m benchmarks.help_times
 	$(BIN)/python -m benchmarks.kill_soak
 	$(BIN)/python -m benchmarks.gan_speed $(if $(PEER),--peer "$(PEER)") $(ROOT_OF_MNIST)
+	$(BIN)/python -m benchmarks.evaluation_share $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_search $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_finals $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_recipes $(ROOT_OF_MNIST)

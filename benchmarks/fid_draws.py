@@ -34,8 +34,9 @@ def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
     if options.draws < 2:
         raise UsageError(f"--draws is {options.draws}; write 2 or more")
     network, facts = open_generator(options.generator)
+    data = real_digits(options.root, options.source)
     rows = []
-    for judge, real in judges(real_digits(options.root, options.source)).items():
+    for judge, real in judges(data.root, data.source).items():
         fids = []
         for seed in range(options.draws):
             images = draw(network, latent_noise(network, real.samples, generator(seed, "report")))

@@ -1,6 +1,7 @@
 """What both judges say of trained generators, for benchmarks that compare games."""
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import nn
 
 from callbacks.interpolation_strip import GENERATOR_FILE
 from datamodules import MNISTDataModule
+from datamodules.mnist import Source
 from networks.files import load_generator
 from networks.judge import JUDGES, load_judge
 from networks.quality_report import RealDigits
@@ -15,9 +17,6 @@ from runtime.tables import read_rows, rounded, write_rows
 from scripts.bar import shown
 from scripts.jobs import Job
 from scripts.trained_jobs import AT_ONCE, train
-
-_seen: dict[tuple[Path, str], dict[str, RealDigits]] = {}
-"""What `judges` said last, by the root and the source of the digits."""
 
 
 def train_and_judge(
@@ -48,18 +47,15 @@ def train_and_judge(
 
 
 def verdicts(generator: nn.Module, data: MNISTDataModule) -> list[dict[str, Any]]:
-    """For each judge its name and the numbers of its report on a generator in eval mode.
+    """For each judge its name and the numbers of its report on a generator in eval mode."""
+    return [
+        {"judge": name, **real.report(generator).numbers()} for name, real in judges(data.root, data.source).items()
+    ]
 
-    Each judge looks at the real digits once in a process, which takes as long as the generator's own.
-    """
-    return [{"judge": name, **real.report(generator).numbers()} for name, real in judges(data).items()]
 
-
-def judges(data: MNISTDataModule) -> dict[str, RealDigits]:
-    """Each judge by its name, with the test images as it sees them."""
-    whose = (data.root, data.source)
-    if whose not in _seen:
-        data.setup()
-        _seen.clear()
-        _seen[whose] = {name: RealDigits(load_judge(name), data.digits) for name in JUDGES}
-    return _seen[whose]
+@lru_cache(maxsize=1)
+def judges(root: Path, source: Source) -> dict[str, RealDigits]:
+    """Each judge by its name, with the test images as it sees them, which takes as long as to report on a generator."""
+    data = MNISTDataModule(root, source)
+    data.setup()
+    return {name: RealDigits(load_judge(name), data.digits) for name in JUDGES}

@@ -67,6 +67,16 @@ def free_port() -> int:
 
 
 @pytest.fixture
+def no_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where there is no network: what lacks MNIST's files is refused."""
+
+    def refuse(root: Path) -> None:
+        raise ValueError(f"can't download MNIST to {root}")
+
+    monkeypatch.setattr("datamodules.mnist.download_mnist", refuse)
+
+
+@pytest.fixture
 def digits() -> MNISTDataModule:
     """The packaged digits in small batches."""
     return MNISTDataModule(source="packaged", batch_size=8)

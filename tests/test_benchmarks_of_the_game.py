@@ -18,7 +18,17 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from benchmarks import fid_draws, gan_finals, gan_long, gan_recipes, gan_remedies, gan_search, gan_speed, turns
+from benchmarks import (
+    evaluation_share,
+    fid_draws,
+    gan_finals,
+    gan_long,
+    gan_recipes,
+    gan_remedies,
+    gan_search,
+    gan_speed,
+    turns,
+)
 from datamodules import MNISTDataModule
 from networks.files import save_generator
 from networks.mlp_gan import MLPGenerator
@@ -280,6 +290,27 @@ def test_the_long_recipe_is_trained_and_judged_once_a_seed(tmp_path: Path, monke
     assert len(list(tmp_path.glob("runs/gan_long/gan_6_1"))) == 1
 
 
+def test_looks_of_the_judge_cost_what_they_make_batches_take_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def played(runs: str, *arguments: object) -> None:
+        assert "6050" in map(str, arguments)
+        (folder := Path(runs) / "gan" / "a").mkdir(parents=True)
+        slow = {1999: 110.0, 3999: 30.0, 5999: 34.0}  # milliseconds; the other batches take 10
+        times = [f"{step},{slow.get(step, 10)}" for step in range(49, 6050, 50)]
+        (folder / "timing.csv").write_text("\n".join(["step,time/ms_per_batch", *times]) + "\n")
+
+    monkeypatch.setattr(evaluation_share, "twofold", played)
+    table = tmp_path / "evaluation_share.csv"
+    assert evaluation_share.main(["--root", str(tmp_path), "--source", "packaged"], table) == 0
+    ours, textbook = rows(table)
+    assert (ours["config"], ours["every"], ours["ms_per_batch"]) == ("gan", "2000", "10")
+    assert (ours["first_look_seconds"], ours["look_seconds"]) == ("5", "1.1")
+    looks = 5 + 12 * 1.1  # in 27,500 batches
+    assert float(ours["share_of_run"]) == pytest.approx(looks / (looks + 275), rel=1e-3)
+    assert float(textbook["share_of_run"]) < float(ours["share_of_run"])
+
+
 def test_fid_moves_with_what_is_drawn(
     tmp_path: Path, digit_painter: MLPGenerator, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -366,16 +397,12 @@ def test_an_evaluation_counts_the_discriminator_s_errors_since_the_last_one() ->
 
 @pytest.mark.parametrize(
     "benchmark",
-    [gan_finals, gan_long, gan_recipes, gan_remedies, gan_search, gan_speed],
+    [evaluation_share, gan_finals, gan_long, gan_recipes, gan_remedies, gan_search, gan_speed],
     ids=lambda m: m.__name__,
 )
 def test_a_benchmark_without_digits_ends_before_anything_begins(
-    benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_download: None
 ) -> None:
-    def no_network(root: Path) -> None:
-        raise ValueError(f"can't download MNIST to {root}")
-
-    monkeypatch.setattr("datamodules.mnist.download_mnist", no_network)
     monkeypatch.setattr(subprocess, "Popen", None)
     monkeypatch.setenv("TWOFOLD_RUNS", str(tmp_path / "runs"))
     with pytest.raises(UsageError, match=re.escape(f"can't download MNIST to {tmp_path}")):

@@ -358,15 +358,9 @@ def test_games_on_different_digits_are_not_compared(tmp_path: Path, draw: Callab
         draw(runs)
 
 
-def no_network(root: Path) -> None:
-    raise ValueError(f"can't download MNIST to {root}")
-
-
 def test_whose_digits_are_read_is_known_before_anything_is_trained(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_download: None
 ) -> None:
-    monkeypatch.setattr("datamodules.mnist.download_mnist", no_network)
     a_game, a_memory = Job("a_game", "a", "gan", 4, reads_digits=True), Job("a_memory", "b", "palindrome_lstm", 4)
     monkeypatch.chdir(tmp_path)
     runs = tmp_path / "runs"
