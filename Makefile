@@ -62,4 +62,4 @@ bench: setup ## all benchmarks; what benchmarks/results holds is not always meas
 	$(BIN)/python -m benchmarks.gan_recipes $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_long $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_remedies $(ROOT_OF_MNIST)
-	$(BIN)/python -m benchmarks.fid_draws runs/gan_recipes/gan_[0-9]*_1/*/*/mnist_generator.pth $(ROOT_OF_MNIST)
+	$(BIN)/python -m benchmarks.fid_draws $(ROOT_OF_MNIST)

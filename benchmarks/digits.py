@@ -1,7 +1,9 @@
 """Whose digits a benchmark of the game is about."""
 
 from argparse import ArgumentParser
-from typing import get_args
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args
 
 from datamodules import MNISTDataModule
 from datamodules.mnist import Source
@@ -28,3 +30,13 @@ def real_digits(root: str, source: Source) -> MNISTDataModule:
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
     return data
+
+
+def refuse_another(rows: Iterable[Mapping[str, Any]], table: Path, **facts: object) -> None:
+    """Raises UsageError when a row of the table is about others than these, such as `data_source="packaged"`."""
+    for row in rows:
+        for name, value in facts.items():
+            if row[name] != str(value):
+                raise UsageError(
+                    f"{table} is about {name} {row[name]}, with which {value} can't be compared; move it away first"
+                )

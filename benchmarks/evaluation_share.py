@@ -1,8 +1,9 @@
 """What the judge's looks cost while a game is played: python -m benchmarks.evaluation_share [--root DATA]
 
-Plays configs/gan.yaml and configs/gan_template.yaml, as shipped but shorter, until the judge has looked three times, in
-a folder where what it sees in the training images isn't kept yet. By the run's own stopwatch, the batches around a look
-take longer than others: that is its price, with that of a checkpoint and a picture drawn in the same batch.
+Plays configs/gan.yaml, gan_long.yaml and gan_template.yaml, as shipped but shorter, until the judge has looked three
+times, in a folder where what it sees in the training images isn't kept yet. By the run's own stopwatch, the batches
+around a look take longer than others: that is its price, with that of a checkpoint and a picture drawn in the same
+batch.
 
 Writes benchmarks/results/evaluation_share.csv: for each config the milliseconds of a batch, the seconds of the first
 look and of one after it, and the share of all looks in the training time of the whole run.
@@ -26,7 +27,7 @@ from runtime.tables import read_rows, rounded, write_rows
 from scripts.jobs import read_shipped
 
 TABLE = RESULTS / "evaluation_share.csv"
-RECIPES = ("gan", "gan_template")
+RECIPES = ("gan", "gan_long", "gan_template")
 LOOKS = 3
 
 

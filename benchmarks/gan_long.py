@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.command import RESULTS, refuse_below_1
-from benchmarks.digits import add_digits, real_digits
+from benchmarks.digits import add_digits, real_digits, refuse_another
 from benchmarks.gan_recipes import job_of
 from benchmarks.samples import draw_samples
 from benchmarks.verdicts import train_and_judge
@@ -43,10 +43,12 @@ def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int
     refuse_other_seeds("--seeds", options.seeds)
     data = real_digits(options.root, options.source)
     table = results / f"{NAME}.csv"
-    there = [tuple(row[name] for name in ("config", "batches", "data_source", "seed")) for row in read_rows(table)]
+    rows = read_rows(table)
+    refuse_another(rows, table, data_source=data.data_source)
+    there = [tuple(row[name] for name in ("config", "batches", "seed")) for row in rows]
     todo = {}
     for seed in options.seeds:
-        if (config, str(batches), data.data_source, str(seed)) not in there:
+        if (config, str(batches), str(seed)) not in there:
             facts = {"config": config, "batches": batches, "data_source": data.data_source, "seed": seed}
             todo[job_of(config, batches, seed, options.source)] = facts
     shown = any(row[:2] == (NAME, str(batches)) for row in there)

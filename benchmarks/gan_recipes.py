@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from benchmarks.command import RESULTS, refuse_below_1
-from benchmarks.digits import add_digits, real_digits
+from benchmarks.digits import add_digits, real_digits, refuse_another
 from benchmarks.samples import draw_samples
 from benchmarks.turns import batches_per_second, fit
 from benchmarks.verdicts import train_and_judge
@@ -83,8 +83,7 @@ def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int
     table, pictures = results / "gan_recipes.csv", results / "gan_recipes"
     pictures.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = list(read_rows(table))
-    if any(row["data_source"] != data.data_source for row in rows):
-        parser.error(f"{table} is about other digits than {data.data_source}, with which these can't be compared")
+    refuse_another(rows, table, data_source=data.data_source)
     there = {(row["recipe"], int(row["batches_of_gan"]), int(row["seed"])) for row in rows}
     shown = {(row["recipe"], int(row["batches"])) for row in rows}
     settings = ("--data.root", str(data.root.absolute()), "--data.source", options.source)

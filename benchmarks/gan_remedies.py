@@ -24,7 +24,7 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from benchmarks.command import RESULTS, twofold
-from benchmarks.digits import add_digits, real_digits
+from benchmarks.digits import add_digits, real_digits, refuse_another
 from benchmarks.samples import draw_samples
 from networks.files import read_facts
 from networks.quality import ALIVE
@@ -144,9 +144,10 @@ def main(arguments: Sequence[str] | None = None, results: Path = TABLE, pictures
             f"--batches is {options.batches}; write {FEWEST} or more, so that each quarter of them logs something"
         )
     rows: list[dict[str, Any]] = list(read_rows(results))
+    read = real_digits(options.root, options.source)
+    refuse_another(rows, results, data_source=read.data_source, seed=options.seed)
     there = {row["remedy"] for row in rows if int(row["batch"]) == options.batches}
-    root = real_digits(options.root, options.source).root.absolute()
-    data = ("--data.root", str(root), "--data.source", options.source)
+    data = ("--data.root", str(read.root.absolute()), "--data.source", options.source)
     for remedy in REMEDIES:
         if remedy.name in there:
             continue

@@ -31,7 +31,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
 
 from benchmarks.command import RESULTS
-from benchmarks.digits import add_digits, real_digits
+from benchmarks.digits import add_digits, real_digits, refuse_another
 from callbacks.generators import unnoticed
 from datamodules import MNISTDataModule
 from datamodules.mnist import Source
@@ -259,6 +259,7 @@ def run_trial(trial: Trial, seconds: float, data: MNISTDataModule, quality: Qual
     data = in_batches(data, recipe)
     steps = max(8, round(seconds / seconds_per_batch(recipe, TRIED_OUT, data, time.process_time)))
     trial.set_user_attr("batches", steps)
+    trial.set_user_attr("data_source", data.data_source)
     gan, taken = train(recipe, steps, data, Prune(trial, quality, steps))
     trial.set_user_attr("seconds", taken)
     return quality(gan, AT_THE_END)
@@ -283,6 +284,15 @@ def open_study(seconds: int, sampler: optuna.samplers.BaseSampler | None = None)
     return optuna.create_study(
         storage=storage(), sampler=sampler, pruner=pruner, study_name=name(seconds), load_if_exists=True
     )
+
+
+def judged(study: optuna.Study) -> list[FrozenTrial]:
+    """Its trials whose games were looked at, to the end or not."""
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+
+def digits_of(trial: FrozenTrial) -> dict[str, str]:
+    return {"data_source": trial.user_attrs.get("data_source", "torchvision")}  # the oldest don't say
 
 
 def storage() -> JournalStorage:
@@ -321,8 +331,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--trials", type=int, default=72, help="trials that end well or are pruned, in all")
     add_digits(parser)
     options = parser.parse_args(arguments)
-    real_digits(options.root, options.source)  # or there is nothing to begin with
+    data = real_digits(options.root, options.source)
     study = open_study(options.seconds)
+    refuse_another(map(digits_of, judged(study)), JOURNAL, data_source=data.data_source)
     for start in STARTS:
         study.enqueue_trial(start, skip_if_exists=True)
     for trial in study.trials:  # a search that was killed left these; they are tried again

@@ -171,6 +171,8 @@ class GenerativeMetrics(Callback):
         for weights, report in self._reports(trainer, pl_module).items():
             numbers = {f"test/{weights}/{name}": float(value) for name, value in report.numbers().items()}
             pl_module.log_dict(numbers, rank_zero_only=True)
+        if data_source(trainer) == "packaged":
+            print(JUDGE_SAW_THEM)
 
     def _reports(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Report]:
         """Of the generator as it is, and of its average if there is one."""

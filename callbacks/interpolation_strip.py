@@ -25,22 +25,33 @@ from callbacks.generators import (
 from callbacks.to_loggers import log_picture
 from networks.files import load_generator
 from networks.judge import load_judge
-from networks.latent_walks import CANDIDATES, refuse_impossible_walk, refuse_other_than_digits, surest_latents, walk
-from networks.sampling import images_from
+from networks.latent_walks import (
+    CANDIDATES,
+    latents_of_seeds,
+    refuse_impossible_walk,
+    refuse_other_than_digits,
+    surest_latents,
+    walk,
+)
+from networks.sampling import draw
+from networks.seeding import HIGHEST_SEED
 from networks.table import NotInTableError
 
 GENERATOR_FILE = "mnist_generator.pth"
 STRIP_FILE = "interpolation.png"
 ENDS_TO_CHOOSE_FROM = 16
+READ = (1, 28, 28)
+"""The images that judges read."""
 
 
 class InterpolationStrip(Callback):
     """When training ends: saves the generator, loads it back into a fresh one, and walks between noise vectors.
 
-    Without `digits` it walks between two: those of 16 whose images differ the most, so that there is something to see
-    on the way. With `digits` it walks from digit to digit, through noise whose images the judge of `networks.judge` is
-    surest about, and what it reads stands under each frame. Where the judge doesn't find them, a warning says so and
-    the strip is the one without digits. Likewise where there is no arc, a straight line is drawn.
+    With `digits` it walks from digit to digit, through noise whose images the judge of `networks.judge` is surest of;
+    with `seeds`, from noise to noise, each made from a seed as `scripts.interpolate` makes it. Without either it walks
+    between two: those of 16 whose images differ the most, so that there is something to see on the way. Under each
+    frame stands what the judge reads, if frames have the size that it reads. Where it doesn't find the digits, a
+    warning says so and the strip is the one without. Likewise where there is no arc, a straight line is drawn.
 
     Writes `mnist_generator.pth` with its `.json` (see `networks.files`) and `interpolation.png` under
     `trainer.default_root_dir`, and shows the strip in every logger that can.
@@ -49,18 +60,32 @@ class InterpolationStrip(Callback):
         steps: images on the way from one end, or one digit, to the next, both included.
         path: linear or spherical, see `networks.latent_walks`.
         digits: two or more from 0 to 9, such as [3, 8, 1].
+        seeds: two or more; leave out one of both.
 
     Raises:
-        ValueError: when `steps` is below 2, the path is unknown, or `digits` holds fewer than two or other numbers;
-            when training starts, if the module has no generator.
+        ValueError: when `steps` is below 2, the path is unknown, `digits` or `seeds` holds fewer than two or other
+            numbers, or both are given; when training starts, if the module has no generator.
     """
 
-    def __init__(self, steps: int = 10, path: str = "linear", digits: Sequence[int] | None = None) -> None:
-        refuse_impossible_walk(2 if digits is None else len(digits), steps, path)
+    def __init__(
+        self,
+        steps: int = 10,
+        path: str = "linear",
+        digits: Sequence[int] | None = None,
+        seeds: Sequence[int] | None = None,
+    ) -> None:
+        if digits is not None and seeds is not None:
+            raise ValueError("a strip walks between digits or between seeds; leave one of both out")
+        for waypoints in (digits, seeds):
+            refuse_impossible_walk(2 if waypoints is None else len(waypoints), steps, path)
         refuse_other_than_digits(digits or ())
+        for seed in seeds or ():
+            if not 0 <= seed <= HIGHEST_SEED:
+                raise ValueError(f"seeds holds {seed}; write whole numbers from 0 to {HIGHEST_SEED}")
         self.steps = steps
         self.path = path
         self.digits = digits
+        self.seeds = seeds
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         sampling_generator(pl_module)  # a module without one is refused before it has trained
@@ -86,18 +111,25 @@ class InterpolationStrip(Callback):
 
     def _asked_for(self, generator: nn.Module, pl_module: LightningModule) -> tuple[Image.Image, str]:
         """The strip and what it shows; raises ValueError where it can't be drawn."""
-        if self.digits is None:
+        if self.digits is not None:
+            candidates = fixed_noise(pl_module, CANDIDATES, "digits to walk between")
+            waypoints = surest_latents(generator, load_judge(), self.digits, candidates)
+            ends = [str(digit) for digit in self.digits]
+        elif self.seeds is not None:
+            waypoints = latents_of_seeds(generator, self.seeds)
+            ends = [f"seed {seed}" for seed in self.seeds]
+        else:
             return self._between_two(generator, pl_module, self.path)
-        judge = load_judge()
-        candidates = fixed_noise(pl_module, CANDIDATES, "digits to walk between")
-        waypoints = surest_latents(generator, judge, self.digits, candidates)
-        images = torch.cat(list(images_from(generator, walk(waypoints, self.steps, self.path))))
-        return strip(images, readings(judge, images)), along(self.path, [str(digit) for digit in self.digits])
+        return self._through(waypoints, generator, self.path), along(self.path, ends)
 
     def _between_two(self, generator: nn.Module, pl_module: LightningModule, path: str) -> tuple[Image.Image, str]:
         candidates = fixed_noise(pl_module, ENDS_TO_CHOOSE_FROM, "interpolation")
         ends = candidates[_farthest_apart(generator(candidates))]
-        return strip(generator(walk(ends, self.steps, path))), along(path)
+        return self._through(ends, generator, path), along(path)
+
+    def _through(self, waypoints: Float[Tensor, "waypoints latent"], generator: nn.Module, path: str) -> Image.Image:
+        images = draw(generator, walk(waypoints, self.steps, path))
+        return strip(images, readings(load_judge(), images) if images.shape[1:] == READ else ())
 
     def _saved_and_loaded(self, path: Path, trainer: Trainer, pl_module: LightningModule) -> nn.Module:
         generator = sampling_generator(pl_module)

@@ -34,9 +34,9 @@ class GAN(ReproducibleModule):
 
     Each batch is one step: the discriminator moves first, then the generator, judged by the discriminator as it is now.
     One pass of the generator serves both. One of the discriminator looks at real and fake images together, unless a
-    BatchNorm would mix them or a penalty asks for passes of their own. Logs of each batch that somebody reads the
-    newest of both losses and of the penalty, the shares of real and fake images that the discriminator takes for what
-    they are, and the norms of both players' gradients: `train/d_loss`, `d_penalty`, `g_loss`, `d_accuracy_real`,
+    BatchNorm would mix them or a penalty asks for passes of their own. Of batches whose log is read, it logs both
+    losses and the penalty, each as it was last, the shares of real and fake images that the discriminator takes for
+    what they are, and the norms of both players' gradients: `train/d_loss`, `d_penalty`, `g_loss`, `d_accuracy_real`,
     `d_accuracy_fake`, `d_gradient_norm`, `g_gradient_norm`.
 
     Args:

@@ -16,6 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from networks.sampling import images_from
+from networks.seeding import generator as random_numbers
+from networks.seeding import latent_noise
 
 CANDIDATES = 4096
 """How many latents to look for digits in; a generator that makes all digits makes about 400 of each."""
@@ -83,6 +85,11 @@ def walk(
     exact = waypoints.cpu().double()  # not every device knows float64
     legs = [PATHS[path](start, end, t)[1:] for start, end in pairwise(exact)]
     return torch.cat([exact[:1], *legs]).to(waypoints)
+
+
+def latents_of_seeds(network: nn.Module, seeds: Sequence[int], place: int = 0) -> Float[Tensor, "seeds latent"]:
+    """One latent of a generator for each seed, another one at each place."""
+    return torch.cat([latent_noise(network, 1, random_numbers(seed, "interpolation", place)) for seed in seeds])
 
 
 def refuse_impossible_walk(waypoints: int, steps: int, path: str) -> None:

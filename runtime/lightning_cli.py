@@ -327,17 +327,23 @@ class TwofoldCLI(LightningCLI):
         return trainer
 
     def fit(self, **kwargs: Any) -> None:
-        """Trains. What is refused, fails or is interrupted before the first batch leaves no run behind."""
+        """Trains. What is refused, fails or is interrupted before the first batch leaves no run behind.
+
+        Nor does what is refused in it, such as images of another size than the networks'.
+        """
         try:
             self.trainer.fit(**kwargs)
         except BaseException as error:
-            begun = self.trainer.fit_loop.total_batch_idx >= 0 or (self._processes.is_first and not self._is_new)
-            if not begun:
+            goes_on = self._processes.is_first and not self._is_new
+            begun = goes_on or self.trainer.fit_loop.total_batch_idx >= 0
+            wrong = isinstance(error, ValueError | MisconfigurationException)
+            refused = wrong and not goes_on and self.trainer.global_step == 0
+            if refused or not begun:
                 self._leave_nothing()
             match error:
                 case SystemExit():  # Lightning's answer to Ctrl-C, of which StopOnSignal knows only later
                     raise KeyboardInterrupt from None
-                case ValueError() | MisconfigurationException() if not begun:
+                case _ if refused:
                     raise UsageError(one_line(error)) from error
                 case NotFinite() if not self._processes.is_first:
                     raise Ended(1) from error

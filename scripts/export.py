@@ -112,7 +112,7 @@ def _parse(arguments: list[str]) -> Namespace:
     for ending in ("onnx", "safetensors"):
         path = getattr(wanted, ending)
         if path and path.suffix != f".{ending}":
-            raise UsageError(f"--{ending} {path} is to be such a file; write a name that ends in .{ending}")
+            raise UsageError(f"--{ending} {path} names no such file; write a name that ends in .{ending}")
     return wanted
 
 

@@ -21,6 +21,7 @@ from networks.judge import load_judge
 from networks.latent_walks import (
     CANDIDATES,
     PATHS,
+    latents_of_seeds,
     refuse_impossible_walk,
     refuse_other_than_digits,
     surest_latents,
@@ -81,12 +82,7 @@ def between_digits(
 
 def between_seeds(network: nn.Module, seeds: Sequence[int], strips: int) -> Float[Tensor, "strips seeds latent"]:
     """One latent for each seed, others in each strip."""
-    return torch.stack(
-        [
-            torch.cat([latent_noise(network, 1, generator(seed, "interpolation", place)) for seed in seeds])
-            for place in range(strips)
-        ]
-    )
+    return torch.stack([latents_of_seeds(network, seeds, place) for place in range(strips)])
 
 
 def _parse(arguments: list[str]) -> Namespace:
@@ -104,7 +100,7 @@ def _parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--out", type=Path, required=True, help="a .png for strips, a .gif for an animation")
     wanted = parser.parse_args(arguments)
     if wanted.out.suffix.lower() not in (".png", ".gif"):
-        raise UsageError(f"--out {wanted.out} is to be a picture; write a name that ends in .png or .gif")
+        raise UsageError(f"--out {wanted.out} names no picture; write a name that ends in .png or .gif")
     if wanted.frames < 2:
         raise UsageError(f"--frames is {wanted.frames}; a way from one waypoint to the next needs at least its 2 ends")
     if wanted.strips < 1:

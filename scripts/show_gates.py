@@ -283,7 +283,7 @@ def _parse(arguments: list[str]) -> Namespace:
     if wanted.digits is not None and (wanted.length, wanted.seed) != (None, None):
         raise UsageError("--digits says which palindrome; leave out --length and --seed, which are for a random one")
     if wanted.out.suffix.lower() != ".png":
-        raise UsageError(f"--out {wanted.out} is to be a PNG; write a name that ends in .png")
+        raise UsageError(f"--out {wanted.out} names no PNG; write a name that ends in .png")
     return wanted
 
 

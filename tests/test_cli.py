@@ -38,6 +38,14 @@ def test_a_run_that_fails_says_so_in_one_line(twofold: Twofold, tmp_path: Path) 
     assert " failed " in listed
 
 
+def test_what_is_refused_in_the_first_batch_leaves_no_run(twofold: Twofold, tmp_path: Path) -> None:
+    options = ("--data.source", "packaged", "--data.batch_size", 1)
+    code, _, complained = twofold("fit", "-c", GAN, *options)
+    assert code == 2
+    assert complained.splitlines()[-1].startswith("twofold: BatchNorm needs at least 2 images, and this batch has 1")
+    assert not [*tmp_path.rglob("run.json"), *tmp_path.rglob("config.yaml")]
+
+
 def test_debugging_shows_the_traceback(twofold: Twofold, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TWOFOLD_DEBUG", "1")
     with pytest.raises(Exception, match="not a command"):

@@ -151,8 +151,8 @@ def test_the_export_says_nothing_of_its_own(script: Script, tmp_path: Path, recw
 
 MISTAKES = [
     ("", "nothing to write; add --onnx FILE.onnx or --safetensors FILE.safetensors"),
-    ("--onnx g.pb", "--onnx g.pb is to be such a file; write a name that ends in .onnx"),
-    ("--safetensors g.pth", "--safetensors g.pth is to be such a file; write a name that ends in .safetensors"),
+    ("--onnx g.pb", "--onnx g.pb names no such file; write a name that ends in .onnx"),
+    ("--safetensors g.pth", "--safetensors g.pth names no such file; write a name that ends in .safetensors"),
     ("--onnx", "argument --onnx: expected one argument"),
     ("--onnx folder.onnx", "can't write folder.onnx: Is a directory"),
     ("--safetensors mnist_generator.pth/g.safetensors", "can't write mnist_generator.pth/g.safetensors: "),

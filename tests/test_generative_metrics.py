@@ -19,6 +19,7 @@ from torch import Tensor
 import callbacks.generative_metrics
 from callbacks import GenerativeMetrics
 from callbacks.game_alarms import GameAlarms
+from callbacks.generative_metrics import JUDGE_SAW_THEM
 from datamodules import MNISTDataModule
 from lightning_modules import GAN, DigitClassifier
 from networks.digit_cnn import DigitCNN
@@ -440,13 +441,15 @@ def test_a_critic_may_tell_all_images_apart(
 
 
 def test_testing_reports_the_same_as_the_end_of_training(
-    plain_trainer: MakeTrainer, few: MNISTDataModule, tmp_path: Path
+    plain_trainer: MakeTrainer, few: MNISTDataModule, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gan = GAN(MLPGenerator(latent_dim=5), MLPDiscriminator(), ema_decay=0.9)
     callback = metrics(1000, final_samples=40)
     plain_trainer(max_steps=2, callbacks=[callback]).fit(gan, datamodule=few)
     at_the_end = json.loads((tmp_path / "quality.json").read_text())
+    capsys.readouterr()
     (tested,) = plain_trainer(callbacks=[callback]).test(gan, datamodule=few, verbose=False)
+    assert capsys.readouterr().out.splitlines()[-1] == JUDGE_SAW_THEM
     for weights in ("raw", "ema"):
         for name, value in at_the_end[weights].items():
             assert tested[f"test/{weights}/{name}"] == pytest.approx(value, rel=1e-4, abs=1e-6), name

@@ -25,6 +25,7 @@ from networks.judge import load_judge
 from networks.latent_walks import walk
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from networks.table import describe
+from scripts.interpolate import between_seeds
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -75,7 +76,7 @@ def test_the_strip_is_a_straight_line_between_two_noise_vectors(trained: Callabl
     with torch.no_grad():
         images = gan.generator.eval()(noise)
     picture = np.asarray(Image.open(tmp_path / "interpolation.png"))
-    assert (picture[:64, 2 * (5 * 30 + 2) :] == 255).all(), "five images, then at most white paper under the caption"
+    assert (picture[:80, 2 * (5 * 30 + 2) :] == 255).all(), "five images, then at most white paper under the caption"
     for place, image in enumerate(images):
         left = 2 * (2 + 30 * place)
         np.testing.assert_allclose(picture[4:60:2, left : left + 56 : 2, 0], (image[0] + 1) / 2 * 255, atol=0.51)
@@ -154,6 +155,17 @@ def test_a_strip_walks_from_digit_to_digit(
     assert not [warning for warning in recwarn if "the strip is" in str(warning.message)]
 
 
+def test_a_strip_between_seeds_is_that_of_the_script(trained: Callable[..., GAN], tmp_path: Path) -> None:
+    gan = trained(MLPGenerator(latent_dim=5), InterpolationStrip(steps=3, seeds=[4, 7, 9]))
+    (waypoints,) = between_seeds(gan.generator, [4, 7, 9], strips=1)
+    with torch.no_grad():
+        images = gan.generator.eval()(walk(waypoints, 3))
+    np.testing.assert_allclose(drawn(tmp_path, 5), (images[:, 0] + 1) / 2 * 255, atol=0.51)
+    for frame in range(5):
+        text = np.asarray(Image.open(tmp_path / "interpolation.png"))[60:76, 60 * frame + 4 : 60 * frame + 60, 0]
+        assert text.max() > 240, "there is a reading under each frame"
+
+
 @pytest.mark.parametrize(
     ("latent_dim", "arguments", "words"),
     [
@@ -181,6 +193,9 @@ def test_a_strip_that_cannot_be_drawn_is_the_default_one_with_a_warning(
         ({"digits": [3]}, "a walk through 1 waypoint leads nowhere; write 2 or more"),
         ({"digits": []}, "a walk through 0 waypoints leads nowhere; write 2 or more"),
         ({"digits": [3, 12]}, "digits holds 12; write digits from 0 to 9"),
+        ({"seeds": [3]}, "a walk through 1 waypoint leads nowhere; write 2 or more"),
+        ({"seeds": [3, -1]}, "seeds holds -1; write whole numbers from 0 to 4294967295"),
+        ({"digits": [3, 8], "seeds": [1, 2]}, "between digits or between seeds; leave one of both out"),
     ],
 )
 def test_a_strip_that_leads_nowhere_is_refused(arguments: dict[str, Any], words: str) -> None:

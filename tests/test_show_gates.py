@@ -206,7 +206,7 @@ MISTAKES = [
     ("rnn.ckpt --length 0", "the palindrome's length is 0; write 2 to 10,000"),
     ("rnn.ckpt --length 10001", "the palindrome's length is 10001; write 2 to 10,000"),
     ("rnn.ckpt --length abc", "--length can't be 'abc'; write a whole number"),
-    ("rnn.ckpt --out gates.pdf", "--out gates.pdf is to be a PNG; write a name that ends in .png"),
+    ("rnn.ckpt --out gates.pdf", "--out gates.pdf names no PNG; write a name that ends in .png"),
     ("rnn.ckpt --out rnn.ckpt/gates.png", "can't write rnn.ckpt/gates.png: "),
     ("rnn.ckpt --out folder.png", "can't write folder.png: Is a directory"),
     ("nowhere.ckpt", "nowhere.ckpt is not a file"),
