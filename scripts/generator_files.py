@@ -10,6 +10,7 @@ from torch import nn
 from callbacks.drawing import trained_on
 from networks.files import load_generator, read_facts
 from networks.seeding import HIGHEST_SEED
+from networks.table import NotInTableError
 from runtime.errors import UsageError, advised
 
 LONGEST_SOURCE = 100
@@ -40,6 +41,9 @@ def open_generator(path: Path) -> GeneratorFile:
     """
     try:
         trained = GeneratorFile(load_generator(path), read_facts(path))
+    except NotInTableError as error:
+        found, _, _ = str(error).partition(";")  # what else it advises can't be done on a command line
+        raise UsageError(f"{found}; scripts read what networks/table.py builds, see docs/add_a_network.md") from error
     except ValueError as error:
         raise advised(error, INSTEAD) from error
     match trained.facts:

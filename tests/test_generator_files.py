@@ -30,7 +30,7 @@ REFUSED = {
     "last.ckpt": "last.ckpt is a checkpoint; write the generator file, the run's mnist_generator.pth",
     "dcgan.pth": "the weights in dcgan.pth don't fit a MLPGenerator",
     "dcgan.safetensors": "the weights in dcgan.safetensors don't fit a MLPGenerator",
-    "other.pth": "the file names 'TheirGenerator', which the table of names doesn't hold",
+    "other.pth": "the file names 'TheirGenerator', which the table of names doesn't hold; scripts read what",
     "discriminator.pth": "discriminator.pth holds a MLPDiscriminator, which is no generator",
     "ageless.pth": "what is said of ageless.pth doesn't tell its step and data_source",
     "truthful.pth": "what is said of truthful.pth doesn't tell its step and data_source",
