@@ -63,8 +63,8 @@ class GenerativeMetrics(Callback):
     wait.
 
     Args:
-        every_n_batches: distance between two evaluations, each of which takes as long as some 40 batches of 64; at 2000
-            that is 2 % of the run.
+        every_n_batches: distance between two evaluations, each of which takes as long as 10 to 40 batches of 64; at
+            2000 that is 1 to 3 % of the run, the first included (`benchmarks.evaluation_share`).
         judge: a name of `networks.judge`.
         samples: images of an evaluation in training.
         final_samples: images at the end; 0 leaves out the end, which takes as long as some thousand batches.
