@@ -1,6 +1,6 @@
 """All recipes of the game at equal time: python -m benchmarks.gan_recipes [--root DATA] [--seeds 1 2 3]
 
-The time is the one that configs/gan.yaml takes for its batches, five minutes on 2 quick cores. How many batches of
+The time is the one that configs/gan.yaml takes for its batches, five to fifteen minutes on 2 cores. How many batches of
 another recipe take as long is measured first, with nothing else running: runs through `twofold fit` that take turns of
 two seconds (`benchmarks.turns`). Then every recipe trains for so many batches, two side by side on one thread each,
 for what they reach depends on the batches alone. Both judges look at 10,000 images of each generator, beside the 10,000
