@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.command import RESULTS, twofold
+from benchmarks.command import RESULTS, seconds_after, twofold
 from benchmarks.digits import add_digits, real_digits
 from callbacks import GenerativeMetrics
 from runtime.errors import OneLineParser, exit_code
 from runtime.provenance import CONFIGS
-from runtime.tables import read_rows, rounded, write_rows
+from runtime.tables import rounded, write_rows
 from scripts.jobs import read_shipped
 
 TABLE = RESULTS / "evaluation_share.csv"
@@ -31,29 +31,28 @@ RECIPES = ("gan", "gan_long", "gan_template")
 LOOKS = 3
 
 
-def milliseconds_per_batch(config: str, digits: Path, source: str, batches: int) -> dict[int, float]:
-    """Of each stretch of `log_every_n_steps` batches, by the number of batches after it."""
+def seconds_of_stretches(config: str, digits: Path, source: str, batches: int) -> dict[int, float]:
+    """What each stretch of `log_every_n_steps` batches took, by the number of batches after it."""
     with TemporaryDirectory() as folder:
         (Path(folder) / "MNIST").symlink_to(digits / "MNIST")
         data = ("--data.root", folder, "--data.source", source)
         twofold(folder, "fit", "-c", CONFIGS / f"{config}.yaml", "--trainer.max_steps", batches, *data)
-        (timing,) = Path(folder).glob("*/*/timing.csv")
-        return {int(row["step"]) + 1: float(row["time/ms_per_batch"]) for row in read_rows(timing)}
+        after = seconds_after(folder)
+    return {end: seconds - before for (end, seconds), before in zip(after.items(), [0, *after.values()], strict=False)}
 
 
 def price(measured: dict[int, float], every: int, stretch: int, whole_run: int) -> dict[str, float]:
     """What looks cost that come every so many batches of a whole run.
 
     Args:
-        measured: milliseconds per batch of each stretch of so many batches, by the number of batches after it.
+        measured: seconds of each stretch of so many batches, by the number of batches after it.
     """
-    batch = median(each for batches, each in measured.items() if batches % every)
-    first, *later = [
-        (each - batch) * stretch / 1000 for batches, each in sorted(measured.items()) if batches % every == 0
-    ]
-    looks = first + (whole_run // every - 1) * median(later)
-    share = looks / (looks + whole_run * batch / 1000)
-    return {"ms_per_batch": batch, "first_look_seconds": first, "look_seconds": median(later), "share_of_run": share}
+    batch = median(seconds for batches, seconds in measured.items() if batches % every) / stretch
+    first, *later = [seconds - stretch * batch for batches, seconds in measured.items() if batches % every == 0]
+    look = median(later)
+    looks = first + (whole_run // every - 1) * look
+    share = looks / (looks + whole_run * batch)
+    return {"ms_per_batch": 1000 * batch, "first_look_seconds": first, "look_seconds": look, "share_of_run": share}
 
 
 def main(arguments: Sequence[str] | None = None, results: Path = TABLE) -> int:
@@ -67,7 +66,7 @@ def main(arguments: Sequence[str] | None = None, results: Path = TABLE) -> int:
     for config in RECIPES:
         trainer = read_shipped(config)["trainer"]
         stretch = trainer["log_every_n_steps"]
-        measured = milliseconds_per_batch(config, root, options.source, LOOKS * every + stretch)
+        measured = seconds_of_stretches(config, root, options.source, LOOKS * every + stretch)
         numbers = price(measured, every, stretch, trainer["max_steps"])
         rows.append({"config": config, "threads": torch.get_num_threads(), "every": every, **rounded(numbers)})
         print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)

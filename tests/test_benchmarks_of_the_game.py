@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType, SimpleNamespace
@@ -311,8 +311,10 @@ def test_looks_of_the_judge_cost_what_they_make_batches_take_longer(
         assert "6050" in map(str, arguments)
         (folder := Path(runs) / "gan" / "a").mkdir(parents=True)
         slow = {1999: 110.0, 3999: 30.0, 5999: 34.0}  # milliseconds; the other batches take 10
-        times = [f"{step},{slow.get(step, 10)}" for step in range(49, 6050, 50)]
-        (folder / "timing.csv").write_text("\n".join(["step,time/ms_per_batch", *times]) + "\n")
+        steps = range(49, 6050, 50)
+        seconds = accumulate(50 * slow.get(step, 10) / 1000 for step in steps)
+        times = [f"{step},{passed}" for step, passed in zip(steps, seconds, strict=True)]
+        (folder / "timing.csv").write_text("\n".join(["step,time/seconds", *times]) + "\n")
 
     monkeypatch.setattr(evaluation_share, "twofold", played)
     table = tmp_path / "evaluation_share.csv"
