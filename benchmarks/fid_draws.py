@@ -1,69 +1,96 @@
-"""How far FID moves when other images are drawn: python -m benchmarks.fid_draws [GENERATOR] [--root DATA] [--draws 10]
+"""How good games are on the whole: python -m benchmarks.fid_draws [--root DATA] [--seeds 1 2 3] [--draws 10]
 
-A report measures 10,000 images, always from the same noise. Here the same generator makes several times as many from
-other noise, the report's first, and each judge says how far they lie from the 10,000 test images. Without a file it is
-the generator of configs/gan.yaml with seed 1 in `benchmarks.gan_recipes`, which is trained unless it is there.
+A report measures the FID of 10,000 images, always from the same noise, and takes its floor from the first 10,000
+training images. Both are luck to a tenth. Here each generator makes several times as many from other noise, the
+report's first, and the floor is that of every 10,000 training images there are, apart from each other.
 
-Writes benchmarks/results/fid_draws.csv: for each judge the mean, standard deviation, lowest and highest FID.
+The generators are those of `benchmarks.gan_recipes` for configs/gan.yaml and of `benchmarks.gan_long`, which are
+trained unless they are there.
+
+Writes benchmarks/results/fid_draws.csv as soon as a generator is measured; what is there already is not repeated. For
+each config, seed and judge: the FID of all draws, mean, standard deviation, lowest and highest; the floor of all sets,
+mean, lowest and highest; and what the one mean is divided by the other.
 """
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
+
+from torch import nn
 
 from benchmarks.command import RESULTS
-from benchmarks.digits import add_digits, real_digits
+from benchmarks.digits import add_digits, real_digits, refuse_another
 from benchmarks.gan_recipes import job_of
-from benchmarks.verdicts import judges
-from callbacks.interpolation_strip import GENERATOR_FILE
+from benchmarks.verdicts import judges, train_games
 from datamodules import MNISTDataModule
-from networks.quality_report import impression
+from networks.files import load_generator
+from networks.quality_report import RealDigits, SplitDigits, impression, scaled
 from networks.sampling import draw
 from networks.seeding import generator, latent_noise
 from runtime.errors import OneLineParser, UsageError, exit_code
 from runtime.run_folder import runs_root
-from runtime.tables import rounded, write_rows
-from scripts.bar import shown
-from scripts.generator_files import open_generator
-from scripts.reporting.scale import GAN_BATCHES
-from scripts.trained_jobs import train
+from runtime.tables import read_rows, rounded, write_rows
+from scripts.generator_files import refuse_other_seeds
+from scripts.jobs import read_shipped
 
 TABLE = RESULTS / "fid_draws.csv"
+TRAINED_BY = {"gan": "gan_recipes", "gan_long": "gan_long"}
+"""Configs, each with the benchmark whose runs are used."""
 
 
-def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
-    """Draws, measures, prints and writes the table; returns the exit code."""
-    parser = OneLineParser(prog="python -m benchmarks.fid_draws", description=__doc__)
-    parser.add_argument("generator", type=Path, nargs="?", help="such as runs/gan/RUN/mnist_generator.pth")
+def main(arguments: Sequence[str] | None = None, table: Path = TABLE, batches: int | None = None) -> int:
+    """Draws, measures, prints and writes the table; returns the exit code.
+
+    Args:
+        batches: of every game, by default as many as its config says.
+    """
+    parser = OneLineParser(prog="python -m benchmarks.fid_draws", description="how good games are on the whole")
     add_digits(parser)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--draws", type=int, default=10)
     options = parser.parse_args(arguments)
+    refuse_other_seeds("--seeds", options.seeds)
     if options.draws < 2:
         raise UsageError(f"--draws is {options.draws}; write 2 or more")
     data = real_digits(options.root, options.source)
-    network, facts = open_generator(options.generator or of_the_recipes(data))
-    rows = []
-    for judge, real in judges(data.root, data.source).items():
-        fids = []
-        for seed in range(options.draws):
-            images = draw(network, latent_noise(network, real.samples, generator(seed, "report")))
-            fids.append(real.frechet_distance(impression(real.judge, images).features))
-            print(f"{judge}, draw {seed + 1}: {fids[-1].value:.3f}", flush=True)
-        values = [fid.value for fid in fids]
-        numbers = {"mean": mean(values), "deviation": stdev(values), "lowest": min(values), "highest": max(values)}
-        told = {"step": facts["step"], "data_source": data.data_source, "draws": options.draws}
-        rows.append({"judge": judge, **told, "samples": real.samples, "floor": fids[0].floor, **numbers})
-    write_rows(table, list(rows[0]), map(rounded, rows))
+    rows: list[dict[str, Any]] = list(read_rows(table))
+    refuse_another(rows, table, data_source=data.data_source, draws=options.draws)
+    there = {(row["config"], int(row["batches"]), int(row["seed"])) for row in rows}
+    for config, trained_by in TRAINED_BY.items():
+        length = batches or read_shipped(config)["trainer"]["max_steps"]
+        seeds = [seed for seed in options.seeds if (config, length, seed) not in there]
+        jobs = {job_of(config, length, seed, options.source): seed for seed in seeds}
+        for job, weights in train_games(list(jobs), data, runs_root() / trained_by).items():
+            game = {"config": config, "batches": length, "data_source": data.data_source, "seed": jobs[job]}
+            for measured in numbers(load_generator(weights), options.draws, data):
+                rows.append({**game, **rounded(measured)})
+                print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+            write_rows(table, list(rows[0]), rows)
     return 0
 
 
-def of_the_recipes(data: MNISTDataModule) -> Path:
-    """The file of the first generator of gan.yaml that `benchmarks.gan_recipes` trains."""
-    job = job_of("gan", GAN_BATCHES, 1, data.source)
-    with shown(job.batches) as bar:
-        trained = train([job], runs_root() / "gan_recipes", str(data.root), bar)
-    return trained[job.name].run.path / GENERATOR_FILE
+def numbers(network: nn.Module, draws: int, data: MNISTDataModule) -> list[dict[str, Any]]:
+    """What each judge sees in so many draws."""
+    rows = []
+    for judge, real in judges(data.root, data.source).items():
+        noise = [latent_noise(network, real.samples, generator(seed, "report")) for seed in range(draws)]
+        fids = [real.frechet_distance(impression(real.judge, draw(network, z)).features).value for z in noise]
+        floor = floors(real, data.digits)
+        rows.append(
+            {"judge": judge, "samples": real.samples, "draws": draws}
+            | {"mean": mean(fids), "deviation": stdev(fids), "lowest": min(fids), "highest": max(fids)}
+            | {"floors": len(floor), "floor": mean(floor), "lowest_floor": min(floor), "highest_floor": max(floor)}
+            | {"ratio": mean(fids) / mean(floor)}
+        )
+    return rows
+
+
+def floors(real: RealDigits, digits: SplitDigits) -> list[float]:
+    """The FID of each set of training images that is as large as a draw."""
+    sets = [rows for rows in digits.train.split(real.samples) if len(rows) == real.samples]
+    return [real.frechet_distance(impression(real.judge, scaled(digits.images[rows])).features).value for rows in sets]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What both judges say of trained generators, for benchmarks that compare games."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,16 +34,20 @@ def train_and_judge(
     """
     rows: list[dict[str, Any]] = list(read_rows(table))
     for first in range(0, len(todo), AT_ONCE):
-        jobs = list(todo)[first : first + AT_ONCE]
-        with shown(sum(job.batches for job in jobs)) as bar:
-            trained = train(jobs, runs, str(data.root), bar)
-        games = {job: trained[job.name].run.path / GENERATOR_FILE for job in jobs}
+        games = train_games(list(todo)[first : first + AT_ONCE], data, runs)
         for job, weights in games.items():
             for verdict in verdicts(load_generator(weights), data):
                 rows.append({**todo[job], **rounded(verdict)})
                 print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
         write_rows(table, list(rows[-1]), rows)
         yield from games.items()
+
+
+def train_games(jobs: Sequence[Job], data: MNISTDataModule, runs: Path) -> dict[Job, Path]:
+    """Trains those that aren't in `runs` yet; returns each one's generator file."""
+    with shown(sum(job.batches for job in jobs)) as bar:
+        trained = train(jobs, runs, str(data.root), bar)
+    return {job: trained[job.name].run.path / GENERATOR_FILE for job in jobs}
 
 
 def verdicts(generator: nn.Module, data: MNISTDataModule) -> list[dict[str, Any]]:

@@ -35,7 +35,16 @@ _classes: dict[str, type] = {}
 
 
 class NotInTableError(ValueError):
-    """A file names something that only whoever loads it can supply."""
+    """A file names something that only whoever loads it can supply.
+
+    Args:
+        finding: what the file names; what to do about it is added, and differs where no code can be written.
+        advice: to somebody who writes code.
+    """
+
+    def __init__(self, finding: str, advice: str) -> None:
+        super().__init__(f"{finding}; {advice}")
+        self.finding = finding
 
 
 def register(name: str, cls: type) -> None:
@@ -89,8 +98,8 @@ def build_factory(description: Description, kind: type[Kind]) -> Callable[..., K
     name, arguments = _checked(description)
     if name not in _classes:
         raise NotInTableError(
-            f"the file names '{name}', which the table of names doesn't hold; "
-            f"either networks.register('{name}', YourClass) before loading, or pass the object itself"
+            f"the file names '{name}', which the table of names doesn't hold",
+            f"either networks.register('{name}', YourClass) before loading, or pass the object itself",
         )
     cls = _classes[name]
     if not issubclass(cls, kind):
@@ -112,7 +121,7 @@ def _checked(description: Description) -> tuple[str, dict[str, Any]]:
             if all(map(_is_plain, arguments.values())):
                 return name, arguments
         case {"name": str(name), "arguments": None}:
-            raise NotInTableError(f"the file can't hold the arguments of '{name}'; pass the object itself")
+            raise NotInTableError(f"the file can't hold the arguments of '{name}'", "pass the object itself")
     raise ValueError('the file doesn\'t describe its network as {"name": …, "arguments": {…}} with plain values')
 
 

@@ -38,6 +38,7 @@ from runtime.schedules import end_with_the_run, of_another_length
 from runtime.signals import StopOnSignal, ended_by_sigterm, no_signals
 from runtime.strategy import Launcher, tells_of_a_lost_process, use_ranks_strategy
 from runtime.tables import write_rows
+from runtime.thrift import Unprofiled, be_thrifty
 
 BASE_CONFIG = CONFIGS / "base.yaml"
 LINKED = {"length": "horizon", "target": "target"}
@@ -52,8 +53,7 @@ NO_CHECKPOINT = {
 def run(arguments: list[str]) -> int:
     """Runs one of Lightning's subcommands and returns the exit code."""
     hush()
-    # Set by Lightning; torch then asks the driver for GPUs before every optimizer step, a quarter of a millisecond.
-    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+    be_thrifty()
     use_ranks_strategy()
     processes = Processes()
     try:
@@ -320,7 +320,8 @@ class TwofoldCLI(LightningCLI):
         plugins = _as_list(config["plugins"])
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins.append(AtomicCheckpointIO())
-        trainer = self.trainer_class(**{**config, "callbacks": watching, "plugins": plugins})
+        profiler = config["profiler"] or Unprofiled()
+        trainer = self.trainer_class(**{**config, "callbacks": watching, "plugins": plugins, "profiler": profiler})
         if isinstance(trainer.strategy.launcher, Launcher):
             self._stack.callback(trainer.strategy.launcher.end)
             no_signals(trainer)

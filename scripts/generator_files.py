@@ -42,8 +42,8 @@ def open_generator(path: Path) -> GeneratorFile:
     try:
         trained = GeneratorFile(load_generator(path), read_facts(path))
     except NotInTableError as error:
-        found, _, _ = str(error).partition(";")  # what else it advises can't be done on a command line
-        raise UsageError(f"{found}; scripts read what networks/table.py builds, see docs/add_a_network.md") from error
+        instead = "scripts read what networks/table.py builds, see docs/add_a_network.md"
+        raise UsageError(f"{error.finding}; {instead}") from error
     except ValueError as error:
         raise advised(error, INSTEAD) from error
     match trained.facts:

@@ -129,7 +129,7 @@ for module in sys.argv[1:]:
     for argument in ("--frobnicate", "--help"):
         sys.stdout.flush()
         if os.fork() == 0:
-            sys.argv = [module, argument, *(["generator.pth"] if module == "fid_draws" else [])]
+            sys.argv = [module, argument]
             runpy.run_module(f"benchmarks.{module}", run_name="__main__")
         print(module, argument, os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
 """

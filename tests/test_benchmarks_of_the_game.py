@@ -28,9 +28,9 @@ from benchmarks import (
     gan_search,
     gan_speed,
     turns,
+    verdicts,
 )
 from datamodules import MNISTDataModule
-from networks.files import save_generator
 from networks.mlp_gan import MLPGenerator
 from networks.table import describe
 from runtime.errors import UsageError
@@ -270,17 +270,6 @@ def test_recipes_are_trained_as_long_as_ours_judged_by_both_judges_and_not_repea
     before = (tmp_path / "gan_recipes.csv").stat().st_mtime_ns
     assert gan_recipes.main(arguments, tmp_path) == 0
     assert (tmp_path / "gan_recipes.csv").stat().st_mtime_ns == before
-    generators = []
-
-    def looked_at(path: Path) -> None:
-        generators.append(path)
-        raise UsageError("enough")
-
-    monkeypatch.setattr(fid_draws, "open_generator", looked_at)
-    monkeypatch.setattr(fid_draws, "GAN_BATCHES", 4)
-    with pytest.raises(UsageError, match="enough"):  # without a file it is the recipes' first
-        fid_draws.main(["--root", str(tmp_path), "--source", "packaged"], tmp_path / "fid_draws.csv")
-    assert [path.relative_to(tmp_path).parts[:3] for path in generators] == [("runs", "gan_recipes", "gan_4_1")]
 
 
 def test_the_long_recipe_is_trained_and_judged_once_a_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,23 +316,39 @@ def test_looks_of_the_judge_cost_what_they_make_batches_take_longer(
     assert float(ours["share_of_run"]) > float(long["share_of_run"]) > float(textbook["share_of_run"])
 
 
-def test_fid_moves_with_what_is_drawn(
-    tmp_path: Path, digit_painter: MLPGenerator, capsys: pytest.CaptureFixture[str]
-) -> None:
-    weights, table = tmp_path / "painter.pth", tmp_path / "fid_draws.csv"
-    save_generator(digit_painter, weights, weights="raw", step=4, data_source="packaged")
-    arguments = [str(weights), "--root", str(tmp_path), "--source", "packaged"]
-    assert fid_draws.main([*arguments, "--draws", "3"], table) == 0
-    drawn = [float(line.split(": ")[1]) for line in capsys.readouterr().out.splitlines()]
-    measured = rows(table)
-    assert [row["judge"] for row in measured] == ["digit_cnn", "digit_reader"]
-    for row, values in zip(measured, (drawn[:3], drawn[3:]), strict=True):
-        assert float(row["lowest"]) == pytest.approx(min(values), rel=1e-3)
-        assert float(row["highest"]) == pytest.approx(max(values), rel=1e-3)
-        assert float(row["mean"]) == pytest.approx(sum(values) / 3, rel=1e-3)
-        assert float(row["deviation"]) > 0
+def test_fid_of_many_draws_and_the_floor_of_all_there_is(tmp_path: Path, digit_painter: MLPGenerator) -> None:
+    data = MNISTDataModule(tmp_path, "packaged")
+    data.setup()
+    measured = fid_draws.numbers(digit_painter, 3, data)
+    for row, first in zip(measured, verdicts.verdicts(digit_painter, data), strict=True):
+        assert (row["judge"], row["samples"], row["draws"]) == (first["judge"], 1000, 3)
+        assert row["floors"] == 3  # sets of 1,000 of 3,500 training images
+        assert row["lowest"] < row["mean"] < row["highest"]
+        assert row["lowest"] <= first["fid"] <= row["highest"]
+        assert 0 < row["deviation"] < row["highest"] - row["lowest"]
+        assert row["lowest_floor"] < row["floor"] < row["highest_floor"] < row["lowest"]
+        assert row["lowest_floor"] <= first["fid_floor"] <= row["highest_floor"]
+        assert row["ratio"] == row["mean"] / row["floor"]
+
+
+def test_games_whose_draws_are_measured_are_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setenv("TWOFOLD_RUNS", str(tmp_path / "runs"))
+    table = tmp_path / "fid_draws.csv"
+    arguments = ["--root", str(tmp_path), "--source", "packaged", "--seeds", "1", "--draws", "2"]
+    assert fid_draws.main(arguments, table, batches=4) == 0
+    assert [(row["config"], row["batches"], row["seed"], row["judge"]) for row in rows(table)] == [
+        (config, "4", "1", judge) for config in ("gan", "gan_long") for judge in ("digit_cnn", "digit_reader")
+    ]
+    assert (tmp_path / "runs" / "gan_recipes" / "gan_4_1" / "job.json").is_file()
+    assert (tmp_path / "runs" / "gan_long" / "gan_long_4_1" / "job.json").is_file()
+    before = table.stat().st_mtime_ns
+    assert fid_draws.main(arguments, table, batches=4) == 0
+    assert table.stat().st_mtime_ns == before
+    with pytest.raises(UsageError, match="about draws 2, with which 3 can't be compared"):
+        fid_draws.main([*arguments[:-1], "3"], table, batches=4)
     with pytest.raises(UsageError, match="--draws is 1; write 2 or more"):
-        fid_draws.main([*arguments, "--draws", "1"], table)
+        fid_draws.main([*arguments[:-1], "1"], table)
 
 
 def test_a_recipe_s_speed_is_that_of_its_median_round_beside_one_of_ours(
