@@ -2,14 +2,14 @@
 
 A report measures the FID of 10,000 images, always from the same noise, and takes its floor from the first 10,000
 training images. Both are luck to a tenth. Here each generator makes several times as many from other noise, the
-report's first, and the floor is that of every 10,000 training images there are, apart from each other.
+report's first, and the floor is the mean over all disjoint sets of 10,000 training images.
 
 The generators are those of `benchmarks.gan_recipes` for configs/gan.yaml and of `benchmarks.gan_long`, which are
 trained unless they are there.
 
 Writes benchmarks/results/fid_draws.csv as soon as a generator is measured; what is there already is not repeated. For
-each config, seed and judge: the FID of all draws, mean, standard deviation, lowest and highest; the floor of all sets,
-mean, lowest and highest; and what the one mean is divided by the other.
+each config, seed and judge: means of the FID and of the floor, and the one divided by the other; the standard deviation
+of the FID of one draw; the lowest and highest of both.
 """
 
 import sys
@@ -79,10 +79,10 @@ def numbers(network: nn.Module, draws: int, data: MNISTDataModule) -> list[dict[
         fids = [real.frechet_distance(impression(real.judge, draw(network, z)).features).value for z in noise]
         floor = floors(real, data.digits)
         rows.append(
-            {"judge": judge, "samples": real.samples, "draws": draws}
-            | {"mean": mean(fids), "deviation": stdev(fids), "lowest": min(fids), "highest": max(fids)}
-            | {"floors": len(floor), "floor": mean(floor), "lowest_floor": min(floor), "highest_floor": max(floor)}
-            | {"ratio": mean(fids) / mean(floor)}
+            {"judge": judge, "fid": mean(fids), "fid_floor": mean(floor), "fid_ratio": mean(fids) / mean(floor)}
+            | {"fid_samples": real.samples, "draws": draws, "deviation": stdev(fids)}
+            | {"lowest": min(fids), "highest": max(fids)}
+            | {"floors": len(floor), "lowest_floor": min(floor), "highest_floor": max(floor)}
         )
     return rows
 

@@ -5,6 +5,7 @@ is its turn. By the marks that it leaves in a file, one after each batch, others
 """
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -31,14 +32,19 @@ TURNS = 12
 
 
 class BatchMarks(Callback):
-    """Leaves a mark in the file at `path` after each batch of training."""
+    """Leaves a mark in the file at `path`, which is made, after each batch of training."""
 
     def __init__(self, path: str) -> None:
         self._path = path
 
+    def on_train_start(self, *_: Any) -> None:
+        self._file = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+
     def on_train_batch_end(self, *_: Any) -> None:
-        with open(self._path, "ab") as file:
-            file.write(MARK)
+        os.write(self._file, MARK)
+
+    def on_train_end(self, *_: Any) -> None:
+        os.close(self._file)
 
 
 class Training:

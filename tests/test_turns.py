@@ -52,6 +52,8 @@ def test_one_that_ends_is_no_race() -> None:
 
 def test_marks_are_left_by_a_callback(tmp_path: Path) -> None:
     marks = BatchMarks(str(tmp_path / "marks"))
+    marks.on_train_start()
     for _ in range(3):
         marks.on_train_batch_end()
+    marks.on_train_end()
     assert (tmp_path / "marks").read_bytes() == MARK * 3
