@@ -1,19 +1,20 @@
 """How good games are on the whole: python -m benchmarks.fid_draws [--root DATA] [--seeds 1 2 3] [--draws 10]
 
 A report measures the FID of 10,000 images, always from the same noise, and takes its floor from the first 10,000
-training images. Both are luck to a tenth. Here each generator makes several times as many from other noise, the
-report's first, and the floor is the mean over all disjoint sets of 10,000 training images.
+training images. Both depend on luck. Here each generator makes several times as many from other noise, the report's
+first, and the floor is the mean over all disjoint sets of 10,000 training images.
 
 The generators are those of `benchmarks.gan_recipes` for configs/gan.yaml and of `benchmarks.gan_long`, which are
 trained unless they are there.
 
-Writes benchmarks/results/fid_draws.csv as soon as a generator is measured; what is there already is not repeated. For
-each config, seed and judge: means of the FID and of the floor, and the one divided by the other; the standard deviation
-of the FID of one draw; the lowest and highest of both.
+Writes benchmarks/results/fid_draws.csv as soon as two generators are measured; what is there already is not repeated.
+For each config, seed and judge: means of the FID and of the floor, and the one divided by the other; the standard
+deviation of the FID of one draw; the lowest and highest of both.
 """
 
 import sys
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -23,15 +24,14 @@ from torch import nn
 from benchmarks.command import RESULTS
 from benchmarks.digits import add_digits, real_digits, refuse_another
 from benchmarks.gan_recipes import job_of
-from benchmarks.verdicts import judges, train_games
+from benchmarks.verdicts import judges, train_and_judge
 from datamodules import MNISTDataModule
-from networks.files import load_generator
-from networks.quality_report import RealDigits, SplitDigits, impression, scaled
+from networks.quality_report import RealDigits, impression, scaled
 from networks.sampling import draw
 from networks.seeding import generator, latent_noise
 from runtime.errors import OneLineParser, UsageError, exit_code
 from runtime.run_folder import runs_root
-from runtime.tables import read_rows, rounded, write_rows
+from runtime.tables import read_rows
 from scripts.generator_files import refuse_other_seeds
 from scripts.jobs import read_shipped
 
@@ -55,29 +55,27 @@ def main(arguments: Sequence[str] | None = None, table: Path = TABLE, batches: i
     if options.draws < 2:
         raise UsageError(f"--draws is {options.draws}; write 2 or more")
     data = real_digits(options.root, options.source)
-    rows: list[dict[str, Any]] = list(read_rows(table))
+    rows = read_rows(table)
     refuse_another(rows, table, data_source=data.data_source, draws=options.draws)
     there = {(row["config"], int(row["batches"]), int(row["seed"])) for row in rows}
     for config, trained_by in TRAINED_BY.items():
         length = batches or read_shipped(config)["trainer"]["max_steps"]
-        seeds = [seed for seed in options.seeds if (config, length, seed) not in there]
-        jobs = {job_of(config, length, seed, options.source): seed for seed in seeds}
-        for job, weights in train_games(list(jobs), data, runs_root() / trained_by).items():
-            game = {"config": config, "batches": length, "data_source": data.data_source, "seed": jobs[job]}
-            for measured in numbers(load_generator(weights), options.draws, data):
-                rows.append({**game, **rounded(measured)})
-                print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
-            write_rows(table, list(rows[0]), rows)
+        todo = {}
+        for seed in options.seeds:
+            if (config, length, seed) not in there:
+                facts = {"config": config, "batches": length, "data_source": data.data_source, "seed": seed}
+                todo[job_of(config, length, seed, options.source)] = facts
+        list(train_and_judge(todo, data, runs_root() / trained_by, table, partial(draws_of, options.draws)))
     return 0
 
 
-def numbers(network: nn.Module, draws: int, data: MNISTDataModule) -> list[dict[str, Any]]:
-    """What each judge sees in so many draws."""
+def draws_of(draws: int, network: nn.Module, data: MNISTDataModule) -> list[dict[str, Any]]:
+    """What each judge sees in so many draws of a generator's images."""
     rows = []
     for judge, real in judges(data.root, data.source).items():
         noise = [latent_noise(network, real.samples, generator(seed, "report")) for seed in range(draws)]
         fids = [real.frechet_distance(impression(real.judge, draw(network, z)).features).value for z in noise]
-        floor = floors(real, data.digits)
+        floor = floors(real, data)
         rows.append(
             {"judge": judge, "fid": mean(fids), "fid_floor": mean(floor), "fid_ratio": mean(fids) / mean(floor)}
             | {"fid_samples": real.samples, "draws": draws, "deviation": stdev(fids)}
@@ -87,10 +85,12 @@ def numbers(network: nn.Module, draws: int, data: MNISTDataModule) -> list[dict[
     return rows
 
 
-def floors(real: RealDigits, digits: SplitDigits) -> list[float]:
+@cache
+def floors(real: RealDigits, data: MNISTDataModule) -> list[float]:
     """The FID of each set of training images that is as large as a draw."""
-    sets = [rows for rows in digits.train.split(real.samples) if len(rows) == real.samples]
-    return [real.frechet_distance(impression(real.judge, scaled(digits.images[rows])).features).value for rows in sets]
+    sets = [rows for rows in data.digits.train.split(real.samples) if len(rows) == real.samples]
+    seen = [impression(real.judge, scaled(data.digits.images[rows])).features for rows in sets]
+    return [real.frechet_distance(features).value for features in seen]
 
 
 if __name__ == "__main__":

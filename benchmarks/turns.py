@@ -38,7 +38,7 @@ class BatchMarks(Callback):
         self._path = path
 
     def on_train_start(self, *_: Any) -> None:
-        self._file = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        self._file = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o666)
 
     def on_train_batch_end(self, *_: Any) -> None:
         os.write(self._file, MARK)

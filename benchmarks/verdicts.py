@@ -1,6 +1,6 @@
 """What both judges say of trained generators, for benchmarks that compare games."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,37 +19,6 @@ from scripts.jobs import Job
 from scripts.trained_jobs import AT_ONCE, train
 
 
-def train_and_judge(
-    todo: Mapping[Job, Mapping[str, Any]], data: MNISTDataModule, runs: Path, table: Path
-) -> Iterator[tuple[Job, Path]]:
-    """Trains games side by side, a thread each; adds a row for each judge to the table as soon as some have ended.
-
-    What is finished in `runs` isn't repeated, and what was broken off goes on.
-
-    Args:
-        todo: each game with the facts that its rows begin with.
-
-    Yields:
-        A game that is in the table now, and its generator file.
-    """
-    rows: list[dict[str, Any]] = list(read_rows(table))
-    for first in range(0, len(todo), AT_ONCE):
-        games = train_games(list(todo)[first : first + AT_ONCE], data, runs)
-        for job, weights in games.items():
-            for verdict in verdicts(load_generator(weights), data):
-                rows.append({**todo[job], **rounded(verdict)})
-                print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
-        write_rows(table, list(rows[-1]), rows)
-        yield from games.items()
-
-
-def train_games(jobs: Sequence[Job], data: MNISTDataModule, runs: Path) -> dict[Job, Path]:
-    """Trains those that aren't in `runs` yet; returns each one's generator file."""
-    with shown(sum(job.batches for job in jobs)) as bar:
-        trained = train(jobs, runs, str(data.root), bar)
-    return {job: trained[job.name].run.path / GENERATOR_FILE for job in jobs}
-
-
 def verdicts(generator: nn.Module, data: MNISTDataModule) -> list[dict[str, Any]]:
     """For each judge its name and the numbers of its report on a generator in eval mode."""
     return [
@@ -63,3 +32,35 @@ def judges(root: Path, source: Source) -> dict[str, RealDigits]:
     data = MNISTDataModule(root, source)
     data.setup()
     return {name: RealDigits(load_judge(name), data.digits) for name in JUDGES}
+
+
+def train_and_judge(
+    todo: Mapping[Job, Mapping[str, Any]],
+    data: MNISTDataModule,
+    runs: Path,
+    table: Path,
+    judged: Callable[[nn.Module, MNISTDataModule], list[dict[str, Any]]] = verdicts,
+) -> Iterator[tuple[Job, Path]]:
+    """Trains games side by side, a thread each; adds a row for each judge to the table as soon as some have ended.
+
+    What is finished in `runs` isn't repeated, and what was broken off goes on.
+
+    Args:
+        todo: each game with the facts that its rows begin with.
+        judged: looks at a generator in eval mode, and says what its rows go on with, one for each judge.
+
+    Yields:
+        A game that is in the table now, and its generator file.
+    """
+    rows: list[dict[str, Any]] = list(read_rows(table))
+    for first in range(0, len(todo), AT_ONCE):
+        jobs = list(todo)[first : first + AT_ONCE]
+        with shown(sum(job.batches for job in jobs)) as bar:
+            trained = train(jobs, runs, str(data.root), bar)
+        games = {job: trained[job.name].run.path / GENERATOR_FILE for job in jobs}
+        for job, weights in games.items():
+            for verdict in judged(load_generator(weights), data):
+                rows.append({**todo[job], **rounded(verdict)})
+                print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+        write_rows(table, list(rows[-1]), rows)
+        yield from games.items()

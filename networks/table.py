@@ -38,13 +38,16 @@ class NotInTableError(ValueError):
     """A file names something that only whoever loads it can supply.
 
     Args:
-        finding: what the file names; what to do about it is added, and differs where no code can be written.
+        finding: what the file names; to which command lines add advice of their own.
         advice: to somebody who writes code.
     """
 
     def __init__(self, finding: str, advice: str) -> None:
-        super().__init__(f"{finding}; {advice}")
+        super().__init__(finding, advice)
         self.finding = finding
+
+    def __str__(self) -> str:
+        return "; ".join(self.args)
 
 
 def register(name: str, cls: type) -> None:

@@ -38,7 +38,7 @@ from runtime.schedules import end_with_the_run, of_another_length
 from runtime.signals import StopOnSignal, ended_by_sigterm, no_signals
 from runtime.strategy import Launcher, tells_of_a_lost_process, use_ranks_strategy
 from runtime.tables import write_rows
-from runtime.thrift import Unprofiled, be_thrifty
+from runtime.unprofiled import Unprofiled
 
 BASE_CONFIG = CONFIGS / "base.yaml"
 LINKED = {"length": "horizon", "target": "target"}
@@ -53,7 +53,8 @@ NO_CHECKPOINT = {
 def run(arguments: list[str]) -> int:
     """Runs one of Lightning's subcommands and returns the exit code."""
     hush()
-    be_thrifty()
+    # Set by Lightning; torch then asks the driver for GPUs before every optimizer step, a quarter of a millisecond.
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     use_ranks_strategy()
     processes = Processes()
     try:
