@@ -23,7 +23,7 @@ from torch import nn
 
 from benchmarks.command import RESULTS
 from benchmarks.digits import add_digits, real_digits, refuse_another
-from benchmarks.gan_recipes import job_of
+from benchmarks.gan_long import unmeasured
 from benchmarks.verdicts import judges, train_and_judge
 from datamodules import MNISTDataModule
 from networks.quality_report import RealDigits, impression, scaled
@@ -57,14 +57,9 @@ def main(arguments: Sequence[str] | None = None, table: Path = TABLE, batches: i
     data = real_digits(options.root, options.source)
     rows = read_rows(table)
     refuse_another(rows, table, data_source=data.data_source, draws=options.draws)
-    there = {(row["config"], int(row["batches"]), int(row["seed"])) for row in rows}
     for config, trained_by in TRAINED_BY.items():
         length = batches or read_shipped(config)["trainer"]["max_steps"]
-        todo = {}
-        for seed in options.seeds:
-            if (config, length, seed) not in there:
-                facts = {"config": config, "batches": length, "data_source": data.data_source, "seed": seed}
-                todo[job_of(config, length, seed, options.source)] = facts
+        todo = unmeasured(config, length, options.seeds, data, rows)
         list(train_and_judge(todo, data, runs_root() / trained_by, table, partial(draws_of, options.draws)))
     return 0
 

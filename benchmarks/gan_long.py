@@ -12,19 +12,21 @@ broken off goes on:
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.command import RESULTS, refuse_below_1
 from benchmarks.digits import add_digits, real_digits, refuse_another
 from benchmarks.gan_recipes import job_of
 from benchmarks.samples import draw_samples
 from benchmarks.verdicts import train_and_judge
+from datamodules import MNISTDataModule
 from runtime.errors import OneLineParser, exit_code
 from runtime.run_folder import runs_root
 from runtime.tables import read_rows
 from scripts.generator_files import refuse_other_seeds
-from scripts.jobs import read_shipped
+from scripts.jobs import Job, read_shipped
 
 NAME = "gan_long"
 
@@ -45,18 +47,30 @@ def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int
     table = results / f"{NAME}.csv"
     rows = read_rows(table)
     refuse_another(rows, table, data_source=data.data_source)
-    there = [tuple(row[name] for name in ("config", "batches", "seed")) for row in rows]
-    todo = {}
-    for seed in options.seeds:
-        if (config, str(batches), str(seed)) not in there:
-            facts = {"config": config, "batches": batches, "data_source": data.data_source, "seed": seed}
-            todo[job_of(config, batches, seed, options.source)] = facts
-    shown = any(row[:2] == (NAME, str(batches)) for row in there)
+    todo = unmeasured(config, batches, options.seeds, data, rows)
+    shown = any((row["config"], row["batches"]) == (NAME, str(batches)) for row in rows)
     for job, weights in train_and_judge(todo, data, runs_root() / NAME, table):
         if config == NAME and not shown:
             draw_samples(weights, results / f"{NAME}.png", todo[job]["seed"])
             shown = True
     return 0
+
+
+def unmeasured(
+    config: str, batches: int, seeds: Sequence[int], data: MNISTDataModule, rows: Sequence[Mapping[str, str]]
+) -> dict[Job, dict[str, Any]]:
+    """The games of a config that no row is about, each with the facts that its rows begin with."""
+    there = [tuple(row[name] for name in ("config", "batches", "seed")) for row in rows]
+    return {
+        job_of(config, batches, seed, data.source): {
+            "config": config,
+            "batches": batches,
+            "data_source": data.data_source,
+            "seed": seed,
+        }
+        for seed in seeds
+        if (config, str(batches), str(seed)) not in there
+    }
 
 
 if __name__ == "__main__":
