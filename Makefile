@@ -44,7 +44,7 @@ explore: setup ## a page to play with trained networks; RUNS=folder, by default 
 bench: setup ## all benchmarks; what benchmarks/results holds is not always measured anew
 	$(BIN)/python -m benchmarks.palindrome_batches
 	$(BIN)/python -m benchmarks.lstm_kernels
-	$(BIN)/python -m benchmarks.lightning_price
+	$(BIN)/python -m benchmarks.lightning_overhead
 	$(BIN)/python -m benchmarks.palindromes_solved
 	$(BIN)/python -m benchmarks.untrained_lengths
 	$(BIN)/python -m scripts.memory_horizon
@@ -54,12 +54,12 @@ bench: setup ## all benchmarks; what benchmarks/results holds is not always meas
 	$(BIN)/python -m benchmarks.processes
 	$(BIN)/python -m benchmarks.bfloat16
 	$(BIN)/python -m benchmarks.help_times
-	$(BIN)/python -m benchmarks.kill_soak
+	$(BIN)/python -m benchmarks.crash_resume
 	$(BIN)/python -m benchmarks.gan_speed $(if $(PEER),--peer "$(PEER)") $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.evaluation_share $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_search $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_finals $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_recipes $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_long $(ROOT_OF_MNIST)
-	$(BIN)/python -m benchmarks.gan_remedies $(ROOT_OF_MNIST)
+	$(BIN)/python -m benchmarks.gan_fixes $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.fid_draws $(ROOT_OF_MNIST)

@@ -1,7 +1,7 @@
 """What 16 bits and compiling gain a game on a CPU: python -m benchmarks.bfloat16
 
-A step of each pair of players at batches of 64, in 32 bits, with bfloat16 for the factors of matrix products alone
-(`networks.matmul_precision`), or in bfloat16 by autocast, as it is or compiled in place by `torch.compile`.
+A step of each pair of networks at batches of 64, in 32 bits, with bfloat16 for the factors of matrix products alone
+(`common.matmul_precision`), or in bfloat16 by autocast, as it is or compiled in place by `torch.compile`.
 Each case has a process of its own, one thread, and nothing that was compiled before. Those of a pair take turns of half
 a second, so what slows the machine for a while slows all of them.
 
@@ -28,7 +28,7 @@ import torch
 from benchmarks.command import RESULTS, start
 from benchmarks.scaling import PAIRS, SECONDS, Step, game_step, turn
 from benchmarks.timing import by_turns
-from runtime.tables import write_rows
+from twofold.tables import write_rows
 
 BATCH_SIZE = 64
 ROUNDS = 15

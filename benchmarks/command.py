@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.errors import OneLineParser, UsageError, exit_code
-from runtime.provenance import ROOT
-from runtime.tables import read_rows
+from twofold.errors import OneLineParser, UsageError, exit_code
+from twofold.provenance import ROOT
+from twofold.tables import read_rows
 
 RESULTS = ROOT / "benchmarks" / "results"
 

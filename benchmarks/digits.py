@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from datamodules import MNISTDataModule
 from datamodules.mnist import Source
-from runtime.errors import UsageError
+from twofold.errors import UsageError
 
 
 def add_digits(parser: ArgumentParser) -> None:

@@ -1,6 +1,7 @@
-"""What the judge's looks cost while a game is played: python -m benchmarks.evaluation_share [--root DATA]
+"""What the classifier's looks cost while a game is played: python -m benchmarks.evaluation_share [--root DATA]
 
-Plays configs/gan.yaml, gan_long.yaml and gan_template.yaml, as shipped but shorter, until the judge has looked three
+Plays configs/gan.yaml, gan_long.yaml and gan_template.yaml, as shipped but shorter, until the classifier has looked
+three
 times, in a folder where what it sees in the training images isn't kept yet. By the run's own stopwatch, the batches
 around a look take longer than others: that is its price, with that of a checkpoint and a picture drawn in the same
 batch.
@@ -21,10 +22,10 @@ import torch
 from benchmarks.command import RESULTS, seconds_after, twofold
 from benchmarks.digits import add_digits, real_digits
 from callbacks import GenerativeMetrics
-from runtime.errors import OneLineParser, exit_code
-from runtime.provenance import CONFIGS
-from runtime.tables import rounded, write_rows
 from scripts.jobs import read_shipped
+from twofold.errors import OneLineParser, exit_code
+from twofold.provenance import CONFIGS
+from twofold.tables import rounded, write_rows
 
 TABLE = RESULTS / "evaluation_share.csv"
 RECIPES = ("gan", "gan_long", "gan_template")
@@ -57,7 +58,7 @@ def price(measured: dict[int, float], every: int, stretch: int, whole_run: int) 
 
 def main(arguments: Sequence[str] | None = None, results: Path = TABLE) -> int:
     """Plays, measures, prints and writes the table; returns the exit code."""
-    parser = OneLineParser(prog="python -m benchmarks.evaluation_share", description="what the judge's looks cost")
+    parser = OneLineParser(prog="python -m benchmarks.evaluation_share", description="what the classifier's looks cost")
     add_digits(parser)
     options = parser.parse_args(arguments)
     root = real_digits(options.root, options.source).root.absolute()

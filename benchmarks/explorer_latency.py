@@ -29,9 +29,9 @@ from typing import NamedTuple
 
 from benchmarks.command import RESULTS, start, twofold
 from callbacks.interpolation_strip import GENERATOR_FILE
-from runtime.provenance import ROOT
-from runtime.tables import rounded, write_rows
 from scripts.jobs import falling
+from twofold.provenance import ROOT
+from twofold.tables import rounded, write_rows
 
 TABLE = RESULTS / "explorer_latency.csv"
 BATCHES = 1000
@@ -104,7 +104,7 @@ def drag(address: str, client: int, name: str, between: str, together: threading
         if together:
             together.wait()
         return [
-            move(connection, client, [name, between, *WAYS[between](client), "linear", place / (MOVES - 1)])
+            move(connection, client, [name, between, *WAYS[between](client), "lerp", place / (MOVES - 1)])
             for place in range(MOVES)
         ]
 

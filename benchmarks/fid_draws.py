@@ -8,7 +8,7 @@ The generators are those of `benchmarks.gan_recipes` for configs/gan.yaml and of
 trained unless they are there.
 
 Writes benchmarks/results/fid_draws.csv as soon as two generators are measured; what is there already is not repeated.
-For each config, seed and judge: means of the FID and of the floor, and the one divided by the other; the standard
+For each config, seed and classifier: means of the FID and of the floor, and the one divided by the other; the standard
 deviation of the FID of one draw; the lowest and highest of both.
 """
 
@@ -23,17 +23,18 @@ from torch import nn
 
 from benchmarks.command import RESULTS
 from benchmarks.digits import add_digits, real_digits, refuse_another
+from benchmarks.evaluations import classifiers, train_and_classifier
 from benchmarks.gan_long import unmeasured
-from benchmarks.verdicts import judges, train_and_judge
+from common.seeding import latent_noise, rng
 from datamodules import MNISTDataModule
-from networks.quality_report import RealDigits, impression, scaled
+from metrics.evaluate import RealImages
+from metrics.features import features_and_logits, scaled
 from networks.sampling import draw
-from networks.seeding import generator, latent_noise
-from runtime.errors import OneLineParser, UsageError, exit_code
-from runtime.run_folder import runs_root
-from runtime.tables import read_rows
 from scripts.generator_files import refuse_other_seeds
 from scripts.jobs import read_shipped
+from twofold.errors import OneLineParser, UsageError, exit_code
+from twofold.run_folder import runs_root
+from twofold.tables import read_rows
 
 TABLE = RESULTS / "fid_draws.csv"
 TRAINED_BY = {"gan": "gan_recipes", "gan_long": "gan_long"}
@@ -60,19 +61,26 @@ def main(arguments: Sequence[str] | None = None, table: Path = TABLE, batches: i
     for config, trained_by in TRAINED_BY.items():
         length = batches or read_shipped(config)["trainer"]["max_steps"]
         todo = unmeasured(config, length, options.seeds, data, rows)
-        list(train_and_judge(todo, data, runs_root() / trained_by, table, partial(draws_of, options.draws)))
+        list(train_and_classifier(todo, data, runs_root() / trained_by, table, partial(draws_of, options.draws)))
     return 0
 
 
 def draws_of(draws: int, network: nn.Module, data: MNISTDataModule) -> list[dict[str, Any]]:
-    """What each judge sees in so many draws of a generator's images."""
+    """What each classifier sees in so many draws of a generator's images."""
     rows = []
-    for judge, real in judges(data.root, data.source).items():
-        noise = [latent_noise(network, real.samples, generator(seed, "report")) for seed in range(draws)]
-        fids = [real.frechet_distance(impression(real.judge, draw(network, z)).features).value for z in noise]
+    for classifier, real in classifiers(data.root, data.source).items():
+        noise = [latent_noise(network, real.samples, rng(seed, "report")) for seed in range(draws)]
+        fids = [
+            real.frechet_distance(features_and_logits(real.classifier, draw(network, z)).features).value for z in noise
+        ]
         floor = floors(real, data)
         rows.append(
-            {"judge": judge, "fid": mean(fids), "fid_floor": mean(floor), "fid_ratio": mean(fids) / mean(floor)}
+            {
+                "classifier": classifier,
+                "fid": mean(fids),
+                "fid_real": mean(floor),
+                "fid_over_real": mean(fids) / mean(floor),
+            }
             | {"fid_samples": real.samples, "draws": draws, "deviation": stdev(fids)}
             | {"lowest": min(fids), "highest": max(fids)}
             | {"floors": len(floor), "lowest_floor": min(floor), "highest_floor": max(floor)}
@@ -81,10 +89,10 @@ def draws_of(draws: int, network: nn.Module, data: MNISTDataModule) -> list[dict
 
 
 @cache
-def floors(real: RealDigits, data: MNISTDataModule) -> list[float]:
+def floors(real: RealImages, data: MNISTDataModule) -> list[float]:
     """The FID of each set of training images that is as large as a draw."""
     sets = [rows for rows in data.digits.train.split(real.samples) if len(rows) == real.samples]
-    seen = [impression(real.judge, scaled(data.digits.images[rows])).features for rows in sets]
+    seen = [features_and_logits(real.classifier, scaled(data.digits.images[rows])).features for rows in sets]
     return [real.frechet_distance(features).value for features in seen]
 
 

@@ -3,7 +3,8 @@
 First each of the five best is timed, alone, on all cores of this machine, by its quickest stretch of 48 batches, which
 other programs have disturbed the least: so many batches are five minutes. Then it trains for that number of batches
 with three seeds, two trainings side by side on one thread each, since what they reach depends on the batches alone.
-Both judges look at 10,000 images of each averaged generator and compare them with the 10,000 test images, which took no
+Both classifiers look at 10,000 images of each averaged generator and compare them with the 10,000 test images, which
+took no
 part in the search.
 
 Writes benchmarks/results/gan_finals.csv, rows as soon as they are measured; what is there already is not repeated.
@@ -23,6 +24,7 @@ from optuna.trial import FixedTrial, TrialState
 
 from benchmarks.command import RESULTS
 from benchmarks.digits import real_digits
+from benchmarks.evaluations import verdicts
 from benchmarks.gan_search import (
     JOURNAL,
     SECONDS,
@@ -34,13 +36,12 @@ from benchmarks.gan_search import (
     suggest,
     train,
 )
-from benchmarks.verdicts import verdicts
 from callbacks.generators import unnoticed
 from datamodules import MNISTDataModule
-from runtime.errors import OneLineParser, UsageError, exit_code
-from runtime.quiet import hush
-from runtime.tables import read_rows, rounded, write_rows
-from scripts.bare_training import settle
+from scripts.plain_loop import settle
+from twofold.errors import OneLineParser, UsageError, exit_code
+from twofold.tables import read_rows, rounded, write_rows
+from twofold.warning_filters import filter_warnings
 
 TABLE = RESULTS / "gan_finals.csv"
 BEST = 5
@@ -64,7 +65,7 @@ def undisturbed_seconds_per_batch(recipe: Recipe, data: MNISTDataModule) -> floa
 
 
 def final(recipe: Recipe, seed: int, batches: int, data: MNISTDataModule) -> list[dict[str, Any]]:
-    """Trains once, on this process's thread; returns what each judge says."""
+    """Trains once, on this process's thread; returns what each classifier says."""
     data = in_batches(data, recipe)
     gan, seconds = train(recipe, batches, data, seed=seed)
     with unnoticed(gan.sampling_generator):
@@ -73,7 +74,7 @@ def final(recipe: Recipe, seed: int, batches: int, data: MNISTDataModule) -> lis
 
 
 def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
-    """Times, trains and judges what isn't in the table yet; returns the exit code."""
+    """Times, trains and classifiers what isn't in the table yet; returns the exit code."""
     parser = OneLineParser(
         prog="python -m benchmarks.gan_finals", description="the best of the search, with three seeds"
     )
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None, table: Path = TABLE) -> int:
     options = parser.parse_args(arguments)
     if not options.minutes > 0:
         raise UsageError(f"--minutes can't be {options.minutes}; write a positive number")
-    hush()
+    filter_warnings()
     real_digits(options.root, "torchvision")  # or there is nothing to begin with
     data = MNISTDataModule(options.root, "torchvision")  # unread, since it is sent to other processes
     if not JOURNAL.exists():

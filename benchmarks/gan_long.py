@@ -1,13 +1,13 @@
 """How good the game gets in an hour: python -m benchmarks.gan_long [--root DATA] [--config gan_long] [--seeds 1 2 3]
 
 Trains configs/gan_long.yaml with three seeds, two side by side on one thread each, for what they reach depends on the
-batches alone. Both judges look at 10,000 images of each generator, beside the 10,000 test images. What its wider
-players are worth shows `--config gan --batches 110000`: those of configs/gan.yaml for about as long.
+batches alone. Both classifiers look at 10,000 images of each generator, beside the 10,000 test images. What its wider
+networks are worth shows `--config gan --batches 110000`: those of configs/gan.yaml for about as long.
 
 Writes into benchmarks/results, as soon as runs have ended; what is there already is not repeated, and a run that was
 broken off goes on:
 
-- gan_long.csv: a row for each config, length, seed and judge.
+- gan_long.csv: a row for each config, length, seed and classifier.
 - gan_long.png: 64 images of the first generator of configs/gan_long.yaml.
 """
 
@@ -18,21 +18,21 @@ from typing import Any
 
 from benchmarks.command import RESULTS, refuse_below_1
 from benchmarks.digits import add_digits, real_digits, refuse_another
+from benchmarks.evaluations import train_and_classifier
 from benchmarks.gan_recipes import job_of
 from benchmarks.samples import draw_samples
-from benchmarks.verdicts import train_and_judge
 from datamodules import MNISTDataModule
-from runtime.errors import OneLineParser, exit_code
-from runtime.run_folder import runs_root
-from runtime.tables import read_rows
 from scripts.generator_files import refuse_other_seeds
 from scripts.jobs import Job, read_shipped
+from twofold.errors import OneLineParser, exit_code
+from twofold.run_folder import runs_root
+from twofold.tables import read_rows
 
 NAME = "gan_long"
 
 
 def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int:
-    """Trains and judges what isn't yet, prints and writes the table; returns the exit code."""
+    """Trains and classifiers what isn't yet, prints and writes the table; returns the exit code."""
     parser = OneLineParser(prog=f"python -m benchmarks.{NAME}", description="how good the game gets in an hour")
     add_digits(parser)
     parser.add_argument("--config", default=NAME, choices=(NAME, "gan"))
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int
     refuse_another(rows, table, data_source=data.data_source)
     todo = unmeasured(config, batches, options.seeds, data, rows)
     shown = any((row["config"], row["batches"]) == (NAME, str(batches)) for row in rows)
-    for job, weights in train_and_judge(todo, data, runs_root() / NAME, table):
+    for job, weights in train_and_classifier(todo, data, runs_root() / NAME, table):
         if config == NAME and not shown:
             draw_samples(weights, results / f"{NAME}.png", todo[job]["seed"])
             shown = True

@@ -2,8 +2,10 @@
 
 The time is the one that configs/gan.yaml takes for its batches, five to fifteen minutes on 2 cores. How many batches of
 another recipe take as long is measured first, with nothing else running: runs through `twofold fit` that take turns of
-two seconds (`benchmarks.turns`). Then every recipe trains for so many batches, two side by side on one thread each,
-for what they reach depends on the batches alone. Both judges look at 10,000 images of each generator, beside the 10,000
+two seconds (`benchmarks.interleaved_timing`). Then every recipe trains for so many batches, two side by side on one
+thread each,
+for what they reach depends on the batches alone. Both classifiers look at 10,000 images of each generator, beside the
+10,000
 test images.
 
 The recipes of papers and textbooks are as written down there; only that of configs/gan.yaml was searched for.
@@ -12,7 +14,7 @@ Writes into benchmarks/results, as soon as two runs have ended; what is there al
 was broken off goes on:
 
 - gan_recipes_speed.csv: milliseconds per batch of each recipe, and of gan.yaml by turns with it, in the median round.
-- gan_recipes.csv: a row for each config, seed and judge.
+- gan_recipes.csv: a row for each config, seed and classifier.
 - gan_recipes/….png: 64 images of each config's first generator.
 """
 
@@ -28,16 +30,16 @@ import torch
 
 from benchmarks.command import RESULTS, refuse_below_1
 from benchmarks.digits import add_digits, real_digits, refuse_another
+from benchmarks.evaluations import train_and_classifier
+from benchmarks.interleaved_timing import batches_per_second, fit
 from benchmarks.samples import draw_samples
-from benchmarks.turns import batches_per_second, fit
-from benchmarks.verdicts import train_and_judge
-from runtime.errors import OneLineParser, exit_code
-from runtime.provenance import CONFIGS
-from runtime.run_folder import runs_root
-from runtime.tables import read_rows, rounded, write_rows
 from scripts.generator_files import refuse_other_seeds
 from scripts.jobs import Job, falling
 from scripts.reporting.scale import GAN_BATCHES
+from twofold.errors import OneLineParser, exit_code
+from twofold.provenance import CONFIGS
+from twofold.run_folder import runs_root
+from twofold.tables import read_rows, rounded, write_rows
 
 OURS = "gan"
 RECIPES = (OURS, "gan_template", "dcgan", "wgan_gp", "hinge_sn")
@@ -70,7 +72,7 @@ def job_of(recipe: str, batches: int, seed: int, source: str) -> Job:
 
 
 def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int:
-    """Trains and judges what isn't yet, prints and writes the tables; returns the exit code."""
+    """Trains and classifiers what isn't yet, prints and writes the tables; returns the exit code."""
     parser = OneLineParser(prog="python -m benchmarks.gan_recipes", description="the recipes of the game at equal time")
     add_digits(parser)
     parser.add_argument("--batches", type=int, default=GAN_BATCHES, help="of gan.yaml; the others train for as long")
@@ -94,7 +96,7 @@ def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> int
             batches = round(options.batches * per_batch_of_ours[recipe])
             facts = {"recipe": recipe, "batches": batches, "batches_of_gan": options.batches, "seed": seed}
             todo[job_of(recipe, batches, seed, options.source)] = {**facts, "data_source": data.data_source}
-    for job, weights in train_and_judge(todo, data, runs_root() / "gan_recipes", table):
+    for job, weights in train_and_classifier(todo, data, runs_root() / "gan_recipes", table):
         if (job.config, job.batches) not in shown:
             draw_samples(weights, pictures / f"{job.config}.png", todo[job]["seed"])
             shown.add((job.config, job.batches))

@@ -5,10 +5,10 @@ trial whose FID is worse than that of half the trials before ends (pruned). Optu
 at random; the seed of all trainings is 1. Two workers search side by side. What wins in a short time need not win in a
 longer one, so each time has a search of its own.
 
-FID is that of the averaged generator on features of the first judge, against the 55,000 training images: of 2,000
+FID is that of the averaged generator on features of the first classifier, against the 55,000 training images: of 2,000
 samples on the way, of 5,000 at the end. The test images take no part, so that they can tell what was found.
 
-In the committed trials `StrokeDiscriminator` had 5×5 convolutions with stride two.
+In the committed trials `PixelUnshuffleDiscriminator` had 5×5 convolutions with stride two.
 
 Writes into benchmarks/results: gan_search.journal, Optuna's storage, from which a search that was killed goes on, and
 gan_search_150s.csv, every trial in words.
@@ -33,20 +33,19 @@ from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
 from benchmarks.command import RESULTS
 from benchmarks.digits import add_digits, real_digits, refuse_another
 from callbacks.generators import unnoticed
+from common.seeding import latent_noise, rng
 from datamodules import MNISTDataModule
 from datamodules.mnist import Source
 from lightning_modules import GAN
-from networks.brush_gan import BrushGenerator, StrokeDiscriminator
+from metrics.features import features_and_logits, load_classifier
+from metrics.reference_statistics import distance_to_training
 from networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from networks.judge import load_judge
-from networks.kept_statistics import distance_to_training
+from networks.mlp_conv_gan import MLPConvGenerator, PixelUnshuffleDiscriminator
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
-from networks.quality_report import impression
 from networks.sampling import draw
-from networks.seeding import generator, latent_noise
-from runtime.errors import OneLineParser, exit_code
-from runtime.tables import rounded, write_rows
-from scripts.bare_training import bare_trainer, settle
+from scripts.plain_loop import bare_trainer, settle
+from twofold.errors import OneLineParser, exit_code
+from twofold.tables import rounded, write_rows
 
 JOURNAL = RESULTS / "gan_search.journal"
 SECONDS = 150
@@ -68,9 +67,9 @@ TEXTBOOK = {
     "loss": "relativistic",
     "r1": 1.0,
     "r2": "as r1",
-    "penalty_interval": 4,
-    "d_steps_per_g_step": 1,
-    "translation": 0,
+    "d_reg_interval": 4,
+    "n_critic": 1,
+    "diffaugment_translation": 0,
     "ema_decay": 0.999,
     "generator_lr": 5e-4,
     "discriminator_lr": 5e-4,
@@ -114,9 +113,9 @@ def suggest(trial: BaseTrial) -> dict[str, Any]:
         "loss": trial.suggest_categorical("loss", ["nonsaturating", "hinge", "relativistic"]),
         "r1": trial.suggest_float("r1", 0.01, 10, log=True),
         "r2": trial.suggest_categorical("r2", ["none", "as r1"]),
-        "penalty_interval": trial.suggest_categorical("penalty_interval", [1, 4, 16]),
-        "d_steps_per_g_step": trial.suggest_categorical("d_steps_per_g_step", [1, 2]),
-        "translation": trial.suggest_categorical("translation", [0, 1]),
+        "d_reg_interval": trial.suggest_categorical("d_reg_interval", [1, 4, 16]),
+        "n_critic": trial.suggest_categorical("n_critic", [1, 2]),
+        "diffaugment_translation": trial.suggest_categorical("diffaugment_translation", [0, 1]),
         "ema_decay": trial.suggest_categorical("ema_decay", [0.99, 0.999]),
         "generator_lr": trial.suggest_float("generator_lr", 3e-4, 8e-3, log=True),
         "discriminator_lr": trial.suggest_float("discriminator_lr", 3e-4, 8e-3, log=True),
@@ -145,20 +144,20 @@ def suggest(trial: BaseTrial) -> dict[str, Any]:
     return recipe
 
 
-def players(recipe: Recipe) -> tuple[torch.nn.Module, torch.nn.Module]:
+def networks(recipe: Recipe) -> tuple[torch.nn.Module, torch.nn.Module]:
     """The generator and the discriminator."""
     latent_dim, norm = recipe["latent_dim"], recipe["generator_norm"]
     width = recipe.get("generator_width", 0)
     widths = (width // 2, width, width)
     generator: dict[str, Callable[[], torch.nn.Module]] = {
         "mlp": lambda: MLPGenerator(latent_dim, widths, norm),
-        "brush": lambda: BrushGenerator(latent_dim, widths, recipe["brushes"], norm),
+        "brush": lambda: MLPConvGenerator(latent_dim, widths, recipe["brushes"], norm),
         "dcgan": lambda: DCGANGenerator(latent_dim, recipe["generator_channels"], norm),
     }
     width, channels = recipe.get("discriminator_width", 0), recipe.get("discriminator_channels", 0)
     discriminator: dict[str, Callable[[], torch.nn.Module]] = {
         "mlp": lambda: MLPDiscriminator((width, width // 2), recipe["discriminator_norm"]),
-        "stroke": lambda: StrokeDiscriminator(channels, width),
+        "stroke": lambda: PixelUnshuffleDiscriminator(channels, width),
         "dcgan": lambda: DCGANDiscriminator(channels, recipe["discriminator_norm"]),
     }
     return generator[recipe["generator"]](), discriminator[recipe["discriminator"]]()
@@ -169,7 +168,7 @@ def game(recipe: Recipe, steps: int) -> GAN:
     adam = partial(torch.optim.Adam, betas=(recipe["beta1"], recipe["beta2"]), fused=True)
     to_zero = partial(torch.optim.lr_scheduler.LinearLR, start_factor=1.0, end_factor=0.0, total_iters=steps)
     return GAN(
-        *players(recipe),
+        *networks(recipe),
         partial(adam, lr=recipe["generator_lr"]),
         partial(adam, lr=recipe["discriminator_lr"]),
         to_zero,
@@ -177,27 +176,29 @@ def game(recipe: Recipe, steps: int) -> GAN:
         loss=recipe["loss"],
         r1=recipe["r1"],
         r2=recipe["r1"] if recipe["r2"] == "as r1" else 0.0,
-        penalty_interval=recipe["penalty_interval"],
-        d_steps_per_g_step=recipe["d_steps_per_g_step"],
-        translation=recipe["translation"],
+        d_reg_interval=recipe["d_reg_interval"],
+        n_critic=recipe["n_critic"],
+        diffaugment_translation=recipe["diffaugment_translation"],
         ema_decay=recipe["ema_decay"],
     )
 
 
 class Quality:
-    """Measures the averaged generators of games by one judge, always from the same noise."""
+    """Measures the averaged generators of games by one classifier, always from the same noise."""
 
     def __init__(self, data: MNISTDataModule) -> None:
-        self.judge = load_judge()
-        folder = data.root / "judges"
-        self.distances = {n: distance_to_training(self.judge, data.digits, n, folder) for n in (ON_THE_WAY, AT_THE_END)}
+        self.classifier = load_classifier()
+        folder = data.root / "classifiers"
+        self.distances = {
+            n: distance_to_training(self.classifier, data.digits, n, folder) for n in (ON_THE_WAY, AT_THE_END)
+        }
 
     def __call__(self, gan: GAN, samples: int) -> float:
         """FID of so many images; not a number if they aren't."""
         maker = gan.sampling_generator
         with unnoticed(maker):
-            images = draw(maker, latent_noise(maker, samples, generator(SEED, "search")))
-        return self.distances[samples](impression(self.judge, images).features).value
+            images = draw(maker, latent_noise(maker, samples, rng(SEED, "search")))
+        return self.distances[samples](features_and_logits(self.classifier, images).features).value
 
 
 class Prune(Callback):
@@ -286,7 +287,7 @@ def open_study(seconds: int, sampler: optuna.samplers.BaseSampler | None = None)
     )
 
 
-def judged(study: optuna.Study) -> list[FrozenTrial]:
+def evaluated(study: optuna.Study) -> list[FrozenTrial]:
     """Its trials whose games were looked at, to the end or not."""
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
@@ -333,7 +334,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     data = real_digits(options.root, options.source)
     study = open_study(options.seconds)
-    refuse_another(map(digits_of, judged(study)), JOURNAL, data_source=data.data_source)
+    refuse_another(map(digits_of, evaluated(study)), JOURNAL, data_source=data.data_source)
     for start in STARTS:
         study.enqueue_trial(start, skip_if_exists=True)
     for trial in study.trials:  # a search that was killed left these; they are tried again

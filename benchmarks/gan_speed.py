@@ -1,7 +1,7 @@
 """How fast the textbook game runs: python -m benchmarks.gan_speed [--root DATA] [--peer PYTORCH_GAN]
 
 Images per second of five contestants, all with the same number of threads, batches of 64 and the textbook networks.
-They take turns of two seconds, see `benchmarks.turns`; starting up and the end don't count:
+They take turns of two seconds, see `benchmarks.interleaved_timing`; starting up and the end don't count:
 
 - `twofold fit` with configs/gan_template.yaml as shipped: W&B, CSV, bar, pictures, evaluations and all.
 - the same without W&B.
@@ -28,17 +28,17 @@ import torch
 
 from benchmarks.command import RESULTS
 from benchmarks.digits import add_digits, real_digits
+from benchmarks.interleaved_timing import MARK, Training, batches_per_second, fit
 from benchmarks.timing import quartiles
-from benchmarks.turns import MARK, Training, batches_per_second, fit
+from common.seeding import latent_noise, rng
 from datamodules import MNISTDataModule
 from datamodules.mnist import Source
+from losses.gan import minimax_discriminator_loss, nonsaturating_generator_loss
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
-from networks.objectives import cross_entropy, nonsaturating
-from networks.seeding import generator, latent_noise
-from runtime.errors import OneLineParser, UsageError, exit_code
-from runtime.provenance import CONFIGS, ROOT
-from runtime.tables import write_rows
 from scripts.jobs import read_shipped
+from twofold.errors import OneLineParser, UsageError, exit_code
+from twofold.provenance import CONFIGS, ROOT
+from twofold.tables import write_rows
 
 TABLE = RESULTS / "gan_speed.csv"
 CONFIG = "gan_template"
@@ -70,14 +70,14 @@ def loop(root: str, source: Source, marks: str) -> None:
     batches = (images for _ in count() for images, _ in data.train_dataloader())
     with open(marks, "wb", buffering=0) as file:
         for batch, images in enumerate(batches):
-            fakes = G(latent_noise(G, len(images), generator(1, "noise", batch)))
-            d_loss = cross_entropy(D(images), D(fakes.detach()))
+            fakes = G(latent_noise(G, len(images), rng(1, "noise", batch)))
+            d_loss = minimax_discriminator_loss(D(images), D(fakes.detach()))
             d_optimizer.zero_grad()
             d_loss.backward()
             d_optimizer.step()
             D.requires_grad_(False)
             fake = D(fakes)
-            g_loss = nonsaturating(fake, fake)
+            g_loss = nonsaturating_generator_loss(fake, fake)
             g_optimizer.zero_grad()
             g_loss.backward()
             g_optimizer.step()
@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None, results: Path = TABLE, rounds: 
     peers = None if options.peer is None else peers_script(options.peer)
     fits = {
         "twofold fit": (),
-        "twofold fit without W&B": ("--trainer.logger", "runtime.loggers.CSVFiles"),
+        "twofold fit without W&B": ("--trainer.logger", "twofold.loggers.CSVLogger"),
         "twofold fit in full precision": ("--model.matmul_precision", "highest"),
     }
     root = real_digits(options.root, options.source).root.absolute()

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from benchmarks.command import RESULTS, start
 from benchmarks.timing import by_turns, quartiles
-from runtime.provenance import ROOT
-from runtime.tables import write_rows
+from twofold.provenance import ROOT
+from twofold.tables import write_rows
 
 ROUNDS = 5
 YARDSTICK = "import lightning"
-TWOFOLD = "import sys; from runtime.cli import main; sys.exit(main())"
+TWOFOLD = "import sys; from twofold.main import main; sys.exit(main())"
 TABLE = RESULTS / "help_times.csv"
 
 

@@ -17,8 +17,8 @@ import torch
 import yaml
 
 from benchmarks.command import RESULTS, start, twofold
-from runtime.provenance import CONFIGS
-from runtime.tables import read_rows, write_rows
+from twofold.provenance import CONFIGS
+from twofold.tables import read_rows, write_rows
 
 TABLE = RESULTS / "palindromes_solved.csv"
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from benchmarks.command import RESULTS, seconds_after, start, twofold
 from benchmarks.timing import by_turns
-from runtime.provenance import CONFIGS
-from runtime.tables import rounded, write_rows
+from twofold.provenance import CONFIGS
+from twofold.tables import rounded, write_rows
 
 TABLE = RESULTS / "processes.csv"
 EXPERIMENTS = {

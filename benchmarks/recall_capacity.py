@@ -28,12 +28,12 @@ from matplotlib import pyplot as plt
 
 from benchmarks.command import RESULTS, start
 from callbacks import LengthCurriculum
+from common.files import replacing
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
-from networks.files import replacing
-from runtime.tables import read_rows, write_rows
-from scripts.bare_training import bare_trainer, settle
+from scripts.plain_loop import bare_trainer, settle
 from scripts.plotting import panels
+from twofold.tables import read_rows, write_rows
 
 HIDDEN_SIZES = (64, 128, 256)
 MINUTES = 10.0

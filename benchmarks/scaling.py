@@ -2,7 +2,7 @@
 
 A step is forward, backward and Adam, as the modules of this house do it but without Lightning. From one middle case of
 each lesson one thing grows at a time: the length, the hidden size or the batch of the LSTM that names the last digit
-(by torch's kernel, as `auto` chooses), and the batch of each pair of players by the non-saturating loss.
+(by torch's kernel, as `auto` chooses), and the batch of each pair of networks by the non-saturating loss.
 
 Each case runs in a process of its own, on one thread. Its time is that of the process, which other programs hardly
 change, for the quickest of five turns; its memory the growth at its peak, with what torch loads on the way (some 100
@@ -27,14 +27,14 @@ from torch import nn
 
 from benchmarks.command import RESULTS, start
 from benchmarks.memory import peak_growth
+from common.matmul_precision import matmul_precision
 from lightning_modules import PalindromeLSTM
-from networks.brush_gan import BrushGenerator, StrokeDiscriminator
+from losses.gan import minimax_discriminator_loss, nonsaturating_generator_loss
 from networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from networks.matmul_precision import matmul_precision
+from networks.mlp_conv_gan import MLPConvGenerator, PixelUnshuffleDiscriminator
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
-from networks.objectives import cross_entropy, nonsaturating
-from runtime.tables import write_rows
 from scripts.plotting import panels
+from twofold.tables import write_rows
 
 TURNS = 5
 SECONDS = 0.5
@@ -49,7 +49,7 @@ GROWING = {
 BATCHES = (4, 16, 64, 256, 1024)
 PAIRS: Mapping[str, tuple[type[nn.Module], type[nn.Module]]] = {
     "mlp": (MLPGenerator, MLPDiscriminator),
-    "brush and stroke": (BrushGenerator, StrokeDiscriminator),
+    "brush and stroke": (MLPConvGenerator, PixelUnshuffleDiscriminator),
     "dcgan": (DCGANGenerator, DCGANDiscriminator),
 }
 
@@ -73,9 +73,9 @@ def memory_step(length: int, hidden_size: int, batch_size: int) -> Step:
 def game_step(
     pair: str, batch_size: int, bfloat16: bool = False, compiled: bool = False, products: str = "highest"
 ) -> Step:
-    """One step of both players, the discriminator first; `products` are as exact as `matmul_precision` says."""
-    generator, discriminator = (player() for player in PAIRS[pair])
-    g_adam, d_adam = (torch.optim.Adam(player.parameters(), fused=True) for player in (generator, discriminator))
+    """One step of both networks, the discriminator first; `products` are as exact as `matmul_precision` says."""
+    generator, discriminator = (network() for network in PAIRS[pair])
+    g_adam, d_adam = (torch.optim.Adam(network.parameters(), fused=True) for network in (generator, discriminator))
     weights = list(generator.parameters())
     latent_dim: int = generator.latent_dim  # type: ignore[assignment]
     images = torch.rand(batch_size, 1, 28, 28) * 2 - 1
@@ -88,11 +88,11 @@ def game_step(
             fakes = generator(torch.randn(batch_size, latent_dim)).float()
             real, fake = discriminator(torch.cat([images, fakes.detach()])).float().chunk(2)
             d_adam.zero_grad()
-            cross_entropy(real, fake).backward()
+            minimax_discriminator_loss(real, fake).backward()
             d_adam.step()
             fake = discriminator(fakes).float()
             g_adam.zero_grad()
-            nonsaturating(fake, fake).backward(inputs=weights)
+            nonsaturating_generator_loss(fake, fake).backward(inputs=weights)
             g_adam.step()
 
     return step

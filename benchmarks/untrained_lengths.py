@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.command import RESULTS, start, twofold
-from runtime.provenance import CONFIGS
-from runtime.tables import read_rows, write_rows
+from twofold.provenance import CONFIGS
+from twofold.tables import read_rows, write_rows
 
 TABLE = RESULTS / "untrained_lengths.csv"
 LENGTHS = (1000, 10_000, 100_000, 1_000_000)

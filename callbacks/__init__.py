@@ -7,7 +7,7 @@ from callbacks.interpolation_strip import InterpolationStrip
 from callbacks.length_curriculum import LengthCurriculum
 from callbacks.prediction_files import PredictionFiles
 from callbacks.stop_when_solved import StopWhenSolved
-from callbacks.stopwatch import Stopwatch
+from callbacks.stopwatch import Timer
 
 __all__ = [
     "Checkpoints",
@@ -17,5 +17,5 @@ __all__ = [
     "LengthCurriculum",
     "PredictionFiles",
     "StopWhenSolved",
-    "Stopwatch",
+    "Timer",
 ]

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from networks.files import replacing
+from common.files import replacing
 
 FOLDER = "checkpoints"
 LAST = "last.ckpt"

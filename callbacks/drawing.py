@@ -9,7 +9,7 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from networks.files import replacing
+from common.files import replacing
 
 ENLARGEMENT = 2
 ANIMATION_ENLARGEMENT = 5
@@ -34,14 +34,14 @@ def trained_on(step: int, data_source: str) -> str:
 
 def along(path: str, ends: Sequence[str] = ()) -> str:
     """What a strip shows, in words, such as "3 to 8 to 1 in a straight line"."""
-    way = {"linear": "a straight line", "spherical": "an arc"}[path]
+    way = {"lerp": "a straight line", "slerp": "an arc"}[path]
     return f"{' to '.join(ends)} in {way}" if ends else way
 
 
-def readings(judge: nn.Module, images: Float[Tensor, "n 1 28 28"]) -> list[str]:
-    """What the judge takes each image for and how sure it is, such as "3: 97%"."""
+def readings(classifier: nn.Module, images: Float[Tensor, "n 1 28 28"]) -> list[str]:
+    """What the classifier takes each image for and how sure it is, such as "3: 97%"."""
     with torch.no_grad():
-        confidences, digits = judge(images).softmax(dim=1).max(dim=1)
+        confidences, digits = classifier(images).softmax(dim=1).max(dim=1)
     return [
         f"{digit}: {confidence:.0%}" for digit, confidence in zip(digits.tolist(), confidences.tolist(), strict=True)
     ]

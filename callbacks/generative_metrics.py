@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from callbacks.best_effort import BestEffort
-from callbacks.game_alarms import ACCURACIES, GameAlarms
+from callbacks.gan_monitor import ACCURACIES, GANMonitor
 from callbacks.generators import (
     data_source,
     generators,
@@ -22,69 +22,73 @@ from callbacks.generators import (
 )
 from callbacks.sample_table import log_samples
 from callbacks.to_loggers import log_numbers
-from networks.files import replacing
-from networks.judge import JUDGES, load_judge
-from networks.kept_statistics import distance_to_training
-from networks.objectives import critic
-from networks.quality import NEIGHBOURS, FrechetDistance, digit_shares, share_numbers
-from networks.quality_report import RealDigits, Report, SplitDigits, impression
+from common.files import replacing
+from common.seeding import latent_noise
+from common.seeding import rng as random_numbers
+from losses.gan import wasserstein_discriminator_loss
+from metrics.evaluate import RealImages, Report, SplitDigits
+from metrics.features import CLASSIFIERS, features_and_logits, load_classifier
+from metrics.fid import FrechetDistance
+from metrics.mode_coverage import class_histogram, histogram_numbers
+from metrics.precision_recall import NEIGHBOURS
+from metrics.reference_statistics import distance_to_training
 from networks.sampling import draw
-from networks.seeding import generator as random_numbers
-from networks.seeding import latent_noise
 
 BEST_GENERATOR_FILE = "best_generator.pth"
 REPORT_FILE = "quality.json"
-JUDGE_SAW_THEM = (
-    "The judge has seen nearly all of these digits in its own training; don't compare with numbers on MNIST."
+CLASSIFIER_TRAINED_ON_THEM = (
+    "The classifier has seen nearly all of these digits in its own training; don't compare with numbers on MNIST."
 )
 
 
 class GenerativeMetrics(Callback):
-    """Shows the generator's images to a judge of digits (`networks.judge`) every `every_n_batches` and at the end.
+    """Evaluates the generator's images by a classifier of digits every `every_n_batches` and at the end.
 
     In training, for the generator that samples are drawn from (the averaged one if there is one):
-    `quality/fid`, the distance to the training images; `quality/fid_floor`, that of as many validation images,
-    `quality/fid_ratio`, how many times the floor, and `quality/fid_samples`, how many; `quality/share_0` to `_9`,
-    which share of the images shows each digit, and `quality/digits_alive`. The best generator so far by this FID
-    stands in `best_generator.pth` with its `.json` (see `networks.files`).
+    `quality/fid`, the distance to the training images; `quality/fid_real`, that of as many validation images,
+    `quality/fid_over_real`, how many times the floor, and `quality/fid_samples`, how many; `quality/class_0` to `_9`,
+    which share of the images shows each digit, and `quality/modes_covered`. The best generator so far by this FID
+    stands in `best_generator.pth` with its `.json` (see `networks.generator_files`).
 
-    At the end, for the generator and its average: everything of `networks.quality_report`, with the test images as
+    At the end, for the generator and its average: everything of `metrics.evaluate`, with the test images as
     reference. FID depends on reference and number of samples, so these numbers have names of their own, `final/raw/…`
     and `final/ema/…`. They are logged, written to `quality.json`, and a line for each is printed. `test` measures the
     same, as `test/raw/…` and `test/ema/…`.
 
-    Of what a module logs as `train/…`, and of lost digits, `callbacks.game_alarms` makes warnings.
+    Of what a module logs as `train/…`, and of lost digits, `callbacks.gan_monitor` makes warnings.
 
     Works with any module that has a `generator` with a `latent_dim`, and a datamodule that has `digits`, such as
     `datamodules.MNISTDataModule`. Where its splits hold fewer images than there should be samples, as many samples are
     taken as there are images. Files are written under `trainer.default_root_dir`. Training goes on as if nothing had
-    happened. What the judge sees in MNIST's training images, which takes some seconds, is kept in the folder `judges`
+    happened. What the classifier sees in MNIST's training images, which takes some seconds, is kept in the folder
+    `classifiers`
     under the datamodule's `root`, if there is such a root. Where many processes train, rank 0 measures and the others
     wait.
 
     Args:
         every_n_batches: distance between two evaluations, each of which takes as long as 10 to 40 batches of 64; at
             2000 that is 1 to 3 % of the run, the first included (`benchmarks.evaluation_share`).
-        judge: a name of `networks.judge`.
+        classifier: a name of `metrics.features`.
         samples: images of an evaluation in training.
         final_samples: images at the end; 0 leaves out the end, which takes as long as some thousand batches.
 
     Raises:
-        ValueError: when a number is too small or the judge isn't known; when training starts, if the datamodule has no
+        ValueError: when a number is too small or the classifier isn't known; when training starts, if the datamodule
+        has no
             digits or the module no generator.
     """
 
     def __init__(
         self,
         every_n_batches: int = 2000,
-        judge: str = "digit_cnn",
+        classifier: str = "digit_cnn",
         samples: int = 2000,
         final_samples: int = 10_000,
     ) -> None:
         if every_n_batches < 1:
             raise ValueError(f"every_n_batches is {every_n_batches}; write 1 or more")
-        if judge not in JUDGES:
-            raise ValueError(f"judge is '{judge}'; write one of {', '.join(JUDGES)}")
+        if classifier not in CLASSIFIERS:
+            raise ValueError(f"classifier is '{classifier}'; write one of {', '.join(CLASSIFIERS)}")
         if samples < 2:
             raise ValueError(f"samples is {samples}; write 2 or more, such as 2000")
         if final_samples and final_samples <= NEIGHBOURS:
@@ -92,10 +96,10 @@ class GenerativeMetrics(Callback):
                 f"final_samples is {final_samples}; write {NEIGHBOURS + 1} or more, or 0 for no final report"
             )
         self.every_n_batches = every_n_batches
-        self.judge = judge
+        self.classifier = classifier
         self.samples = samples
         self.final_samples = final_samples
-        self.alarms = GameAlarms()
+        self.alarms = GANMonitor()
         self._files = BestEffort(f"{BEST_GENERATOR_FILE} or {REPORT_FILE}")
         self.best_fid = math.inf
         self.seed: int | None = None
@@ -122,7 +126,7 @@ class GenerativeMetrics(Callback):
 
     def _hear(self, trainer: Trainer, pl_module: LightningModule) -> None:
         numbers = dict(trainer.callback_metrics)
-        if getattr(getattr(pl_module, "objective", None), "discriminator", None) is critic:
+        if getattr(getattr(pl_module, "gan_loss", None), "discriminator", None) is wasserstein_discriminator_loss:
             for name in ACCURACIES:  # to tell all images apart is a critic's business, and does no harm
                 numbers.pop(name, None)
         _warn(self.alarms.hear(trainer.global_step, numbers))
@@ -131,17 +135,17 @@ class GenerativeMetrics(Callback):
         """Logs the numbers, keeps the generator if it is the best, warns of lost digits; returns the FID."""
         step = trainer.global_step
         generator = sampling_generator(pl_module)
-        judge = load_judge(self.judge).to(pl_module.device)
+        classifier = load_classifier(self.classifier).to(pl_module.device)
         if self._frechet_distance is None:
             folder = _folder_for_statistics(trainer)
-            self._frechet_distance = distance_to_training(judge, _digits(trainer), self.samples, folder)
+            self._frechet_distance = distance_to_training(classifier, _digits(trainer), self.samples, folder)
         assert self.seed is not None, "the seed is known when training starts"
         n = self._frechet_distance.samples
         with unnoticed(generator):
             images = draw(generator, latent_noise(generator, n, random_numbers(self.seed, "quality", step)))
-        features, logits = impression(judge, images)
-        fid, shares = self._frechet_distance(features), digit_shares(logits)
-        numbers = {f"quality/{name}": value for name, value in {**fid.numbers(), **share_numbers(shares)}.items()}
+        features, logits = features_and_logits(classifier, images)
+        fid, shares = self._frechet_distance(features), class_histogram(logits)
+        numbers = {f"quality/{name}": value for name, value in {**fid.numbers(), **histogram_numbers(shares)}.items()}
         # Not by `pl_module.log`, which Lightning hands on only every `log_every_n_steps` batches. The step is that of
         # the batch's losses, for Lightning names a batch by how many came before it.
         log_numbers(trainer, numbers, step - 1)
@@ -163,7 +167,7 @@ class GenerativeMetrics(Callback):
         self._publish(trainer, reports)
         assert self.seed is not None, "the seed is known when training starts"
         with BestEffort("the table of samples").attempt():
-            log_samples(trainer, pl_module, load_judge(self.judge).to(pl_module.device), self.seed)
+            log_samples(trainer, pl_module, load_classifier(self.classifier).to(pl_module.device), self.seed)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.final_samples == 0 or not trainer.is_global_zero:
@@ -172,12 +176,12 @@ class GenerativeMetrics(Callback):
             numbers = {f"test/{weights}/{name}": float(value) for name, value in report.numbers().items()}
             pl_module.log_dict(numbers, rank_zero_only=True)
         if data_source(trainer) == "packaged":
-            print(JUDGE_SAW_THEM)
+            print(CLASSIFIER_TRAINED_ON_THEM)
 
     def _reports(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Report]:
         """Of the generator as it is, and of its average if there is one."""
         seed = seed_of(pl_module) if self.seed is None else self.seed
-        real = RealDigits(load_judge(self.judge).to(pl_module.device), _digits(trainer), self.final_samples)
+        real = RealImages(load_classifier(self.classifier).to(pl_module.device), _digits(trainer), self.final_samples)
         reports = {}
         for weights, generator in generators(pl_module).items():
             with unnoticed(generator):
@@ -186,8 +190,8 @@ class GenerativeMetrics(Callback):
 
     def _publish(self, trainer: Trainer, reports: dict[str, Report]) -> None:
         source = data_source(trainer)
-        remark = JUDGE_SAW_THEM if source == "packaged" else ""
-        facts: dict[str, Any] = {"judge": self.judge, "data_source": source, "step": trainer.global_step}
+        remark = CLASSIFIER_TRAINED_ON_THEM if source == "packaged" else ""
+        facts: dict[str, Any] = {"classifier": self.classifier, "data_source": source, "step": trainer.global_step}
         if remark:
             facts["remark"] = remark
         for weights, report in reports.items():
@@ -217,7 +221,7 @@ def _digits(trainer: Trainer) -> SplitDigits:
 
 def _folder_for_statistics(trainer: Trainer) -> Path | None:
     root = getattr(getattr(trainer, "datamodule", None), "root", None)
-    return Path(root) / "judges" if root and Path(root).is_dir() else None
+    return Path(root) / "classifiers" if root and Path(root).is_dir() else None
 
 
 def _warn(warnings: list[str]) -> None:

@@ -11,9 +11,9 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from callbacks.drawing import grid, page, trained_on, write_png
-from networks.evaluating import evaluating
-from networks.files import save_generator
-from networks.seeding import generator, latent_noise, run_seed
+from common.eval_mode import evaluating
+from common.seeding import latent_noise, rng, run_seed
+from networks.generator_files import save_generator
 
 
 def sampling_generator(module: LightningModule) -> nn.Module:
@@ -31,7 +31,7 @@ def sampling_generator(module: LightningModule) -> nn.Module:
 
 def fixed_noise(module: LightningModule, n: int, purpose: str) -> Float[Tensor, "n latent"]:
     """Noise for pictures that depends on the run's seed and `purpose` alone, the same on every device."""
-    return latent_noise(sampling_generator(module), n, generator(seed_of(module), purpose))
+    return latent_noise(sampling_generator(module), n, rng(seed_of(module), purpose))
 
 
 def seed_of(module: LightningModule) -> int:
@@ -48,7 +48,7 @@ def generators(module: LightningModule) -> dict[str, nn.Module]:
 
 
 def keep_generator(trainer: Trainer, module: LightningModule, path: Path) -> None:
-    """Writes the generator to draw from as a generator file (see `networks.files`)."""
+    """Writes the generator to draw from as a generator file (see `networks.generator_files`)."""
     weights = "ema" if "ema" in generators(module) else "raw"
     facts: dict[str, Any] = {"step": trainer.global_step, "data_source": data_source(trainer)}
     save_generator(sampling_generator(module), path, weights=weights, **facts)

@@ -23,42 +23,43 @@ from callbacks.generators import (
     unnoticed,
 )
 from callbacks.to_loggers import log_picture
-from networks.files import load_generator
-from networks.judge import load_judge
-from networks.latent_walks import (
+from common.seeding import HIGHEST_SEED
+from metrics.features import load_classifier
+from metrics.interpolation import (
     CANDIDATES,
-    latents_of_seeds,
-    refuse_impossible_walk,
-    refuse_other_than_digits,
-    surest_latents,
-    walk,
+    interpolate_latents,
+    latents_from_seeds,
+    most_confident_latents,
+    validate_digits,
+    validate_interpolation,
 )
+from networks.generator_files import load_generator
+from networks.registry import NotRegisteredError
 from networks.sampling import draw
-from networks.seeding import HIGHEST_SEED
-from networks.table import NotInTableError
 
 GENERATOR_FILE = "mnist_generator.pth"
 STRIP_FILE = "interpolation.png"
 ENDS_TO_CHOOSE_FROM = 16
 READ = (1, 28, 28)
-"""The images that judges read."""
+"""The images that classifiers read."""
 
 
 class InterpolationStrip(Callback):
     """When training ends: saves the generator, loads it back into a fresh one, and walks between noise vectors.
 
-    With `digits` it walks from digit to digit, through noise whose images the judge of `networks.judge` is surest of;
+    With `digits` it walks from digit to digit, through noise whose images the classifier of `metrics.features` is
+    surest of;
     with `seeds`, from noise to noise, each made from a seed as `scripts.interpolate` makes it. Without either it walks
     between two: those of 16 whose images differ the most, so that there is something to see on the way. Under each
-    frame stands what the judge reads, if frames have the size that it reads. Where it doesn't find the digits, a
+    frame stands what the classifier reads, if frames have the size that it reads. Where it doesn't find the digits, a
     warning says so and the strip is the one without. Likewise where there is no arc, a straight line is drawn.
 
-    Writes `mnist_generator.pth` with its `.json` (see `networks.files`) and `interpolation.png` under
+    Writes `mnist_generator.pth` with its `.json` (see `networks.generator_files`) and `interpolation.png` under
     `trainer.default_root_dir`, and shows the strip in every logger that can.
 
     Args:
         steps: images on the way from one end, or one digit, to the next, both included.
-        path: linear or spherical, see `networks.latent_walks`.
+        interpolation: lerp or slerp, see `metrics.interpolation`.
         digits: two or more from 0 to 9, such as [3, 8, 1].
         seeds: two or more; leave out one of both.
 
@@ -70,20 +71,20 @@ class InterpolationStrip(Callback):
     def __init__(
         self,
         steps: int = 10,
-        path: str = "linear",
+        interpolation: str = "lerp",
         digits: Sequence[int] | None = None,
         seeds: Sequence[int] | None = None,
     ) -> None:
         if digits is not None and seeds is not None:
             raise ValueError("a strip walks between digits or between seeds; leave one of both out")
         for waypoints in (digits, seeds):
-            refuse_impossible_walk(2 if waypoints is None else len(waypoints), steps, path)
-        refuse_other_than_digits(digits or ())
+            validate_interpolation(2 if waypoints is None else len(waypoints), steps, interpolation)
+        validate_digits(digits or ())
         for seed in seeds or ():
             if not 0 <= seed <= HIGHEST_SEED:
                 raise ValueError(f"seeds holds {seed}; write whole numbers from 0 to {HIGHEST_SEED}")
         self.steps = steps
-        self.path = path
+        self.interpolation = interpolation
         self.digits = digits
         self.seeds = seeds
 
@@ -104,7 +105,7 @@ class InterpolationStrip(Callback):
                 picture, what = self._asked_for(generator, pl_module)
             except ValueError as error:
                 rank_zero_warn(f"the strip is a straight line between two images that differ: {error}")
-                picture, what = self._between_two(generator, pl_module, "linear")
+                picture, what = self._between_two(generator, pl_module, "lerp")
             caption = f"{what}, {origin(trainer)}"
             write_png(page([picture], caption), folder / STRIP_FILE)
         log_picture(trainer, "interpolation", folder / STRIP_FILE, caption)
@@ -113,14 +114,14 @@ class InterpolationStrip(Callback):
         """The strip and what it shows; raises ValueError where it can't be drawn."""
         if self.digits is not None:
             candidates = fixed_noise(pl_module, CANDIDATES, "digits to walk between")
-            waypoints = surest_latents(generator, load_judge(), self.digits, candidates)
+            waypoints = most_confident_latents(generator, load_classifier(), self.digits, candidates)
             ends = [str(digit) for digit in self.digits]
         elif self.seeds is not None:
-            waypoints = latents_of_seeds(generator, self.seeds)
+            waypoints = latents_from_seeds(generator, self.seeds)
             ends = [f"seed {seed}" for seed in self.seeds]
         else:
-            return self._between_two(generator, pl_module, self.path)
-        return self._through(waypoints, generator, self.path), along(self.path, ends)
+            return self._between_two(generator, pl_module, self.interpolation)
+        return self._through(waypoints, generator, self.interpolation), along(self.interpolation, ends)
 
     def _between_two(self, generator: nn.Module, pl_module: LightningModule, path: str) -> tuple[Image.Image, str]:
         candidates = fixed_noise(pl_module, ENDS_TO_CHOOSE_FROM, "interpolation")
@@ -128,8 +129,8 @@ class InterpolationStrip(Callback):
         return self._through(ends, generator, path), along(path)
 
     def _through(self, waypoints: Float[Tensor, "waypoints latent"], generator: nn.Module, path: str) -> Image.Image:
-        images = draw(generator, walk(waypoints, self.steps, path))
-        return strip(images, readings(load_judge(), images) if images.shape[1:] == READ else ())
+        images = draw(generator, interpolate_latents(waypoints, self.steps, path))
+        return strip(images, readings(load_classifier(), images) if images.shape[1:] == READ else ())
 
     def _saved_and_loaded(self, path: Path, trainer: Trainer, pl_module: LightningModule) -> nn.Module:
         generator = sampling_generator(pl_module)
@@ -137,7 +138,7 @@ class InterpolationStrip(Callback):
         try:
             with isolate_rng():  # a fresh generator draws its first weights
                 return load_generator(path)
-        except NotInTableError:
+        except NotRegisteredError:
             return load_generator(path, copy.deepcopy(generator).float().cpu())
 
 

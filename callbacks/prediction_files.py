@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from callbacks.drawing import write_numbered
-from networks.ranks import Ranks
+from common.sharding import Ranks
 
 
 class PredictionFiles(Callback):

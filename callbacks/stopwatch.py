@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 
-class Stopwatch(Callback):
+class Timer(Callback):
     """Logs how long training has taken, every `trainer.log_every_n_steps` batches and when it stops.
 
     `time/ms_per_batch` is the mean wall-clock time since the last reading; `time/seconds` is that since training

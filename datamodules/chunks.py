@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from datamodules.streams import count_batches, philox
+from datamodules.resumable import count_batches, philox
 
 CHUNK = 4096
 

@@ -10,9 +10,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
+from datamodules.base import ResumableDataModule
 from datamodules.mnist_files import Digits, download_mnist, has_mnist, packaged_digits, read_mnist
-from datamodules.reproducible import ReproducibleDataModule
-from datamodules.streams import BatchStream, EvaluationBatches, count_batches, in_order, shuffled
+from datamodules.resumable import BatchStream, EvaluationBatches, count_batches, in_order, shuffled
 
 Source = Literal["auto", "torchvision", "packaged"]
 
@@ -24,7 +24,7 @@ class ImageBatch(NamedTuple):
     labels: Int[Tensor, " batch"]
 
 
-class MNISTDataModule(ReproducibleDataModule):
+class MNISTDataModule(ResumableDataModule):
     """MNIST in one tensor, from which each batch is sliced; every training epoch goes through it in a new order.
 
     The splits are stratified by class and the same in every run: 55,000 images to train, 5,000 to validate, 10,000 to

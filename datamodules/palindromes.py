@@ -22,10 +22,10 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from common.seeding import derive
+from datamodules.base import ResumableDataModule
 from datamodules.chunks import ChunkedPalindromes, PalindromeChunk
-from datamodules.reproducible import ReproducibleDataModule
-from datamodules.streams import BatchStream, EvaluationBatches, count_batches, in_order, philox, shuffled
-from networks.seeding import derive
+from datamodules.resumable import BatchStream, EvaluationBatches, count_batches, in_order, philox, shuffled
 
 Split = Literal["train", "validation", "test"]
 Target = Literal["last", "second_half"]
@@ -44,7 +44,7 @@ class PalindromeBatch(NamedTuple):
     target: Int[Tensor, "batch ..."]
 
 
-class PalindromeDataModule(ReproducibleDataModule):
+class PalindromeDataModule(ResumableDataModule):
     """Palindromes of `length` digits, either a new batch each time or a fixed set of them.
 
     Args:

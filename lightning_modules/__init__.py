@@ -1,6 +1,6 @@
 """What is trained."""
 
-from lightning_modules.digit_classifier import DigitClassifier
+from lightning_modules.classifier import DigitClassifier
 from lightning_modules.gan import GAN
 from lightning_modules.palindrome import PalindromeLSTM, PalindromeRNN
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
-from lightning_modules.reproducible import ReproducibleModule, scheduler_config
-from networks.quality import DIGITS
+from lightning_modules.base import TwofoldModule, scheduler_config
+from metrics.mode_coverage import DIGITS
 
 
-class Classification(ReproducibleModule):
+class Classification(TwofoldModule):
     """Cross-entropy on batches of `(input, target)`; a subclass says in `forward` how input becomes ten logits.
 
     Logs `train/loss` and `train/accuracy` of each batch that somebody reads, and the same of the whole set for `val/`

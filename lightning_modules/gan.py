@@ -11,32 +11,27 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from lightning_modules.gan_refusals import refuse_bad_game, refuse_lone_image, refuse_other_size
-from lightning_modules.reproducible import ReproducibleModule, scheduler_config
+from common.matmul_precision import matmul_precision
+from common.moving_average import moving_average
+from common.seeding import latent_noise, rng
+from lightning_modules.base import TwofoldModule, scheduler_config
+from lightning_modules.gan_arguments import refuse_lone_image, refuse_other_size, validate_gan_arguments
 from lightning_modules.step_counting import dont_count
+from losses.gan import GAN_LOSSES, accuracies
+from losses.penalties import input_gradient, interpolates, r1_penalty, wgan_gp_penalty
 from networks.augmentation import random_shifts, translate
-from networks.averaging import moving_average
-from networks.matmul_precision import matmul_precision
 from networks.normalisation import mixes_images
-from networks.objectives import (
-    OBJECTIVES,
-    accuracies,
-    between,
-    input_gradient,
-    one_centred_penalty,
-    zero_centred_penalty,
-)
-from networks.seeding import generator, latent_noise
 
 
-class GAN(ReproducibleModule):
+class GAN(TwofoldModule):
     """Goodfellow's game (https://arxiv.org/abs/1406.2661), with the losses and penalties that came after it.
 
-    Each batch is one step: the discriminator moves first, then the generator, judged by the discriminator as it is now.
+    Each batch is one step: the discriminator moves first, then the generator, evaluated by the discriminator as it is
+    now.
     One pass of the generator serves both. One of the discriminator looks at real and fake images together, unless a
     BatchNorm would mix them or a penalty asks for passes of their own. Of batches whose log is read, it logs both
     losses and the penalty, each as it was last, the shares of real and fake images that the discriminator takes for
-    what they are, and the norms of both players' gradients: `train/d_loss`, `d_penalty`, `g_loss`, `d_accuracy_real`,
+    what they are, and the norms of both networks' gradients: `train/d_loss`, `d_penalty`, `g_loss`, `d_accuracy_real`,
     `d_accuracy_fake`, `d_gradient_norm`, `g_gradient_norm`.
 
     Args:
@@ -46,22 +41,23 @@ class GAN(ReproducibleModule):
         discriminator_optimizer: class or partial that takes the discriminator's parameters.
         generator_lr_scheduler: class or partial that takes the generator's optimizer; steps with every batch.
         discriminator_lr_scheduler: the same for the discriminator's.
-        loss: a name of `networks.objectives`: minimax, nonsaturating, hinge, least_squares, wasserstein, relativistic.
+        loss: a name of `losses.gan`: minimax, nonsaturating, hinge, least_squares, wasserstein, relativistic.
         r1: weight γ of the zero-centred gradient penalty on real images; 0 for none.
         r2: the same on generated images.
         gradient_penalty: weight λ of WGAN-GP's penalty between real and generated images; 0 for none.
-        penalty_interval: penalise only every so many batches, with as many times the weight (lazy regularisation,
+        d_reg_interval: penalise only every so many batches, with as many times the weight (lazy regularisation,
             Karras et al. 2020, arXiv 1912.04958, appendix B).
-        d_steps_per_g_step: the generator moves on every so-many-th batch, the discriminator on each.
-        translation: move all that the discriminator sees at random by up to so many pixels.
+        n_critic: the generator moves on every so-many-th batch, the discriminator on each.
+        diffaugment_translation: move all that the discriminator sees at random by up to so many pixels.
         ema_decay: keep an exponential moving average of the generator with this decay, in (0, 1), and draw all
-            pictures from it; see `networks.averaging`. None: no average.
+            pictures from it; see `common.moving_average`. None: no average.
         matmul_precision: how exactly matrices are multiplied in training steps: highest, high or medium; see
-            `networks.matmul_precision`. What judges and draws the images multiplies as torch is set to.
+            `common.matmul_precision`. What classifiers and draws the images multiplies as torch is set to.
 
     Raises:
         ValueError: when the generator has no `latent_dim`, an argument is out of range, the arguments contradict each
-            other, the discriminator can't judge what the generator makes, or a scheduler is ReduceLROnPlateau, which
+            other, the discriminator can't classifier what the generator makes, or a scheduler is ReduceLROnPlateau,
+            which
             waits for a metric.
     """
 
@@ -77,9 +73,9 @@ class GAN(ReproducibleModule):
         r1: float = 0.0,
         r2: float = 0.0,
         gradient_penalty: float = 0.0,
-        penalty_interval: int = 1,
-        d_steps_per_g_step: int = 1,
-        translation: int = 0,
+        d_reg_interval: int = 1,
+        n_critic: int = 1,
+        diffaugment_translation: int = 0,
         ema_decay: float | None = None,
         matmul_precision: str = "highest",
     ) -> None:
@@ -95,21 +91,21 @@ class GAN(ReproducibleModule):
         self.r1 = r1
         self.r2 = r2
         self.gradient_penalty = gradient_penalty
-        self.penalty_interval = penalty_interval
-        self.d_steps_per_g_step = d_steps_per_g_step
-        self.translation = translation
+        self.d_reg_interval = d_reg_interval
+        self.n_critic = n_critic
+        self.diffaugment_translation = diffaugment_translation
         self.ema_decay = ema_decay
         self.matmul_precision = matmul_precision
-        self.keep_arguments()
-        refuse_bad_game(self.hparams, generator, discriminator)
-        self.objective = OBJECTIVES[loss]
+        self.save_arguments()
+        validate_gan_arguments(self.hparams, generator, discriminator)
+        self.gan_loss = GAN_LOSSES[loss]
         self._newest: dict[str, Tensor | float] = {}
         self.ema: AveragedModel | None = None
         if ema_decay is not None:
             self.ema = moving_average(generator, ema_decay, lambda: self.guard.stopped)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compiles the players in place, with `torch.compile`'s arguments; the names of their weights stay.
+        """Compiles the networks in place, with `torch.compile`'s arguments; the names of their weights stay.
 
         A discriminator under a penalty is left as it is, for its gradient's gradient can't be had from compiled code.
         """
@@ -139,11 +135,11 @@ class GAN(ReproducibleModule):
         return outcome
 
     def _play(self, images: Float[Tensor, "batch 1 28 28"]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Both players' moves: what they lost, and the discriminator's logits of real and of fake images."""
+        """Both networks' moves: what they lost, and the discriminator's logits of real and of fake images."""
         generator_optimizer, discriminator_optimizer = self.optimizers()  # type: ignore[attr-defined]
         dont_count(generator_optimizer)
         step = self.trainer.global_step
-        generator_moves = (step + 1) % self.d_steps_per_g_step == 0
+        generator_moves = (step + 1) % self.n_critic == 0
         refuse_lone_image(images, self.generator, self.discriminator)
         with torch.set_grad_enabled(generator_moves):
             fakes = self.generator(self.noise(len(images), "train", step)).to(images.dtype)
@@ -152,7 +148,7 @@ class GAN(ReproducibleModule):
         d_loss, penalty, real, fake = self._discriminate(images, fakes, step)
         discriminator_optimizer.zero_grad()
         self.manual_backward(
-            d_loss if penalty is None else d_loss + self.penalty_interval * penalty,
+            d_loss if penalty is None else d_loss + self.d_reg_interval * penalty,
             inputs=_moved_by(discriminator_optimizer),
         )
         discriminator_optimizer.step()
@@ -162,8 +158,8 @@ class GAN(ReproducibleModule):
 
         if generator_moves:
             fake_again = self._logits(self._seen(fakes, "fake again", step))
-            real_again = self._logits(self._seen(images, "real again", step)) if self.objective.paired else real
-            g_loss = self.objective.generator(real_again, fake_again)
+            real_again = self._logits(self._seen(images, "real again", step)) if self.gan_loss.paired else real
+            g_loss = self.gan_loss.generator(real_again, fake_again)
             generator_optimizer.zero_grad()
             # It flows through the discriminator, but not into its weights, whose gradients nobody needs now.
             self.manual_backward(g_loss, inputs=_moved_by(generator_optimizer))
@@ -179,12 +175,12 @@ class GAN(ReproducibleModule):
         self, images: Float[Tensor, "batch 1 28 28"], fakes: Float[Tensor, "batch 1 28 28"], step: int
     ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
         """The discriminator's loss, its penalty if this batch has one, its logits of real and of fake images."""
-        penalised = any((self.r1, self.r2, self.gradient_penalty)) and (step + 1) % self.penalty_interval == 0
+        penalised = any((self.r1, self.r2, self.gradient_penalty)) and (step + 1) % self.d_reg_interval == 0
         images = images.detach().requires_grad_(penalised and self.r1 > 0)
         fakes = fakes.detach().requires_grad_(penalised and self.r2 > 0)
         real, fake = self._both_logits(self._seen(images, "real", step), self._seen(fakes, "fake", step))
         penalty = self._penalty(images, fakes, real, fake, step) if penalised else None
-        return self.objective.discriminator(real, fake), penalty, real, fake
+        return self.gan_loss.discriminator(real, fake), penalty, real, fake
 
     def _both_logits(
         self, real: Float[Tensor, "batch 1 28 28"], fake: Float[Tensor, "batch 1 28 28"]
@@ -204,24 +200,26 @@ class GAN(ReproducibleModule):
         penalty = torch.zeros((), device=self.device)
         for weight, inputs, logits in ((self.r1, images, real), (self.r2, fakes, fake)):
             if weight > 0:
-                penalty = penalty + weight * zero_centred_penalty(input_gradient(logits, inputs))
+                penalty = penalty + weight * r1_penalty(input_gradient(logits, inputs))
         if self.gradient_penalty > 0:
             stream = self._stream("between", step)
             share = self.drawn(lambda n: torch.rand(n, generator=stream, device=self.device), len(images))
-            mixed = between(images, fakes, share).requires_grad_()  # no graph leads to it, both being leaves
+            mixed = interpolates(images, fakes, share).requires_grad_()  # no graph leads to it, both being leaves
             logits = self._logits(self._seen(mixed, "mixed", step))
-            penalty = penalty + self.gradient_penalty * one_centred_penalty(input_gradient(logits, mixed))
+            penalty = penalty + self.gradient_penalty * wgan_gp_penalty(input_gradient(logits, mixed))
         return penalty
 
     def _seen(self, images: Float[Tensor, "batch 1 28 28"], *key: int | str) -> Float[Tensor, "batch 1 28 28"]:
         """What the discriminator sees of them."""
-        if self.translation == 0:
+        if self.diffaugment_translation == 0:
             return images
         stream = self._stream("shifts", *key)
-        return translate(images, self.drawn(lambda n: random_shifts(n, self.translation, stream), len(images)))
+        return translate(
+            images, self.drawn(lambda n: random_shifts(n, self.diffaugment_translation, stream), len(images))
+        )
 
     def _stream(self, purpose: str, *key: int | str) -> torch.Generator:
-        return generator(self.seed_for(purpose), *key, device=self.device)
+        return rng(self.seed_for(purpose), *key, device=self.device)
 
     def _log(self, losses: dict[str, Tensor], real: Tensor, fake: Tensor) -> None:
         # What a batch lacks, Lightning would log anew as long as it remembers it, which a resumed run doesn't.
@@ -230,7 +228,7 @@ class GAN(ReproducibleModule):
         if not self.is_read():
             return
         self.log_dict({f"train/{name}": loss for name, loss in self._newest.items()}, prog_bar=True)
-        accuracy_real, accuracy_fake = accuracies(self.ranks.together(real), self.ranks.together(fake), self.objective)
+        accuracy_real, accuracy_fake = accuracies(self.ranks.together(real), self.ranks.together(fake), self.gan_loss)
         self.log_dict(
             {
                 "train/d_accuracy_real": accuracy_real,
@@ -250,20 +248,20 @@ class GAN(ReproducibleModule):
         self._newest = {str(name): float(loss) for name, loss in dict(newest).items()}
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self._judge(batch, batch_idx, "val")
+        self._classifier(batch, batch_idx, "val")
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self._judge(batch, batch_idx, "test")
+        self._classifier(batch, batch_idx, "test")
 
-    def _judge(self, batch: tuple[Tensor, Tensor], batch_idx: int, split: str) -> None:
+    def _classifier(self, batch: tuple[Tensor, Tensor], batch_idx: int, split: str) -> None:
         """Logs the losses, and the share of real and of fake images that the discriminator takes for what they are."""
         images, _ = batch
         real = self.ranks.together(self._logits(images))
         fake = self.ranks.together(self._logits(self(self.noise(len(images), split, batch_idx))))
-        accuracy_real, accuracy_fake = accuracies(real, fake, self.objective)
+        accuracy_real, accuracy_fake = accuracies(real, fake, self.gan_loss)
         verdict = {
-            "d_loss": self.objective.discriminator(real, fake),
-            "g_loss": self.objective.generator(real, fake),
+            "d_loss": self.gan_loss.discriminator(real, fake),
+            "g_loss": self.gan_loss.generator(real, fake),
             "d_accuracy_real": accuracy_real,
             "d_accuracy_fake": accuracy_fake,
         }

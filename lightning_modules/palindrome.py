@@ -13,8 +13,8 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from lightning_modules.classification import Classification
+from metrics.mode_coverage import DIGITS
 from networks.lstm import LSTM
-from networks.quality import DIGITS
 from networks.rnn import RNN
 
 Target = Literal["last", "second_half"]
@@ -136,7 +136,7 @@ class PalindromeLSTM(_Palindrome):
         self.lr_scheduler = lr_scheduler
         self.network = LSTM(_symbols(target), hidden_size, kernel=kernel, init=init, horizon=horizon)
         self.readout = nn.Linear(hidden_size, DIGITS)
-        self.keep_arguments()
+        self.save_arguments()
 
 
 class PalindromeRNN(_Palindrome):
@@ -175,4 +175,4 @@ class PalindromeRNN(_Palindrome):
         self.lr_scheduler = lr_scheduler
         self.network = RNN(_symbols(target), hidden_size, kernel=kernel, nonlinearity=nonlinearity, init=init)
         self.readout = nn.Linear(hidden_size, DIGITS)
-        self.keep_arguments()
+        self.save_arguments()

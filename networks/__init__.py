@@ -1,5 +1,5 @@
 """Plain torch, to copy and read alone: no Lightning, no W&B."""
 
-from networks.table import register
+from networks.registry import register
 
 __all__ = ["register"]

@@ -4,7 +4,7 @@ An LSTM reads a sequence x⁽¹⁾ … x⁽ᵀ⁾ one step at a time. What it re
 changes only through gates with values between 0 and 1: the forget gate f says how much of the cell to keep, the input
 gate i how much of the candidate g to write, the output gate o how much to show as the hidden state h. With f at 1 and
 i at 0 the cell stays as it is, and so does the gradient on its way back: that is why it can learn to remember. How a
-trained network then does it, `scripts/show_gates.py` draws.
+trained network then does it, `scripts/plot_gates.py` draws.
 
     i⁽ᵗ⁾ = σ(W_ii x⁽ᵗ⁾ + W_hi h⁽ᵗ⁻¹⁾ + b_i)
     f⁽ᵗ⁾ = σ(W_if x⁽ᵗ⁾ + W_hf h⁽ᵗ⁻¹⁾ + b_f)
@@ -55,8 +55,8 @@ class LSTM(nn.Module):
     """One layer that reads `(steps, batch, input_size)`; parameters and results are those of `torch.nn.LSTM`.
 
     Args:
-        kernel: "gates" runs the equations as they stand above, "fused" hands the same parameters to torch's native
-            kernel (oneDNN, cuDNN); "auto" is "fused".
+        kernel: "manual" runs the equations as they stand above, "native" hands the same parameters to torch's native
+            kernel (oneDNN, cuDNN); "auto" is "native".
         init: a name in `networks.initialisers.LSTM_INITIALISERS`.
         horizon: the longest length to remember; "forget_log" and "chrono" need it.
 
@@ -130,7 +130,7 @@ class LSTM(nn.Module):
         return h, c
 
 
-def gates_kernel(
+def manual_kernel(
     x: Float[Tensor, "steps batch input"], state: State, weights: Weights
 ) -> tuple[Float[Tensor, "steps batch hidden"], State]:
     """The equations and their derivatives, written out. It has no second derivatives."""
@@ -227,7 +227,7 @@ sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
-def fused_kernel(
+def native_kernel(
     x: Float[Tensor, "steps batch input"], state: State, weights: Weights
 ) -> tuple[Float[Tensor, "steps batch hidden"], State]:
     """The same numbers, up to rounding, from torch's native kernel."""
@@ -238,4 +238,4 @@ def fused_kernel(
     return output, (h, c)
 
 
-KERNELS = {"auto": fused_kernel, "gates": gates_kernel, "fused": fused_kernel}
+KERNELS = {"auto": native_kernel, "manual": manual_kernel, "native": native_kernel}

@@ -62,7 +62,7 @@ class MLPGenerator(nn.Module):
 
 
 class MLPDiscriminator(nn.Module):
-    """Judges images `(batch, 1, 28, 28)` in [−1, 1]: one logit each, `(batch,)`, positive for "real".
+    """Maps images `(batch, 1, 28, 28)` in [−1, 1]: one logit each, `(batch,)`, positive for "real".
 
     Args:
         widths: units of the hidden layers.

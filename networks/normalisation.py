@@ -1,4 +1,4 @@
-"""What keeps the players' signals, or their slopes, within bounds."""
+"""What keeps the networks' signals, or their slopes, within bounds."""
 
 from collections.abc import Sequence
 

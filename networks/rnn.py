@@ -31,8 +31,8 @@ class RNN(nn.Module):
     """One layer that reads `(steps, batch, input_size)`; parameters and results are those of `torch.nn.RNN`.
 
     Args:
-        kernel: "equation" runs the equation as it stands above, "fused" hands the same parameters to torch's native
-            kernel (oneDNN, cuDNN); "auto" is "fused".
+        kernel: "equations" runs the equation as it stands above, "native" hands the same parameters to torch's native
+            kernel (oneDNN, cuDNN); "auto" is "native".
         nonlinearity: "tanh" or "relu".
         init: a name in `networks.initialisers.RNN_INITIALISERS`; "identity" goes with relu.
 
@@ -87,7 +87,7 @@ class RNN(nn.Module):
         return KERNELS[self.kernel](x, h, weights, self.nonlinearity)
 
 
-def equation_kernel(
+def equations_kernel(
     x: Float[Tensor, "steps batch input"], state: State, weights: Weights, nonlinearity: str
 ) -> tuple[Float[Tensor, "steps batch hidden"], State]:
     """The equation. One product takes in x for all steps, and one per step takes in h."""
@@ -101,7 +101,7 @@ def equation_kernel(
     return torch.stack(output), h[None]
 
 
-def fused_kernel(
+def native_kernel(
     x: Float[Tensor, "steps batch input"], state: State, weights: Weights, nonlinearity: str
 ) -> tuple[Float[Tensor, "steps batch hidden"], State]:
     """The same numbers, up to rounding, from torch's native kernel."""
@@ -112,4 +112,4 @@ def fused_kernel(
     )
 
 
-KERNELS = {"auto": fused_kernel, "equation": equation_kernel, "fused": fused_kernel}
+KERNELS = {"auto": native_kernel, "equations": equations_kernel, "native": native_kernel}

@@ -8,9 +8,9 @@ Finished runs are not repeated and an interrupted one goes on; delete runs/demo 
 import sys
 from collections.abc import Sequence
 
-from runtime.errors import exit_code
 from scripts.report import make, parser_of_reports
 from scripts.reporting.scale import DEMO
+from twofold.errors import exit_code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from runtime.errors import OneLineParser, UsageError, exit_code
-from runtime.run_folder import runs_root
+from twofold.errors import OneLineParser, UsageError, exit_code
+from twofold.run_folder import runs_root
 
 DEFAULT_PORT = 7860
 HIGHEST_PORT = 65_535
@@ -36,7 +36,7 @@ def _serve(wanted: Namespace) -> None:
     import torch
 
     from scripts.explorer import page, server
-    from scripts.explorer.shelf import Shelf
+    from scripts.explorer.model_index import Shelf
 
     torch.set_num_threads(1)  # so that answers to many at once don't wait for each other's threads
     listener = server.bind(wanted.port)

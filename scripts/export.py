@@ -21,10 +21,10 @@ import onnxruntime
 import torch
 from torch import nn
 
-from networks.files import replacing, write_safetensors
-from networks.seeding import generator, latent_noise
-from runtime.errors import OneLineParser, UsageError, exit_code
+from common.files import replacing, write_safetensors
+from common.seeding import latent_noise, rng
 from scripts.generator_files import GeneratorFile, open_generator, written_to
+from twofold.errors import OneLineParser, UsageError, exit_code
 
 TOLERANCE = 1e-4
 BATCH_SIZES = (1, 2, 7, 64)
@@ -62,7 +62,7 @@ def _run(arguments: list[str]) -> int:
 
 def to_onnx(trained: GeneratorFile) -> bytes:
     """The generator as an ONNX model for batches of any size, with its facts as metadata."""
-    z = latent_noise(trained.network, 2, generator(0, "trace"))
+    z = latent_noise(trained.network, 2, rng(0, "trace"))
     content, names = io.BytesIO(), {"z": {0: "batch"}, "images": {0: "batch"}}
     with warnings.catch_warnings():
         # The exporter that torch recommends instead needs a package more, and what this one warns of is checked below.
@@ -93,7 +93,7 @@ def greatest_difference(network: nn.Module, model: bytes) -> float:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     differences = []
     for size in BATCH_SIZES:
-        z = latent_noise(network, size, generator(0, "check", size))
+        z = latent_noise(network, size, rng(0, "check", size))
         (images,) = session.run(["images"], {"z": z.numpy()})
         if images.shape != (expected := network(z)).shape:
             raise RuntimeError(f"ONNX makes {len(images)} images of a batch of {size}, so it isn't written")

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from callbacks.drawing import trained_on
-from networks.files import load_generator, read_facts
-from networks.seeding import HIGHEST_SEED
-from networks.table import NotInTableError
-from runtime.errors import UsageError, advised
+from common.seeding import HIGHEST_SEED
+from networks.generator_files import load_generator, read_metadata
+from networks.registry import NotRegisteredError
+from twofold.errors import UsageError, advised
 
 LONGEST_SOURCE = 100
 """Characters of the name of the data that a generator was trained on."""
@@ -40,9 +40,9 @@ def open_generator(path: Path) -> GeneratorFile:
         UsageError: when it is anything else.
     """
     try:
-        trained = GeneratorFile(load_generator(path), read_facts(path))
-    except NotInTableError as error:
-        instead = "scripts read what networks/table.py builds, see docs/add_a_network.md"
+        trained = GeneratorFile(load_generator(path), read_metadata(path))
+    except NotRegisteredError as error:
+        instead = "scripts read what networks/registry.py builds, see docs/add_a_network.md"
         raise UsageError(f"{error.finding}; {instead}") from error
     except ValueError as error:
         raise advised(error, INSTEAD) from error

@@ -1,9 +1,11 @@
 """Morphs: walks through a generator's noise, from digit to digit or from seed to seed, as a strip or an animation.
 
     python -m scripts.interpolate runs/gan/…/mnist_generator.pth --digits 3 8 1 --out 381.png
-    python -m scripts.interpolate runs/gan/…/mnist_generator.pth --seeds 4 7 9 --path spherical --strips 4 --out 479.gif
+    python -m scripts.interpolate runs/gan/…/mnist_generator.pth --seeds 4 7 9 --interpolation slerp --strips 4 --out
+    479.gif
 
-With digits it walks through noise whose images a judge is surest about. Under each frame stands what the judge reads
+With digits it walks through noise whose images a classifier is surest about. Under each frame stands what the
+classifier reads
 and how sure it is. An animation goes there and back for ever and rests a moment at each waypoint.
 """
 
@@ -17,20 +19,20 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from callbacks.drawing import along, page, readings, strip, write_animation, write_png
-from networks.judge import load_judge
-from networks.latent_walks import (
+from common.seeding import latent_noise, rng
+from metrics.features import load_classifier
+from metrics.interpolation import (
     CANDIDATES,
-    PATHS,
-    latents_of_seeds,
-    refuse_impossible_walk,
-    refuse_other_than_digits,
-    surest_latents,
-    walk,
+    INTERPOLATIONS,
+    interpolate_latents,
+    latents_from_seeds,
+    most_confident_latents,
+    validate_digits,
+    validate_interpolation,
 )
 from networks.sampling import images_from
-from networks.seeding import generator, latent_noise
-from runtime.errors import OneLineParser, UsageError, exit_code
 from scripts.generator_files import MOST_IMAGES, open_generator, refuse_other_seeds, written_to
+from twofold.errors import OneLineParser, UsageError, exit_code
 
 DEFAULT_SEED = 1
 
@@ -44,20 +46,20 @@ def _run(arguments: list[str]) -> int:
     wanted = _parse(arguments)
     trained = open_generator(wanted.generator)
     try:
-        judge = load_judge()
+        classifier = load_classifier()
         if wanted.digits:
             seed = DEFAULT_SEED if wanted.seed is None else wanted.seed
-            waypoints = between_digits(trained.network, judge, wanted.digits, wanted.strips, seed)
+            waypoints = between_digits(trained.network, classifier, wanted.digits, wanted.strips, seed)
             ends = [str(digit) for digit in wanted.digits]
         else:
             waypoints = between_seeds(trained.network, wanted.seeds, wanted.strips)
             ends = [f"seed {seed}" for seed in wanted.seeds]
-        walks = [walk(route, wanted.frames, wanted.path) for route in waypoints]
+        walks = [interpolate_latents(route, wanted.frames, wanted.interpolation) for route in waypoints]
     except ValueError as error:
         raise UsageError(str(error)) from error
     strips = torch.stack([torch.cat(list(images_from(trained.network, latents))) for latents in walks])
-    texts = [readings(judge, images) for images in strips]
-    caption = f"{along(wanted.path, ends)}, {trained.origin}"
+    texts = [readings(classifier, images) for images in strips]
+    caption = f"{along(wanted.interpolation, ends)}, {trained.origin}"
     with written_to(wanted.out):
         if wanted.out.suffix.lower() == ".gif":
             write_animation(strips, wanted.out, texts, wanted.frames - 1, caption)
@@ -69,20 +71,20 @@ def _run(arguments: list[str]) -> int:
 
 
 def between_digits(
-    network: nn.Module, judge: nn.Module, digits: Sequence[int], strips: int, seed: int
+    network: nn.Module, classifier: nn.Module, digits: Sequence[int], strips: int, seed: int
 ) -> Float[Tensor, "strips digits latent"]:
-    """For each strip other latents for the same digits; the first strip has those that the judge is surest about.
+    """For each strip other latents for the same digits; the first strip has those that the classifier is surest about.
 
     Raises:
         ValueError: when the generator doesn't make as many of a digit.
     """
-    candidates = latent_noise(network, CANDIDATES, generator(seed, "digits to walk between"))
-    return surest_latents(network, judge, list(digits) * strips, candidates).view(strips, len(digits), -1)
+    candidates = latent_noise(network, CANDIDATES, rng(seed, "digits to walk between"))
+    return most_confident_latents(network, classifier, list(digits) * strips, candidates).view(strips, len(digits), -1)
 
 
 def between_seeds(network: nn.Module, seeds: Sequence[int], strips: int) -> Float[Tensor, "strips seeds latent"]:
     """One latent for each seed, others in each strip."""
-    return torch.stack([latents_of_seeds(network, seeds, place) for place in range(strips)])
+    return torch.stack([latents_from_seeds(network, seeds, place) for place in range(strips)])
 
 
 def _parse(arguments: list[str]) -> Namespace:
@@ -91,7 +93,9 @@ def _parse(arguments: list[str]) -> Namespace:
     waypoints = parser.add_mutually_exclusive_group(required=True)
     waypoints.add_argument("--digits", nargs="+", type=int, help="from digit to digit, such as 3 8 1")
     waypoints.add_argument("--seeds", nargs="+", type=int, help="from noise to noise, each made from a seed")
-    parser.add_argument("--path", choices=list(PATHS), default="linear", help="a line or an arc, by default linear")
+    parser.add_argument(
+        "--interpolation", choices=list(INTERPOLATIONS), default="lerp", help="a line or an arc, by default linear"
+    )
     parser.add_argument(
         "--frames", type=int, default=10, help="from one waypoint to the next, both included, by default 10"
     )
@@ -116,8 +120,8 @@ def _parse(arguments: list[str]) -> Namespace:
             f"that makes {images:,} frames; write less of --frames or --strips, {MOST_IMAGES:,} are allowed"
         )
     try:
-        refuse_other_than_digits(wanted.digits or ())
-        refuse_impossible_walk(len(ends), wanted.frames, wanted.path)
+        validate_digits(wanted.digits or ())
+        validate_interpolation(len(ends), wanted.frames, wanted.interpolation)
     except ValueError as error:
         raise UsageError(str(error)) from error
     return wanted

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from runtime.provenance import CONFIGS
+from twofold.provenance import CONFIGS
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def read_shipped(config: str) -> dict[str, Any]:
 def falling(config: str, batches: int) -> tuple[str, ...]:
     """The settings by which a config's rates, if they fall with its batches, do so within these."""
     model = read_shipped(config)["model"]["init_args"]
-    schedulers = [f"{player}_lr_scheduler" for player in ("generator", "discriminator")]
+    schedulers = [f"{network}_lr_scheduler" for network in ("generator", "discriminator")]
     return tuple(
         word
         for scheduler in schedulers

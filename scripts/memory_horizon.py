@@ -32,14 +32,14 @@ from matplotlib.figure import Figure
 from rich.progress import track
 
 from callbacks import LengthCurriculum, StopWhenSolved
+from common.files import replacing
 from datamodules import ChunkedPalindromes, PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
-from networks.files import replacing
-from networks.quality import DIGITS
-from runtime.errors import OneLineParser, UsageError, exit_code
-from runtime.tables import read_rows, write_rows
-from scripts.bare_training import bare_trainer, settle
+from metrics.mode_coverage import DIGITS
+from scripts.plain_loop import bare_trainer, settle
 from scripts.plotting import panels, png
+from twofold.errors import OneLineParser, UsageError, exit_code
+from twofold.tables import read_rows, write_rows
 
 Network = PalindromeLSTM | PalindromeRNN
 

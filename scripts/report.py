@@ -11,13 +11,13 @@ broken off goes on. `$TWOFOLD_RUNS` stands for another folder than runs.
 import sys
 from collections.abc import Sequence
 
-from runtime.errors import OneLineParser, UsageError, exit_code
-from runtime.quiet import hush
 from scripts.bar import shown
 from scripts.reporting.figures import figures
 from scripts.reporting.page import print_to_pdf, write, write_pictures
 from scripts.reporting.scale import FULL, REPORT, Scale, jobs
 from scripts.trained_jobs import digits_read, train
+from twofold.errors import OneLineParser, UsageError, exit_code
+from twofold.warning_filters import filter_warnings
 
 PACKAGED = (
     "report: THE GAMES ARE PLAYED WITH 5,000 PACKAGED DIGITS INSTEAD OF MNIST; to have it, end this, move {runs} away "
@@ -56,7 +56,7 @@ def make(scale: Scale, only: str | None, root: str | None = None) -> int:
     Raises:
         UsageError: when there is no such figure, or no MNIST under a given root.
     """
-    hush()
+    filter_warnings()
     all_figures, all_jobs = figures(scale), jobs(scale)
     if only is not None and only not in all_figures:
         raise UsageError(f"--only {only} is no figure; write one of {', '.join(all_figures)}")

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 
 from callbacks.drawing import grid, page, write_numbered, write_png
+from common.seeding import latent_noise, rng
 from networks.sampling import images_from
-from networks.seeding import generator, latent_noise
-from runtime.errors import OneLineParser, UsageError, exit_code
 from scripts.generator_files import MOST_IMAGES, open_generator, refuse_other_seeds, written_to
+from twofold.errors import OneLineParser, UsageError, exit_code
 
 MOST_FILES = 1_000_000
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     wanted = _parse(arguments)
     trained = open_generator(wanted.generator)
-    latents = latent_noise(trained.network, wanted.n, generator(wanted.seed, "sample"))
+    latents = latent_noise(trained.network, wanted.n, rng(wanted.seed, "sample"))
     batches = images_from(trained.network, latents)
     with written_to(wanted.out):
         if wanted.out.suffix:

@@ -12,8 +12,8 @@ from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import Trial
 
-from runtime.config_files import read_config
-from runtime.errors import UsageError
+from twofold.config_files import read_config
+from twofold.errors import UsageError
 
 EXAMPLE = "configs/sweeps/gan.yaml"
 NEEDED = ("command", "method", "metric", "parameters")

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 
-from runtime.cli import main
+from twofold.main import main
 
 SECONDS_TO_STOP = 60
 """In which a training that is told to stop finishes its batch and saves a checkpoint."""

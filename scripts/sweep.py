@@ -31,11 +31,11 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
-from runtime.errors import OneLineParser, Stopped, UsageError, exit_code, one_line
-from runtime.run_folder import runs_root
 from scripts.search_space import Sweep, read_sweep
 from scripts.sweep_results import draw, told, write
 from scripts.training import Training, alone, stopped_by_signals
+from twofold.errors import OneLineParser, Stopped, UsageError, exit_code, one_line
+from twofold.run_folder import runs_root
 
 STUDY = "sweep"
 SQLITE, JOURNAL = ".db", ".journal"
@@ -169,7 +169,7 @@ class Search:
                     self._tell(trial, training, TrialState.PRUNED)
                     return
             self._is_hopeless(trial, training)  # it is over, but others are compared with it
-            self._judge(trial, training)
+            self._classifier(trial, training)
         finally:
             training.stop()
 
@@ -183,7 +183,7 @@ class Search:
                 hopeless = trial.should_prune()
         return hopeless
 
-    def _judge(self, trial: Trial, training: Training) -> None:
+    def _classifier(self, trial: Trial, training: Training) -> None:
         logged = training.logged(self.sweep.metric)
         if training.exit_code == 0 and logged and math.isfinite(logged[-1]):
             self._tell(trial, training, TrialState.COMPLETE, logged[-1])

@@ -14,10 +14,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from networks.files import replacing
-from runtime.tables import write_rows
+from common.files import replacing
 from scripts.plotting import panels
 from scripts.search_space import Sweep
+from twofold.tables import write_rows
 
 LOOKS = {TrialState.COMPLETE: ("C0", "trained to the end"), TrialState.PRUNED: ("0.7", "ended early")}
 

@@ -17,15 +17,15 @@ from typing import Any, Protocol
 
 import yaml
 
+from common.files import replacing
 from datamodules import MNISTDataModule
 from datamodules.mnist_files import has_mnist
-from networks.files import replacing
-from runtime.errors import Stopped, UsageError
-from runtime.provenance import code_version
-from runtime.run_folder import RunFolder
-from runtime.tables import read_rows
 from scripts.jobs import Job, read_shipped
 from scripts.training import Training, alone, stopped_by_signals
+from twofold.errors import Stopped, UsageError
+from twofold.provenance import code_version
+from twofold.run_folder import RunFolder
+from twofold.tables import read_rows
 
 FACTS = "job.json"
 POLL = 0.3

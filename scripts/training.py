@@ -15,9 +15,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from runtime.errors import UsageError
-from runtime.run_folder import RunFolder
 from scripts.supervised import SECONDS_TO_STOP
+from twofold.errors import UsageError
+from twofold.run_folder import RunFolder
 
 COMMAND = (sys.executable, "-m", "scripts.supervised")
 LAST_WORDS = "output.txt"

@@ -20,10 +20,10 @@ from lightning.pytorch.strategies import StrategyRegistry  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from datamodules import MNISTDataModule  # noqa: E402
-from networks.files import save_generator  # noqa: E402
-from networks.judge import load_judge  # noqa: E402
+from metrics.features import load_classifier  # noqa: E402
+from networks.generator_files import save_generator  # noqa: E402
 from networks.mlp_gan import MLPGenerator  # noqa: E402
-from runtime.cli import main  # noqa: E402
+from twofold.main import main  # noqa: E402
 
 # Two threads on a busy machine wait for each other: a test of 7 s once took 130.
 torch.set_num_threads(1)
@@ -170,7 +170,7 @@ def digit_painter() -> MLPGenerator:
     data.prepare_data()
     data.setup("validate")
     ((images, _), *_) = data.val_dataloader()
-    clearest = load_judge()(images).log_softmax(dim=1).argmax(dim=0)  # one image of each digit
+    clearest = load_classifier()(images).log_softmax(dim=1).argmax(dim=0)  # one image of each digit
     painted = images[clearest].flatten(1)  # (10, 784)
     angles = torch.arange(10) * torch.pi / 5
     towards = torch.stack([angles.cos(), angles.sin()], dim=1)

@@ -1,4 +1,4 @@
-"""The arrows of the house, from benchmarks → scripts → runtime down to networks → torch."""
+"""The arrows of the house, from benchmarks → scripts → twofold down to networks → torch."""
 
 import ast
 import subprocess
@@ -17,9 +17,9 @@ MIDDLE = ["lightning_modules", "datamodules", "callbacks"]
 MAY_IMPORT = {
     "networks": set(),
     **{package: {"networks"} for package in MIDDLE},
-    "runtime": {"networks", *MIDDLE},
-    "scripts": {"networks", *MIDDLE, "runtime"},
-    "benchmarks": {"networks", *MIDDLE, "runtime", "scripts"},
+    "twofold": {"networks", *MIDDLE},
+    "scripts": {"networks", *MIDDLE, "twofold"},
+    "benchmarks": {"networks", *MIDDLE, "twofold", "scripts"},
 }
 NOT_IN_NETWORKS = {"lightning", "pytorch_lightning", "wandb"}
 FILES = [(package, file) for package in MAY_IMPORT for file in sorted((ROOT / package).rglob("*.py"))]
@@ -60,13 +60,13 @@ def test_imports_follow_the_arrows(package: str, file: Path) -> None:
         ("networks", "def f():\n    from wandb.sdk import x", {"wandb"}),
         ("networks", "import torch, callbacks.image_grid", {"callbacks"}),
         ("callbacks", "from lightning_modules import GAN", {"lightning_modules"}),
-        ("datamodules", "class A:\n    def f(self):\n        import runtime", {"runtime"}),
+        ("datamodules", "class A:\n    def f(self):\n        import twofold", {"twofold"}),
         ("datamodules", "if TYPE_CHECKING:\n    from callbacks import ImageGrid", {"callbacks"}),
-        ("runtime", "importlib.import_module('scripts.report')", {"scripts"}),
-        ("runtime", "__import__('scripts')", {"scripts"}),
-        ("runtime", "from callbacks import x\nfrom networks import y\nfrom runtime import z\nimport lightning", set()),
+        ("twofold", "importlib.import_module('scripts.report')", {"scripts"}),
+        ("twofold", "__import__('scripts')", {"scripts"}),
+        ("twofold", "from callbacks import x\nfrom networks import y\nfrom twofold import z\nimport lightning", set()),
         ("callbacks", "from .drawing import grid\nimport lightning", set()),
-        ("scripts", "from runtime.cli import main", set()),
+        ("scripts", "from twofold.main import main", set()),
         ("scripts", "from benchmarks.timing import quartiles", {"benchmarks"}),
         ("benchmarks", "from scripts.jobs import Job", set()),
     ],
@@ -76,7 +76,7 @@ def test_the_check_itself_sees_what_it_should(package: str, source: str, offende
 
 
 def test_runtime_init_imports_nothing() -> None:
-    assert not set(imported((ROOT / "runtime" / "__init__.py").read_text()))
+    assert not set(imported((ROOT / "twofold" / "__init__.py").read_text()))
 
 
 def test_shapes_in_signatures_are_checked_while_tests_run() -> None:

@@ -17,21 +17,21 @@ from bad_inputs import (
     write_bad_files,
 )
 
-from runtime.errors import exit_code
+from twofold.errors import exit_code
 
 ROOT = CONFIGS.parent
 Answer = tuple[int, str, str]
 ONE_OF_EACH = [
-    (f"runtime.cli fit -c {LSTM} --trainer.max_step 3", "did you mean --trainer.max_steps?"),
-    ("runtime.cli validate -c double.yaml --ckpt_path last", "stands there a second time"),
-    (f"runtime.cli test -c {LSTM} --ckpt_path text.yaml", "is damaged"),
-    (f"runtime.cli predict -c {GAN} --ckpt_path pipe.yaml", "is not a file"),
-    ("runtime.cli runs --all", "takes no arguments"),
+    (f"twofold.main fit -c {LSTM} --trainer.max_step 3", "did you mean --trainer.max_steps?"),
+    ("twofold.main validate -c double.yaml --ckpt_path last", "stands there a second time"),
+    (f"twofold.main test -c {LSTM} --ckpt_path text.yaml", "is damaged"),
+    (f"twofold.main predict -c {GAN} --ckpt_path pipe.yaml", "is not a file"),
+    ("twofold.main runs --all", "takes no arguments"),
     ("scripts.export text.yaml --onnx x.onnx", "is damaged"),
     ("scripts.sample nowhere.pth --out x.png", "is not a file"),
     ("scripts.interpolate nowhere.pth --digits 3 8 --out x.png", "is not a file"),
-    ("scripts.ship_judge nowhere", "is not a run's folder"),
-    ("scripts.show_gates pipe.yaml", "is not a file"),
+    ("scripts.train_classifier nowhere", "is not a run's folder"),
+    ("scripts.plot_gates pipe.yaml", "is not a file"),
     ("scripts.memory_horizon --shrot", "did you mean --short?"),
     ("scripts.report --only nothing", "--only nothing is no figure"),
     ("scripts.demo --fast", "there is no option --fast here"),
@@ -105,8 +105,8 @@ def test_in_a_process_of_its_own(command: str, told: str, tmp_path: Path) -> Non
     write_bad_files(tmp_path)
     before = sorted(tmp_path.iterdir())
     module, *arguments = command.split()
-    start = ["-c", "import sys; from runtime.cli import main; sys.exit(main())"]
-    program = [sys.executable, *(start if module == "runtime.cli" else ["-m", module])]
+    start = ["-c", "import sys; from twofold.main import main; sys.exit(main())"]
+    program = [sys.executable, *(start if module == "twofold.main" else ["-m", module])]
     done = subprocess.run(
         [*program, *arguments],
         cwd=tmp_path,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import lightning_price, palindrome_batches, palindromes_solved, recall_capacity, untrained_lengths
+from benchmarks import lightning_overhead, palindrome_batches, palindromes_solved, recall_capacity, untrained_lengths
 from benchmarks.palindromes_solved import Case
 
 
@@ -27,7 +27,7 @@ def test_a_batch_of_palindromes_is_timed(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_price_of_lightning_is_a_ratio_within_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TWOFOLD_RUNS", "set anew by the benchmark")
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    lightning_price.main(tmp_path / "price.csv", lengths=[5], batches=10, rounds=2)
+    lightning_overhead.main(tmp_path / "price.csv", lengths=[5], batches=10, rounds=2)
     measured = rows(tmp_path / "price.csv")
     assert [row["what"] for row in measured] == ["twofold fit, ms", "bare loop, ms", "ratio"]
     assert all(float(row["lower_quartile"]) <= float(row["median"]) <= float(row["upper_quartile"]) for row in measured)

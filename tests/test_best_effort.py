@@ -13,7 +13,7 @@ from callbacks.best_effort import BestEffort
 from datamodules import MNISTDataModule
 from lightning_modules import GAN
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
-from runtime.loggers import CSVFiles
+from twofold.loggers import CSVLogger
 
 
 def test_an_oserror_becomes_one_warning_and_ends_the_block() -> None:
@@ -61,9 +61,9 @@ def test_training_goes_on_without_pictures(
 
 
 def test_a_row_that_finds_no_room_is_left_out_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    logger = CSVFiles(str(tmp_path))
+    logger = CSVLogger(str(tmp_path))
     logger.log_metrics({"loss": 0.5}, step=1)
-    writer = "runtime.csv_files.csv.DictWriter.writerow"
+    writer = "twofold.csv_logger.csv.DictWriter.writerow"
 
     def torn(self: object, row: object) -> None:
         with (tmp_path / "metrics.csv").open("a") as file:
@@ -80,14 +80,14 @@ def test_a_row_that_finds_no_room_is_left_out_whole(tmp_path: Path, monkeypatch:
 
 
 def test_columns_that_find_no_room_come_with_the_next_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    logger = CSVFiles(str(tmp_path))
+    logger = CSVLogger(str(tmp_path))
     logger.log_metrics({"loss": 0.5}, step=1)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("runtime.csv_files.write_rows", full)
+        patch.setattr("twofold.csv_logger.write_rows", full)
         with pytest.warns(UserWarning, match="can't be written"):
             logger.log_metrics({"loss": 0.25, "accuracy": 0.5}, step=2)
     logger.log_metrics({"loss": 0.125, "accuracy": 0.75}, step=3)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.chunks import CHUNK, ChunkedPalindromes, PalindromeChunk
-from datamodules.streams import philox
+from datamodules.resumable import philox
 
 seeds = st.integers(0, 2**32 - 1)
 lengths = st.one_of(

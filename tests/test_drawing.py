@@ -96,8 +96,8 @@ def test_a_reading_is_digit_and_confidence() -> None:
         (trained_on(6000, "torchvision"), "after 6,000 batches of MNIST"),
         (trained_on(1, "packaged"), "after 1 batch of the packaged digits"),
         (trained_on(2, "mine"), "after 2 batches of mine"),
-        (along("linear"), "a straight line"),
-        (along("spherical", ["3", "8"]), "3 to 8 in an arc"),
+        (along("lerp"), "a straight line"),
+        (along("slerp", ["3", "8"]), "3 to 8 in an arc"),
     ],
 )
 def test_captions_in_words(said: str, words: str) -> None:

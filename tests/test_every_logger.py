@@ -17,11 +17,11 @@ from lightning.pytorch.loggers.logger import Logger
 from PIL import Image
 from wandb_file import read_wandb
 
-from callbacks import GenerativeMetrics, ImageGrid, InterpolationStrip, LengthCurriculum, Stopwatch, StopWhenSolved
+from callbacks import GenerativeMetrics, ImageGrid, InterpolationStrip, LengthCurriculum, StopWhenSolved, Timer
 from datamodules import MNISTDataModule, PalindromeDataModule
 from lightning_modules import GAN, PalindromeLSTM
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
-from runtime.loggers import CSVFiles, WandbRun
+from twofold.loggers import CSVLogger, TwofoldWandbLogger
 
 MakeTrainer = Callable[..., Trainer]
 Series = dict[str, list[int]]
@@ -38,11 +38,11 @@ pytestmark = pytest.mark.usefixtures("without_account")
 
 
 def wandb_run(folder: Path) -> Logger:
-    return WandbRun(save_dir=str(folder))
+    return TwofoldWandbLogger(save_dir=str(folder))
 
 
 def csv_files(folder: Path) -> Logger:
-    return CSVFiles(str(folder))
+    return CSVLogger(str(folder))
 
 
 def tensorboard(folder: Path) -> Logger:
@@ -60,7 +60,7 @@ def left_by_wandb(folder: Path) -> Series:
 
 def left_by_csv(folder: Path) -> Series:
     found: Series = {}
-    logger = CSVFiles(str(folder))
+    logger = CSVLogger(str(folder))
     for table in (logger._metrics, logger._timing):
         for row in table.rows():
             for key in row.keys() - {"step"}:
@@ -115,7 +115,7 @@ def test_a_game(
         ImageGrid(every_n_batches=2),
         GenerativeMetrics(every_n_batches=2, samples=40, final_samples=40),
         InterpolationStrip(steps=3),
-        Stopwatch(),
+        Timer(),
     ]
     logger = make_logger(tmp_path) if make_logger else False
     trainer = plain_trainer(max_steps=4, callbacks=watching, logger=logger, log_every_n_steps=2)
@@ -143,7 +143,7 @@ def test_a_memory(
             outcome = super().training_step(batch, batch_idx)
             return {**outcome, "accuracy": outcome["accuracy"] * 0 + 1}
 
-    watching: list[Callback] = [LengthCurriculum(3, factor=2.0, perfect_batches=2), StopWhenSolved(2), Stopwatch()]
+    watching: list[Callback] = [LengthCurriculum(3, factor=2.0, perfect_batches=2), StopWhenSolved(2), Timer()]
     logger = make_logger(tmp_path) if make_logger else False
     trainer = plain_trainer(max_steps=9, callbacks=watching, logger=logger, log_every_n_steps=1)
     data = PalindromeDataModule(length=6, batch_size=4, batches_per_epoch=3, validation_batches=1)

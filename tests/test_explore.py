@@ -25,22 +25,22 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.explorer_latency import WAYS
+from common.seeding import HIGHEST_SEED
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
-from networks.files import save_generator
-from networks.latent_walks import sureness, walk
+from metrics.interpolation import interpolate_latents, log_confidence
+from networks.generator_files import save_generator
 from networks.mlp_gan import MLPGenerator
 from networks.sampling import draw
-from networks.seeding import HIGHEST_SEED
-from runtime.errors import UsageError
 from scripts.explore import main
-from scripts.explorer import fields, markup, page, server
-from scripts.explorer.game import STRIP_FRAMES, Game
+from scripts.explorer import html, inputs, page, server
+from scripts.explorer.gan import STRIP_FRAMES, Game
 from scripts.explorer.memory import LONGEST, Memory, answer, completed
-from scripts.explorer.shelf import Shelf
+from scripts.explorer.model_index import Shelf
 from scripts.interpolate import between_seeds
 from scripts.interpolate import main as interpolate
-from scripts.show_gates import written
+from scripts.plot_gates import written
+from twofold.errors import UsageError
 
 Script = Callable[..., tuple[int, str, str]]
 Refuses = Callable[..., None]
@@ -98,20 +98,20 @@ def pixels(images: Tensor) -> np.ndarray:
 @given(st.integers(0, 50))
 def test_a_whole_number_may_come_as_number_or_text(number: int) -> None:
     for value in (number, float(number), str(number), f" {number} "):
-        assert fields.whole_number(value, "seed", 0, 50) == number
+        assert inputs.whole_number(value, "seed", 0, 50) == number
 
 
 @pytest.mark.parametrize("value", [*GARBAGE, 51, "51"])
 def test_anything_else_is_no_whole_number(value: object) -> None:
     with pytest.raises(UsageError, match="seed: write a whole number from 0 to 50"):
-        fields.whole_number(value, "seed", 0, 50)
+        inputs.whole_number(value, "seed", 0, 50)
 
 
 def test_a_share_is_a_number_from_0_to_1() -> None:
-    assert [fields.share(value, "t") for value in (0, 0.25, 1)] == [0, 0.25, 1]
+    assert [inputs.share(value, "t") for value in (0, 0.25, 1)] == [0, 0.25, 1]
     for value in (*(one for one in GARBAGE if one != 0.5), 1.01, "0.5"):
         with pytest.raises(UsageError, match="t: write a number from 0 to 1"):
-            fields.share(value, "t")
+            inputs.share(value, "t")
 
 
 # The shelf
@@ -224,12 +224,12 @@ def test_links_within_the_folder_are_followed(runs: Path) -> None:
 # The game
 
 
-@pytest.mark.parametrize("path", ["linear", "spherical"])
+@pytest.mark.parametrize("path", ["lerp", "slerp"])
 @pytest.mark.parametrize("t", [0, 0.25, 1])
 def test_a_frame_is_a_point_of_the_walk(gallery: Path, digit_painter: MLPGenerator, path: str, t: float) -> None:
     html = Game(Shelf(gallery)).frame(GENERATOR, "seeds", 4, "7", path, t)
     (waypoints,) = between_seeds(digit_painter, [4, 7], 1)
-    expected = draw(digit_painter, walk(waypoints, 5, path)[[round(4 * t)]])
+    expected = draw(digit_painter, interpolate_latents(waypoints, 5, path)[[round(4 * t)]])
     (shown,) = pictures(html)
     np.testing.assert_allclose(shown, pixels(expected)[0], atol=0.51)
     assert f"<figcaption>{GENERATOR}: after 1,500 batches of the packaged digits</figcaption>" in html
@@ -238,18 +238,18 @@ def test_a_frame_is_a_point_of_the_walk(gallery: Path, digit_painter: MLPGenerat
 def test_between_digits_it_begins_with_one_and_ends_with_the_other(gallery: Path) -> None:
     game = Game(Shelf(gallery))
     for t, digit in ((0, 3), (1, 8)):
-        html = game.frame(GENERATOR, "digits", "3", "8", "linear", t)
-        assert f"the judge reads as {digit}: " in html
+        html = game.frame(GENERATOR, "digits", "3", "8", "lerp", t)
+        assert f"the classifier reads as {digit}: " in html
         assert re.search(rf'bar surest"><b>{digit}</b>', html)
 
 
 def test_the_strip_is_the_one_that_interpolate_draws(gallery: Path, script: Script, tmp_path: Path) -> None:
-    html = Game(Shelf(gallery)).strip(GENERATOR, "digits", "3", "8", "spherical")
-    frames = ("--path", "spherical", "--frames", STRIP_FRAMES)
+    html = Game(Shelf(gallery)).strip(GENERATOR, "digits", "3", "8", "slerp")
+    frames = ("--interpolation", "slerp", "--frames", STRIP_FRAMES)
     assert script(interpolate, gallery / GENERATOR, "--digits", 3, 8, *frames, "--out", "38.png")[0] == 0
     (shown,) = pictures(html)
     assert np.array_equal(shown, np.asarray(Image.open(tmp_path / "38.png")))
-    assert 'download="3_to_8_spherical.png"' in html
+    assert 'download="3_to_8_slerp.png"' in html
 
 
 def test_samples_depend_on_their_seed_alone(gallery: Path) -> None:
@@ -262,7 +262,7 @@ def test_samples_depend_on_their_seed_alone(gallery: Path) -> None:
 
 def test_garbage_in_any_field_gets_words(gallery: Path) -> None:
     game = Game(Shelf(gallery))
-    good: list[object] = [GENERATOR, "digits", "3", "8", "linear", 0.5]
+    good: list[object] = [GENERATOR, "digits", "3", "8", "lerp", 0.5]
     answered, refusals = page.worded(game.frame), 0
     assert pictures(answered(*good))
     for place in range(len(good)):
@@ -279,19 +279,19 @@ def test_a_search_for_digits_keeps_only_those_waiting_who_need_it(runs: Path, mo
     for kind in (".pth", ".json"):
         another.with_suffix(kind).write_bytes((runs / GENERATOR).with_suffix(kind).read_bytes())
     game, searching, go_on = Game(Shelf(runs)), threading.Event(), threading.Event()
-    before = game.frame(GENERATOR, "digits", 3, 8, "linear", 0.5)
+    before = game.frame(GENERATOR, "digits", 3, 8, "lerp", 0.5)
 
     def slow(*arguments: Any) -> Any:
         searching.set()
         assert go_on.wait(60)
-        return sureness(*arguments)
+        return log_confidence(*arguments)
 
-    monkeypatch.setattr("scripts.explorer.game.sureness", slow)
+    monkeypatch.setattr("scripts.explorer.gan.sureness", slow)
     with ThreadPoolExecutor() as pool:
         name = another.relative_to(runs).as_posix()
-        waiting = pool.submit(game.frame, name, "digits", 3, 8, "linear", 0.5)
+        waiting = pool.submit(game.frame, name, "digits", 3, 8, "lerp", 0.5)
         assert searching.wait(60)
-        assert game.frame(GENERATOR, "digits", 3, 8, "linear", 0.5) == before  # looked up already
+        assert game.frame(GENERATOR, "digits", 3, 8, "lerp", 0.5) == before  # looked up already
         assert not waiting.done()
         go_on.set()
         assert waiting.result(60) == before.replace(GENERATOR, name)
@@ -299,7 +299,7 @@ def test_a_search_for_digits_keeps_only_those_waiting_who_need_it(runs: Path, mo
 
 def test_a_digit_that_is_not_made_is_told(runs: Path) -> None:
     save_generator(MLPGenerator(3, [4]), runs / GENERATOR, weights="raw", step=0, data_source="packaged")
-    told = page.worded(Game(Shelf(runs)).frame)(GENERATOR, "digits", 3, 8, "linear", 0)
+    told = page.worded(Game(Shelf(runs)).frame)(GENERATOR, "digits", 3, 8, "lerp", 0)
     assert "of 4,096 images none can be read as a 3 with 90% confidence or more" in told
     assert told.endswith("; choose other digits or another generator, or walk between two seeds</p>")
     assert "another seed" not in told
@@ -361,9 +361,9 @@ def test_one_network_that_overflows_does_not_silence_the_others(runs: Path, reme
 
 
 def test_wrong_digits_are_marked_and_names_are_text() -> None:
-    assert markup.digits("123", "143", "d") == '<code class="d">1<mark title="it was 4">2</mark>3</code>'
-    assert "<b" not in markup.note("<b>")
-    assert "<b" not in markup.image(b"", '"<b>').removeprefix("<img ")
+    assert html.digits("123", "143", "d") == '<code class="d">1<mark title="it was 4">2</mark>3</code>'
+    assert "<b" not in html.note("<b>")
+    assert "<b" not in html.image(b"", '"<b>').removeprefix("<img ")
 
 
 # The server
@@ -379,9 +379,7 @@ def test_the_page_answers_and_nothing_else_of_gradio_does(client: TestClient, ga
         home = client.get("/")
         assert home.status_code == 200
         assert "default-src 'self'" in home.headers["content-security-policy"]
-        frame = client.post(
-            "/gradio_api/run/frame", json={"data": [GENERATOR, "digits", "3", "8", "linear", 0.5]}
-        ).json()
+        frame = client.post("/gradio_api/run/frame", json={"data": [GENERATOR, "digits", "3", "8", "lerp", 0.5]}).json()
         assert pictures(frame["data"][0])
         for path in (
             *("/gradio_api/file=/etc/passwd", f"/gradio_api/file={gallery / GENERATOR}", "/file=/etc/passwd"),
@@ -395,19 +393,19 @@ def test_the_page_answers_and_nothing_else_of_gradio_does(client: TestClient, ga
 
 
 def test_crafted_calls_get_an_error_and_the_page_goes_on(client: TestClient) -> None:
-    good = {"data": [GENERATOR, "digits", "3", "8", "linear", 0.5]}
+    good = {"data": [GENERATOR, "digits", "3", "8", "lerp", 0.5]}
     file = {"path": "http://192.0.2.1/x", "meta": {"_type": "gradio.FileData"}}
     with client:
         for body in (
             *(b"", b"[", b"[]", b"{}", b"[" * 50_000, b'{"data": 1}', b'{"data": [{}]}', b"\xff"),
-            json.dumps({"data": [file, "digits", "3", "8", "linear", 0.5]}).encode(),
+            json.dumps({"data": [file, "digits", "3", "8", "lerp", 0.5]}).encode(),
         ):
             assert client.post("/gradio_api/run/frame", content=body).status_code == 400, body[:50]
         assert client.post("/gradio_api/run/frame", json={"data": ["x"]}).status_code == 400, "too few fields"
         assert client.post("/gradio_api/run/nothing", json=good).status_code == 400
         assert client.post("/gradio_api/queue/join", json={**good, "fn_index": 10_000}).status_code == 400
         assert client.post("/gradio_api/run/frame", content=b" " * 200_000).status_code == 413
-        nan = b'{"data": ["%s", "digits", "3", "8", "linear", NaN]}' % GENERATOR.encode()
+        nan = b'{"data": ["%s", "digits", "3", "8", "lerp", NaN]}' % GENERATOR.encode()
         told = client.post("/gradio_api/run/frame", content=nan, headers={"content-type": "application/json"})
         assert "write a number from 0 to 1" in told.json()["data"][0]
         assert client.get("/", headers={"host": "elsewhere.example"}).status_code == 400

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from networks import register
 from networks.dcgan import DCGANGenerator
-from networks.files import load_generator, read_facts, save_generator
+from networks.generator_files import load_generator, read_metadata, save_generator
 from networks.mlp_gan import MLPGenerator
 from scripts import export
 from scripts.export import main
@@ -81,7 +81,7 @@ def test_onnx_makes_the_same_images_for_any_batch_size(script: Script, tmp_path:
     (inlet,), (outlet,) = session.get_inputs(), session.get_outputs()
     assert (inlet.name, inlet.shape) == ("z", ["batch", 5])
     assert (outlet.name, outlet.shape[1:]) == ("images", [1, 28, 28])
-    assert json.loads(session.get_modelmeta().custom_metadata_map["generator"]) == read_facts(path)
+    assert json.loads(session.get_modelmeta().custom_metadata_map["generator"]) == read_metadata(path)
 
 
 @pytest.mark.parametrize("network", [MLPGenerator(5), DCGANGenerator(5, channels=4)], ids=["MLP", "DCGAN"])
@@ -94,7 +94,7 @@ def test_safetensors_hold_weights_and_facts(script: Script, tmp_path: Path, netw
         assert {name: file.get_tensor(name).tolist() for name in file.keys()} == {  # noqa: SIM118
             name: tensor.tolist() for name, tensor in network.state_dict().items()
         }
-        assert json.loads(file.metadata()["generator"]) == read_facts(path)
+        assert json.loads(file.metadata()["generator"]) == read_metadata(path)
     z = torch.randn(3, 5)
     assert torch.equal(load_generator(out)(z), load_generator(path)(z))
     once = out.read_bytes()

@@ -15,18 +15,10 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from networks.files import (
-    load_generator,
-    read_facts,
-    read_safetensors,
-    read_tensors,
-    replacing,
-    save_generator,
-    write_safetensors,
-    write_tensors,
-)
+from common.files import read_safetensors, read_tensors, replacing, write_safetensors, write_tensors
+from networks.generator_files import load_generator, read_metadata, save_generator
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
-from networks.table import describe
+from networks.registry import to_spec
 
 
 class RunsACommand:
@@ -70,8 +62,8 @@ def test_the_pth_is_exactly_the_state_dict(generator: MLPGenerator, saved: Path)
 
 
 def test_the_json_says_what_it_is(saved: Path, generator: MLPGenerator) -> None:
-    assert read_facts(saved) == {
-        "network": describe(generator),
+    assert read_metadata(saved) == {
+        "network": to_spec(generator),
         "weights": "ema",
         "step": 500,
         "data_source": "packaged",
@@ -220,12 +212,12 @@ def test_json_is_readable_by_people(saved: Path) -> None:
 def safe(generator: MLPGenerator, saved: Path, tmp_path: Path) -> Path:
     """The generator as safetensors, alone in its folder."""
     path = tmp_path / "elsewhere" / "digits.safetensors"
-    write_safetensors(generator.state_dict(), path, "generator", read_facts(saved))
+    write_safetensors(generator.state_dict(), path, "generator", read_metadata(saved))
     return path
 
 
 def test_safetensors_are_read_like_the_pth(safe: Path, saved: Path) -> None:
-    assert read_facts(safe) == read_facts(saved)
+    assert read_metadata(safe) == read_metadata(saved)
     loaded, z = load_generator(safe), torch.randn(3, 5)
     assert not loaded.training
     assert torch.equal(loaded(z), load_generator(saved)(z))
@@ -237,10 +229,10 @@ def test_facts_come_from_the_file_itself_and_else_from_the_json_beside_it(
 ) -> None:
     beside = safe.with_suffix(".json")
     beside.write_text('{"network": "another"}')
-    assert read_facts(safe) == read_facts(saved)
+    assert read_metadata(safe) == read_metadata(saved)
     write_safetensors(generator.state_dict(), safe, "something else", {})
     beside.write_text(saved.with_suffix(".json").read_text())
-    assert read_facts(safe) == read_facts(saved)
+    assert read_metadata(safe) == read_metadata(saved)
     load_generator(safe)
     beside.unlink()
     with pytest.raises(ValueError, match=r"digits\.json is missing; it says which network"):
@@ -249,7 +241,7 @@ def test_facts_come_from_the_file_itself_and_else_from_the_json_beside_it(
 
 def test_the_same_weights_and_facts_make_the_same_safetensors(generator: MLPGenerator, safe: Path, saved: Path) -> None:
     before = safe.read_bytes()
-    write_safetensors(generator.state_dict(), safe, "generator", read_facts(saved))
+    write_safetensors(generator.state_dict(), safe, "generator", read_metadata(saved))
     assert safe.read_bytes() == before
 
 
@@ -266,7 +258,7 @@ def test_damaged_safetensors_are_refused(safe: Path) -> None:
     whole = safe.read_bytes()
     for content in (*(whole[:length] for length in (0, 1, 7, 100, len(whole) // 2, len(whole) - 1)), whole + b"more"):
         safe.write_bytes(content)
-        for read in (read_safetensors, load_generator, read_facts):
+        for read in (read_safetensors, load_generator, read_metadata):
             with pytest.raises(ValueError, match=r"digits\.safetensors is damaged or isn't a safetensors file"):
                 read(safe)
 

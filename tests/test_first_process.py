@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from runtime.errors import UsageError
-from runtime.first_process import DECIDED, Processes
+from twofold.errors import UsageError
+from twofold.first_process import DECIDED, Processes
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "LOCAL_RANK": "0", "GROUP_RANK": "1", "WORLD_SIZE": "4"}
 
@@ -56,8 +56,8 @@ def test_the_number_that_was_started_is_the_one_asked_for(
 
 DECIDE = """
 import json, sys
-from runtime.errors import NothingToDo, UsageError
-from runtime.first_process import Ended, Processes
+from twofold.errors import NothingToDo, UsageError
+from twofold.first_process import Ended, Processes
 processes, how = Processes(), sys.argv[1]
 def decision():
     if how == "refused":

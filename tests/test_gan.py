@@ -16,13 +16,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau, StepLR
 
+from common.seeding import rng as seeded
 from datamodules import MNISTDataModule
 from lightning_modules import GAN
+from losses.gan import GAN_LOSSES
 from networks.dcgan import DCGANDiscriminator
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
-from networks.objectives import OBJECTIVES
-from networks.seeding import generator as seeded
-from runtime.quiet import hush
+from twofold.warning_filters import filter_warnings
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -120,12 +120,12 @@ def test_each_player_moves_by_its_own_optimizer_alone(
     plain_trainer: MakeTrainer, digits: MNISTDataModule, standing: str | None
 ) -> None:
     gan = make_gan(**({f"{standing}_optimizer": STANDING} if standing else {}))
-    for player in ("generator", "discriminator"):
-        before = parameters(getattr(gan, player))
+    for network in ("generator", "discriminator"):
+        before = parameters(getattr(gan, network))
         trainer = plain_trainer(max_steps=1)
         trainer.fit(gan, datamodule=digits)
-        expected = set() if player == standing else before.keys()
-        assert moved(before, getattr(gan, player)) == expected
+        expected = set() if network == standing else before.keys()
+        assert moved(before, getattr(gan, network)) == expected
 
 
 def test_the_discriminators_gradients_are_those_of_its_own_loss(
@@ -233,20 +233,20 @@ def test_both_schedulers_step_with_every_batch(plain_trainer: MakeTrainer, digit
     assert discriminator_rates == pytest.approx([0.75, 0.5, 0.25, 0.0])
 
 
-@pytest.mark.parametrize("player", ["generator", "discriminator"])
+@pytest.mark.parametrize("network", ["generator", "discriminator"])
 def test_one_scheduler_alone_goes_to_its_own_optimizer(
-    plain_trainer: MakeTrainer, digits: MNISTDataModule, player: str
+    plain_trainer: MakeTrainer, digits: MNISTDataModule, network: str
 ) -> None:
-    gan = make_gan(**{f"{player}_lr_scheduler": partial(StepLR, step_size=1, gamma=0.5)})
+    gan = make_gan(**{f"{network}_lr_scheduler": partial(StepLR, step_size=1, gamma=0.5)})
     watch = Watch(gan)
     plain_trainer(max_steps=1, callbacks=[watch]).fit(gan, datamodule=digits)
-    assert watch.rates[0] == ([5e-4, 1e-3] if player == "generator" else [1e-3, 5e-4])
+    assert watch.rates[0] == ([5e-4, 1e-3] if network == "generator" else [1e-3, 5e-4])
 
 
-@pytest.mark.parametrize("player", ["generator", "discriminator"])
-def test_a_scheduler_that_waits_for_a_metric_is_refused(player: str) -> None:
-    with pytest.raises(ValueError, match=f"{player}_lr_scheduler steps with every batch, so it can't be Reduce"):
-        make_gan(**{f"{player}_lr_scheduler": partial(ReduceLROnPlateau, patience=3)})
+@pytest.mark.parametrize("network", ["generator", "discriminator"])
+def test_a_scheduler_that_waits_for_a_metric_is_refused(network: str) -> None:
+    with pytest.raises(ValueError, match=f"{network}_lr_scheduler steps with every batch, so it can't be Reduce"):
+        make_gan(**{f"{network}_lr_scheduler": partial(ReduceLROnPlateau, patience=3)})
 
 
 @pytest.mark.parametrize("ema_decay", [-0.1, 0.0, 1.0, 2.0, float("nan")])
@@ -268,10 +268,10 @@ def test_only_the_players_multiply_coarsely(plain_trainer: MakeTrainer, digits: 
     inside: list[str] = []
     outside: list[str] = []
     gan = make_gan(matmul_precision="medium")
-    for player in (gan.generator, gan.discriminator):
+    for network in (gan.generator, gan.discriminator):
         note = lambda *_: inside.append(torch.get_float32_matmul_precision())  # noqa: E731
-        player.register_forward_pre_hook(note)
-        player.register_full_backward_pre_hook(note)
+        network.register_forward_pre_hook(note)
+        network.register_full_backward_pre_hook(note)
     plain_trainer(max_steps=2, callbacks=[Look()]).fit(gan, datamodule=digits)
     assert set(inside) == {"medium"}
     assert outside == ["highest", "highest"]
@@ -291,7 +291,7 @@ def test_the_losses_of_a_batch_are_logged(plain_trainer: MakeTrainer, digits: MN
     with torch.no_grad():
         real, fake = D(watch.images[0]), D(G(watch.noise[0]))
     logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    norms = {name: norm(getattr(gan, player)) for name, player in (("d", "discriminator"), ("g", "generator"))}
+    norms = {name: norm(getattr(gan, network)) for name, network in (("d", "discriminator"), ("g", "generator"))}
     assert logged == {
         "train/d_loss": pytest.approx(
             float(-real.sigmoid().log().mean() - (1 - fake.sigmoid()).log().mean()), abs=1e-5
@@ -327,7 +327,7 @@ def test_the_newest_penalty_is_logged_from_the_first_on_also_in_a_resumed_run(
 
     def penalties(steps: int, resume: Path | None = None) -> list[float | None]:
         torch.manual_seed(0)
-        gan = make_gan(r1=1.0, penalty_interval=4)
+        gan = make_gan(r1=1.0, d_reg_interval=4)
         logged: list[dict[str, Any]] = []
         gan.log_dict = lambda values, **_: logged.append(values)  # type: ignore[method-assign]
         trainer = plain_trainer(max_steps=steps, log_every_n_steps=2)
@@ -352,7 +352,7 @@ PENALTIES: list[dict[str, float]] = [
 ]
 
 
-GAMES = [(loss, penalties) for loss in OBJECTIVES for penalties in PENALTIES if loss != "wasserstein" or penalties]
+GAMES = [(loss, penalties) for loss in GAN_LOSSES for penalties in PENALTIES if loss != "wasserstein" or penalties]
 
 
 @pytest.mark.parametrize(("loss", "penalties"), GAMES, ids=str)
@@ -367,7 +367,7 @@ def test_both_players_gradients_are_those_of_loss_and_penalties(
     real = watch.images[0].clone().requires_grad_()
     fake = G(watch.noise[0])
     seen = fake.detach().requires_grad_()
-    d_loss = OBJECTIVES[loss].discriminator(D(real), D(seen))
+    d_loss = GAN_LOSSES[loss].discriminator(D(real), D(seen))
     for name, images in (("r1", real), ("r2", seen)):
         (gradient,) = torch.autograd.grad(D(images).sum(), images, create_graph=True)
         d_loss = d_loss + penalties.get(name, 0) / 2 * gradient.flatten(1).square().sum(1).mean()
@@ -379,7 +379,7 @@ def test_both_players_gradients_are_those_of_loss_and_penalties(
         gan.discriminator.named_parameters(), torch.autograd.grad(d_loss, list(D.parameters())), strict=True
     ):
         torch.testing.assert_close(ours.grad, by_hand, msg=name)
-    g_loss = OBJECTIVES[loss].generator(D(real), D(fake))
+    g_loss = GAN_LOSSES[loss].generator(D(real), D(fake))
     for (name, ours), by_hand in zip(
         gan.generator.named_parameters(), torch.autograd.grad(g_loss, list(G.parameters())), strict=True
     ):
@@ -396,7 +396,7 @@ def test_lazy_penalties_come_every_so_many_batches_with_as_many_times_the_weight
         plain_trainer(max_steps=6, callbacks=[outcomes]).fit(gan, datamodule=digits)
         return outcomes
 
-    never, always, lazily = play(), play(r1=5.0), play(r1=5.0, penalty_interval=3)
+    never, always, lazily = play(), play(r1=5.0), play(r1=5.0, d_reg_interval=3)
     assert never.losses == pytest.approx(always.losses)  # which don't hold the penalty
     assert never.losses == pytest.approx(lazily.losses)
     assert never.penalties == [None] * 6
@@ -426,7 +426,7 @@ class Outcomes(Callback):
 def test_the_generator_moves_on_every_so_many_th_batch_and_a_batch_stays_one_step(
     plain_trainer: MakeTrainer, digits: MNISTDataModule
 ) -> None:
-    gan = make_gan(d_steps_per_g_step=3, ema_decay=0.9)
+    gan = make_gan(n_critic=3, ema_decay=0.9)
     watch = Watch(gan)
     trainer = plain_trainer(max_steps=7, callbacks=[watch])
     before = copy.deepcopy(gan.generator.state_dict())
@@ -445,10 +445,8 @@ def test_rates_that_fall_while_the_generator_rests_are_nothing_to_warn_of(
     falling = partial(LinearLR, start_factor=1.0, end_factor=0.0, total_iters=4)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        hush()
-        plain_trainer(max_steps=4).fit(
-            make_gan(d_steps_per_g_step=3, generator_lr_scheduler=falling), datamodule=digits
-        )
+        filter_warnings()
+        plain_trainer(max_steps=4).fit(make_gan(n_critic=3, generator_lr_scheduler=falling), datamodule=digits)
     assert not [warning for warning in told if "lr_scheduler" in str(warning.message)]
 
 
@@ -500,13 +498,13 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"r1": -1.0}, "r1 is -1.0; write a weight of 0 or more"),
     ({"r2": float("nan")}, "r2 is nan; write a weight of 0 or more"),
     ({"r1": float("inf")}, "r1 is inf; write a weight of 0 or more"),
-    ({"penalty_interval": 1.5}, "penalty_interval is 1.5; write 1 for every batch, or a larger whole number"),
-    ({"d_steps_per_g_step": 2.0}, "d_steps_per_g_step is 2.0; write 1 for every batch, or a larger whole number"),
+    ({"d_reg_interval": 1.5}, "d_reg_interval is 1.5; write 1 for every batch, or a larger whole number"),
+    ({"n_critic": 2.0}, "n_critic is 2.0; write 1 for every batch, or a larger whole number"),
     ({"translation": 1.5}, "translation is 1.5; write a whole number of pixels"),
     ({"translation": 28}, "translation is 28, which can move images of 28 pixels out of sight; write less"),
     ({"gradient_penalty": -10.0}, "gradient_penalty is -10.0; write a weight of 0 or more"),
-    ({"penalty_interval": 0}, "penalty_interval is 0; write 1 for every batch, or a larger"),
-    ({"d_steps_per_g_step": 0}, "d_steps_per_g_step is 0; write 1 for every batch, or a larger"),
+    ({"d_reg_interval": 0}, "d_reg_interval is 0; write 1 for every batch, or a larger"),
+    ({"n_critic": 0}, "n_critic is 0; write 1 for every batch, or a larger"),
     ({"translation": -1}, "translation is -1; write a whole number of pixels"),
     ({"r2": 1.0, "gradient_penalty": 10.0}, "gradient_penalty pulls the discriminator's slope to 1 and r2 pulls it to"),
     ({"loss": "wasserstein"}, "the wasserstein loss grows without end unless .* set gradient_penalty to 10"),
@@ -528,21 +526,21 @@ def test_penalties_with_a_discriminator_that_mixes_images_are_refused(penalty: s
 
 
 def test_logits_that_are_probabilities_are_refused() -> None:
-    judge = MLPDiscriminator()
-    judge.layers.append(nn.Sigmoid())
+    classifier = MLPDiscriminator()
+    classifier.layers.append(nn.Sigmoid())
     with pytest.raises(ValueError, match="the discriminator ends in a sigmoid, which the losses take themselves"):
-        GAN(MLPGenerator(5), judge)
+        GAN(MLPGenerator(5), classifier)
 
 
 def test_half_a_bound_is_none() -> None:
-    judge = MLPDiscriminator()
-    nn.utils.parametrizations.spectral_norm(judge.get_submodule("layers.0"))
+    classifier = MLPDiscriminator()
+    nn.utils.parametrizations.spectral_norm(classifier.get_submodule("layers.0"))
     for layer in (0, 2, 4):
         with pytest.raises(ValueError, match="the wasserstein loss grows without end"):
-            GAN(MLPGenerator(5), judge, loss="wasserstein")
+            GAN(MLPGenerator(5), classifier, loss="wasserstein")
         if layer:
-            nn.utils.parametrizations.spectral_norm(judge.get_submodule(f"layers.{layer}"))
-    GAN(MLPGenerator(5), judge, loss="wasserstein")
+            nn.utils.parametrizations.spectral_norm(classifier.get_submodule(f"layers.{layer}"))
+    GAN(MLPGenerator(5), classifier, loss="wasserstein")
 
 
 def test_wasserstein_is_played_when_the_slope_is_bounded() -> None:
@@ -585,9 +583,9 @@ def test_a_single_image_left_to_the_end_of_an_epoch_is_refused(plain_trainer: Ma
 def test_images_of_another_size_than_the_data_s_are_refused(
     plain_trainer: MakeTrainer, digits: MNISTDataModule
 ) -> None:
-    judge = nn.Sequential(nn.Flatten(), nn.Linear(81, 1), nn.Flatten(0))
+    classifier = nn.Sequential(nn.Flatten(), nn.Linear(81, 1), nn.Flatten(0))
     with pytest.raises(ValueError, match="the generator makes images of 1 × 9 × 9 and the data's are 1 × 28 × 28"):
-        plain_trainer(max_steps=1).fit(GAN(Small(1, 9, 9), judge), datamodule=digits)
+        plain_trainer(max_steps=1).fit(GAN(Small(1, 9, 9), classifier), datamodule=digits)
 
 
 @pytest.mark.parametrize("split", ["val", "test"])

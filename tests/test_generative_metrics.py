@@ -1,4 +1,4 @@
-"""A judge looks at a generator while it learns, without a trace in its training."""
+"""A classifier looks at a generator while it learns, without a trace in its training."""
 
 import csv
 import json
@@ -18,27 +18,26 @@ from torch import Tensor
 
 import callbacks.generative_metrics
 from callbacks import GenerativeMetrics
-from callbacks.game_alarms import GameAlarms
-from callbacks.generative_metrics import JUDGE_SAW_THEM
+from callbacks.gan_monitor import GANMonitor
+from callbacks.generative_metrics import CLASSIFIER_TRAINED_ON_THEM
 from datamodules import MNISTDataModule
 from lightning_modules import GAN, DigitClassifier
-from networks.digit_cnn import DigitCNN
-from networks.digit_reader import DigitReader
-from networks.files import load_generator, read_facts
-from networks.judge import load_judge
+from metrics.features import load_classifier
+from metrics.fid import FID, FrechetDistance
+from networks.classifiers import DigitCNN, DigitReader
+from networks.generator_files import load_generator, read_metadata
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
-from networks.quality import FID, FrechetDistance
-from runtime.loggers import CSVFiles
+from twofold.loggers import CSVLogger
 
-# A generator that learned for a few batches has lost most digits; test_game_alarms.py tests that this is told.
+# A generator that learned for a few batches has lost most digits; test_gan_monitor.py tests that this is told.
 pytestmark = pytest.mark.filterwarnings("ignore:digits lost")
 
 MakeTrainer = Callable[..., Trainer]
 
 IN_TRAINING = [
-    *(f"quality/{name}" for name in ("fid", "fid_floor", "fid_ratio", "fid_samples")),
-    *(f"quality/share_{digit}" for digit in range(10)),
-    "quality/digits_alive",
+    *(f"quality/{name}" for name in ("fid", "fid_real", "fid_over_real", "fid_samples")),
+    *(f"quality/class_{digit}" for digit in range(10)),
+    "quality/modes_covered",
 ]
 
 
@@ -65,10 +64,10 @@ def _seed_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def judge(monkeypatch: pytest.MonkeyPatch) -> DigitReader:
-    """A judge that costs nothing and has learned nothing."""
+def classifier(monkeypatch: pytest.MonkeyPatch) -> DigitReader:
+    """A classifier that costs nothing and has learned nothing."""
     tiny = DigitReader(hidden_size=4).eval()
-    monkeypatch.setattr(callbacks.generative_metrics, "load_judge", lambda name: tiny)
+    monkeypatch.setattr(callbacks.generative_metrics, "load_classifier", lambda name: tiny)
     return tiny
 
 
@@ -104,7 +103,7 @@ def test_every_logger_gets_the_numbers_at_the_step_of_the_batchs_losses(
         assert set(rows) < set(notes.of("train/"))
         assert all(list(row) == IN_TRAINING for row in rows.values())
         assert rows[2]["quality/fid_samples"] == 40
-        assert rows[2]["quality/fid_floor"] == rows[5]["quality/fid_floor"] > 0
+        assert rows[2]["quality/fid_real"] == rows[5]["quality/fid_real"] > 0
         assert rows[2]["quality/fid"] != rows[5]["quality/fid"]
     assert float(trainer.callback_metrics["quality/fid"]) == pytest.approx(rows[5]["quality/fid"])
 
@@ -120,12 +119,12 @@ def test_numbers_are_logged_between_two_readings_of_the_losses_too(
 
 
 def test_the_numbers_are_those_of_the_generator_that_samples_are_drawn_from(
-    plain_trainer: MakeTrainer, few: MNISTDataModule, judge: DigitReader
+    plain_trainer: MakeTrainer, few: MNISTDataModule, classifier: DigitReader
 ) -> None:
     notes, gan = Notes(), make_gan(ema_decay=0.5)
     assert gan.ema is not None
     with torch.no_grad():
-        judge.head.get_parameter("1.bias")[7] += 100
+        classifier.head.get_parameter("1.bias")[7] += 100
     drawn = []
     gan.ema.module.register_forward_hook(lambda network, noise, images: drawn.append((network.training, noise[0])))
     plain_trainer(max_steps=4, callbacks=[metrics()], logger=notes).fit(gan, datamodule=few)
@@ -135,7 +134,7 @@ def test_the_numbers_are_those_of_the_generator_that_samples_are_drawn_from(
     assert first.shape == second.shape == (40, 5)
     assert not torch.equal(first, second)
     for row in notes.of("quality/").values():
-        assert row["quality/share_7"] == row["quality/digits_alive"] == 1
+        assert row["quality/class_7"] == row["quality/modes_covered"] == 1
 
 
 @pytest.mark.usefixtures("unchecked")  # beartype draws by `random` which item of a list it checks
@@ -162,7 +161,7 @@ def test_a_resumed_run_writes_the_same_bytes(
     whole, part = tmp_path / "whole", tmp_path / "part"
 
     def trainer(folder: Path, max_steps: int, callback: GenerativeMetrics) -> Trainer:
-        logger = CSVFiles(str(folder))
+        logger = CSVLogger(str(folder))
         return plain_trainer(
             max_steps=max_steps, callbacks=[callback], logger=logger, default_root_dir=folder, log_every_n_steps=1
         )
@@ -196,7 +195,7 @@ def test_an_extended_run_takes_the_end_back_and_nothing_else(
                 found.setdefault(int(row["step"]), set()).update(key.split("/")[0] for key in row if row[key])
         return found
 
-    logger = CSVFiles(str(tmp_path))
+    logger = CSVLogger(str(tmp_path))
     callback = metrics(final_samples=40)
     plain_trainer(max_steps=4, callbacks=[callback], logger=logger, log_every_n_steps=2).fit(make_gan(), datamodule=few)
     before = columns_at(tmp_path)
@@ -219,7 +218,7 @@ def test_the_best_generator_is_kept(
     class Watching(GenerativeMetrics):
         def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> float:
             fid = super()._evaluate(trainer, pl_module)
-            kept.append(read_facts(tmp_path / "best_generator.pth")["step"])
+            kept.append(read_metadata(tmp_path / "best_generator.pth")["step"])
             return fid
 
     gan = make_gan(ema_decay=0.9)
@@ -227,7 +226,7 @@ def test_the_best_generator_is_kept(
     plain_trainer(max_steps=5, callbacks=[watching]).fit(gan, datamodule=few)
     assert kept == [1, 2, 2, 2, 5]
     assert watching.best_fid == 9.0
-    facts = read_facts(tmp_path / "best_generator.pth")
+    facts = read_metadata(tmp_path / "best_generator.pth")
     assert (facts["weights"], facts["data_source"]) == ("ema", "packaged")
     saved = load_generator(tmp_path / "best_generator.pth").state_dict()
     assert all(torch.equal(value, saved[name]) for name, value in gan.sampling_generator.state_dict().items())
@@ -243,7 +242,7 @@ def test_a_worse_generator_than_before_a_resume_is_not_kept(
     trainer.save_checkpoint(tmp_path / "two.ckpt")
     trainer = plain_trainer(max_steps=4, callbacks=[metrics()])
     trainer.fit(make_gan(), datamodule=few, ckpt_path=tmp_path / "two.ckpt", weights_only=True)
-    assert read_facts(tmp_path / "best_generator.pth")["step"] == 2
+    assert read_metadata(tmp_path / "best_generator.pth")["step"] == 2
 
 
 def test_a_checkpoint_can_be_chosen_by_fid(plain_trainer: MakeTrainer, few: MNISTDataModule, tmp_path: Path) -> None:
@@ -268,15 +267,15 @@ def test_the_end_reports_on_every_generator(
         make_gan(ema_decay=ema_decay), datamodule=few
     )
     written = json.loads((tmp_path / "quality.json").read_text())
-    assert list(written) == ["judge", "data_source", "step", "remark", *kinds]
-    assert (written["judge"], written["data_source"], written["step"]) == ("digit_cnn", "packaged", 3)
-    assert "The judge has seen nearly all of these digits" in written["remark"]
+    assert list(written) == ["classifier", "data_source", "step", "remark", *kinds]
+    assert (written["classifier"], written["data_source"], written["step"]) == ("digit_cnn", "packaged", 3)
+    assert "The classifier has seen nearly all of these digits" in written["remark"]
     (step, row), *none = notes.of("final/").items()
     assert not none
     assert step == 3
     assert row == {f"final/{kind}/{name}": value for kind in kinds for name, value in written[kind].items()}
     assert row["final/raw/fid_samples"] == 60
-    assert row["final/raw/nearest_of_real"] > 1
+    assert row["final/raw/real_nearest_neighbour_distance"] > 1
     lines = [line for line in capsys.readouterr().out.splitlines() if " generator, " in line]
     assert [line.partition(" ")[0] for line in lines] == kinds
     assert f"after 3 batches of the packaged digits: FID {written['raw']['fid']:.1f} with 60 samples" in lines[0]
@@ -310,7 +309,7 @@ def test_statistics_are_kept_beside_the_data(plain_trainer: MakeTrainer, few: MN
     assert not few.root.exists()
     few.root.mkdir()
     plain_trainer(callbacks=[metrics()]).fit(make_gan(), datamodule=few)
-    assert len(list((few.root / "judges").iterdir())) == 1
+    assert len(list((few.root / "classifiers").iterdir())) == 1
 
 
 class Failing(GAN):
@@ -338,9 +337,9 @@ def test_a_run_that_fails_is_measured_to_its_end_and_warned_of_once(
     assert said.count("not finite") == said.count("digits lost") == 1
     rows = notes.of("quality/")
     assert math.isnan(rows[7]["quality/fid"])
-    assert rows[7]["quality/digits_alive"] == 0
+    assert rows[7]["quality/modes_covered"] == 0
     assert json.loads((tmp_path / "quality.json").read_text())["raw"]["fid"] is None
-    assert read_facts(tmp_path / "best_generator.pth")["step"] <= 2
+    assert read_metadata(tmp_path / "best_generator.pth")["step"] <= 2
 
 
 def test_what_was_said_before_a_checkpoint_is_not_said_after_it(
@@ -390,14 +389,14 @@ def test_a_fast_dev_run_measures_nothing(plain_trainer: MakeTrainer, few: MNISTD
 def test_the_shipped_judge_on_the_packaged_digits(
     plain_trainer: MakeTrainer, digits: MNISTDataModule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(callbacks.generative_metrics, "load_judge", load_judge)
+    monkeypatch.setattr(callbacks.generative_metrics, "load_classifier", load_classifier)
     notes = Notes()
-    callback = GenerativeMetrics(every_n_batches=2, judge="digit_reader", final_samples=0)
+    callback = GenerativeMetrics(every_n_batches=2, classifier="digit_reader", final_samples=0)
     plain_trainer(max_steps=2, callbacks=[callback], logger=notes).fit(make_gan(), datamodule=digits)
     row = notes.of("quality/")[1]
     assert row["quality/fid_samples"] == 500
-    assert row["quality/fid_ratio"] > 20  # it has hardly learned anything
-    assert row["quality/digits_alive"] < 5
+    assert row["quality/fid_over_real"] > 20  # it has hardly learned anything
+    assert row["quality/modes_covered"] < 5
 
 
 def test_data_without_digits_are_refused(plain_trainer: MakeTrainer, anybodys: type[LightningModule]) -> None:
@@ -414,7 +413,7 @@ def test_a_module_without_a_generator_is_refused(plain_trainer: MakeTrainer, few
     ("arguments", "words"),
     [
         ({"every_n_batches": 0}, "every_n_batches is 0; write 1 or more"),
-        ({"judge": "inception"}, "judge is 'inception'; write one of digit_cnn, digit_reader"),
+        ({"classifier": "inception"}, "classifier is 'inception'; write one of digit_cnn, digit_reader"),
         ({"samples": 1}, "samples is 1; write 2 or more"),
         ({"final_samples": 3}, "final_samples is 3; write 4 or more, or 0 for no final report"),
         ({"final_samples": -1}, "final_samples is -1; write 4 or more"),
@@ -434,7 +433,7 @@ def test_a_critic_may_tell_all_images_apart(
             self.log_dict({"train/d_accuracy_real": 1.0, "train/d_accuracy_fake": 1.0})
 
     callback = metrics(1000)
-    callback.alarms = GameAlarms(perfect_for=2)
+    callback.alarms = GANMonitor(perfect_for=2)
     gan = Perfect(MLPGenerator(latent_dim=5), MLPDiscriminator(), loss=loss, gradient_penalty=1.0)
     plain_trainer(max_steps=4, callbacks=[callback], log_every_n_steps=1).fit(gan, datamodule=few)
     assert any("discriminator perfect" in str(warning.message) for warning in recwarn) == heard
@@ -449,7 +448,7 @@ def test_testing_reports_the_same_as_the_end_of_training(
     at_the_end = json.loads((tmp_path / "quality.json").read_text())
     capsys.readouterr()
     (tested,) = plain_trainer(callbacks=[callback]).test(gan, datamodule=few, verbose=False)
-    assert capsys.readouterr().out.splitlines()[-1] == JUDGE_SAW_THEM
+    assert capsys.readouterr().out.splitlines()[-1] == CLASSIFIER_TRAINED_ON_THEM
     for weights in ("raw", "ema"):
         for name, value in at_the_end[weights].items():
             assert tested[f"test/{weights}/{name}"] == pytest.approx(value, rel=1e-4, abs=1e-6), name

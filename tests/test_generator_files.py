@@ -8,12 +8,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from common.files import write_safetensors
 from networks.dcgan import DCGANGenerator
-from networks.files import read_facts, save_generator, write_safetensors
+from networks.generator_files import read_metadata, save_generator
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
-from runtime.errors import UsageError
 from scripts import export, interpolate, sample
 from scripts.generator_files import open_generator
+from twofold.errors import UsageError
 
 Script = Callable[..., tuple[int, str, str]]
 Refuses = Callable[..., None]
@@ -42,7 +43,7 @@ REFUSED = {
 @pytest.fixture
 def bad_files(painter_file: Path, digit_painter: MLPGenerator) -> None:
     """All the files of `REFUSED` that there are."""
-    folder, weights, facts = painter_file.parent, digit_painter.state_dict(), read_facts(painter_file)
+    folder, weights, facts = painter_file.parent, digit_painter.state_dict(), read_metadata(painter_file)
     save_generator(digit_painter, folder / "good.pth", weights="raw", step=1, data_source="packaged")
     write_safetensors(weights, folder / "good.safetensors", "generator", facts)
     (folder / "text.pth").write_text("a digit")

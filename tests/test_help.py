@@ -11,7 +11,7 @@ import pytest
 from benchmarks import help_times
 from datamodules import MNISTDataModule, PalindromeDataModule
 from lightning_modules import GAN, DigitClassifier, PalindromeLSTM, PalindromeRNN
-from runtime.tables import read_rows
+from twofold.tables import read_rows
 
 SCRIPTS = [name.split(".")[1].removesuffix(" --help") for name in help_times.commands() if name.startswith("scripts.")]
 
@@ -44,7 +44,7 @@ def test_help_names_every_setting_of_our_classes_and_what_it_is(
 
 
 def test_there_are_scripts() -> None:
-    assert {"demo", "report", "explore", "sample", "interpolate", "export", "show_gates", "sweep"} <= set(SCRIPTS)
+    assert {"demo", "report", "explore", "sample", "interpolate", "export", "plot_gates", "sweep"} <= set(SCRIPTS)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -18,16 +18,17 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from safetensors.torch import save_file
 
+from common.files import MOST_BYTES, MOST_TEXT, write_safetensors
 from datamodules import MNISTDataModule, PalindromeDataModule
 from lightning_modules import GAN, DigitClassifier, PalindromeLSTM, PalindromeRNN
-from networks import judge
-from networks.digit_cnn import DigitCNN
-from networks.files import MOST_BYTES, MOST_TEXT, read_facts, save_generator, write_safetensors
-from networks.judge import load_judge
+from metrics import features
+from metrics.features import load_classifier
+from networks.classifiers import DigitCNN
+from networks.generator_files import read_metadata, save_generator
 from networks.mlp_gan import MLPGenerator
-from networks.table import describe
-from runtime.cli import main as twofold_main
-from scripts import export, interpolate, sample, ship_judge, show_gates
+from networks.registry import to_spec
+from scripts import export, interpolate, plot_gates, sample, train_classifier
+from twofold.main import main as twofold_main
 
 Answer = tuple[int, str, str]
 Open = Callable[[Path], Answer]
@@ -126,15 +127,15 @@ def doors(
         best.unlink(missing_ok=True)
         os.rename(path, best)  # whatever it is
         try:
-            return script(ship_judge.main, folder, "--out", tmp_path / "shipped")
+            return script(train_classifier.main, folder, "--out", tmp_path / "shipped")
         finally:
             os.rename(best, path)
 
     return {
         **{name: (checkpoints["palindrome_lstm"], command(name)) for name in ("test", "validate", "predict")},
         **{f"{cls.__name__}.load": (checkpoints[experiment], load(cls)) for experiment, cls in MODULES.items()},
-        "show_gates": (checkpoints["palindrome_rnn"], lambda path: script(show_gates.main, path)),
-        "ship_judge": (checkpoints["digit_classifier"], ship),
+        "plot_gates": (checkpoints["palindrome_rnn"], lambda path: script(plot_gates.main, path)),
+        "train_classifier": (checkpoints["digit_classifier"], ship),
         "export": (generator, lambda path: script(export.main, path, "--safetensors", "x.safetensors")),
         "sample": (generator, lambda path: script(sample.main, path, "--n", 1, "--out", "x.png")),
         "interpolate": (generator, lambda path: script(interpolate.main, path, "--seeds", 1, 2, "--out", "x.png")),
@@ -144,7 +145,7 @@ def doors(
 DOORS = (
     *("test", "validate", "predict"),
     *(f"{cls.__name__}.load" for cls in MODULES.values()),
-    *("show_gates", "ship_judge", "export", "sample", "interpolate"),
+    *("plot_gates", "train_classifier", "export", "sample", "interpolate"),
 )
 
 
@@ -313,7 +314,7 @@ def test_no_way_in(
     before = sorted(tmp_path.rglob("*"))
     with little_memory():
         answer = opened(path)
-    assert_refused(answer, told if (door, told) != ("ship_judge", NO_FILE) else "has no best checkpoint")
+    assert_refused(answer, told if (door, told) != ("train_classifier", NO_FILE) else "has no best checkpoint")
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -322,13 +323,13 @@ def test_the_way_in_is_open_to_good_files(doors: dict[str, tuple[Path, Open]], d
     """So that what the others meet is what they bring."""
     path, opened = doors[door]
     code, _, complained = opened(path)
-    if door == "ship_judge":  # which reads on, in the run's config
+    if door == "train_classifier":  # which reads on, in the run's config
         assert "so the card could not say how to make these weights again" in complained
     else:
         assert (code, complained) == (0, "")
 
 
-@pytest.mark.parametrize("door", [door for door in DOORS if door not in ("show_gates", "ship_judge")])
+@pytest.mark.parametrize("door", [door for door in DOORS if door not in ("plot_gates", "train_classifier")])
 def test_an_address_is_refused(doors: dict[str, tuple[Path, Open]], door: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
@@ -392,7 +393,7 @@ def test_nothing_is_imported_that_a_generator_file_names(
     doors: dict[str, tuple[Path, Open]], tmp_path: Path, name: Any, ending: str
 ) -> None:
     path = doors["sample"][0]
-    facts = {**read_facts(path), "network": name}
+    facts = {**read_metadata(path), "network": name}
     if ending == ".pth":
         path.with_suffix(".json").write_text(json.dumps(facts))
     else:
@@ -538,16 +539,16 @@ def test_safetensors_and_judges_are_refused(
     doors: dict[str, tuple[Path, Open]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attack: str
 ) -> None:
     path = tmp_path / "digit_cnn.safetensors"
-    write_safetensors(DigitCNN().state_dict(), path, "judge", {"network": describe(DigitCNN())})
-    monkeypatch.setattr(judge, "FOLDER", tmp_path)
-    load_judge()
+    write_safetensors(DigitCNN().state_dict(), path, "classifier", {"network": to_spec(DigitCNN())})
+    monkeypatch.setattr(features, "FOLDER", tmp_path)
+    load_classifier()
     SAFETENSORS[attack](path)
     before = sorted(tmp_path.rglob("*"))
     with little_memory():
         for door in ("export", "sample", "interpolate"):
             assert_refused(doors[door][1](path), "digit_cnn.safetensors")
         with pytest.raises(ValueError, match=r"digit_cnn\.safetensors is (damaged|missing)"):
-            load_judge()
+            load_classifier()
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -18,7 +18,7 @@ from callbacks import ImageGrid, InterpolationStrip
 from callbacks.generators import unnoticed
 from datamodules import MNISTDataModule
 from lightning_modules import GAN, DigitClassifier
-from networks.digit_cnn import DigitCNN
+from networks.classifiers import DigitCNN
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 
 MakeTrainer = Callable[..., Trainer]

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from callbacks.drawing import FRAME_MS, WAYPOINT_MS, readings
-from networks.files import save_generator
-from networks.judge import load_judge
-from networks.latent_walks import walk
+from metrics.features import load_classifier
+from metrics.interpolation import interpolate_latents
+from networks.generator_files import save_generator
 from networks.mlp_gan import MLPGenerator
 from scripts import interpolate
 from scripts.interpolate import between_digits, between_seeds, main
@@ -48,15 +48,15 @@ def test_digits_are_met_on_the_way(morph: Morph, painter_file: Path, tmp_path: P
     code, said, complained = morph(painter_file, "--digits 3 8 1 --frames 4 --out new/381.png")
     assert (code, said, complained) == (0, "new/381.png\n", "")
     images = torch.from_numpy(frames(tmp_path / "new/381.png", row=0, columns=7)).float()[:, None] / 127.5 - 1
-    read = readings(load_judge(), images)
+    read = readings(load_classifier(), images)
     assert [read[0], read[3], read[6]] == ["3: 100%", "8: 100%", "1: 100%"]
 
 
-@pytest.mark.parametrize("path", ["linear", "spherical"])
+@pytest.mark.parametrize("path", ["lerp", "slerp"])
 def test_each_strip_walks_between_its_own_latents(
     morph: Morph, painter_file: Path, digit_painter: MLPGenerator, tmp_path: Path, path: str
 ) -> None:
-    options = f"--seeds 4 7 9 --frames 3 --strips 2 --path {path} --out strips.png"
+    options = f"--seeds 4 7 9 --frames 3 --strips 2 --interpolation {path} --out strips.png"
     assert morph(painter_file, options) == (0, "strips.png\n", "")
     waypoints = between_seeds(digit_painter, [4, 7, 9], strips=2)
     assert waypoints.shape == (2, 3, 2)
@@ -64,28 +64,28 @@ def test_each_strip_walks_between_its_own_latents(
     height = 4 + ROW
     for place, route in enumerate(waypoints):
         shown = frames(tmp_path / "strips.png", row=0, top=place * (height + 12), columns=5)
-        np.testing.assert_allclose(shown, pixels_of(digit_painter, walk(route, 3, path)), atol=0.51)
+        np.testing.assert_allclose(shown, pixels_of(digit_painter, interpolate_latents(route, 3, path)), atol=0.51)
     with Image.open(tmp_path / "strips.png") as picture:
         assert picture.height == 2 * height + 12 + 22
 
 
 @pytest.mark.usefixtures("morph")
 def test_strips_between_digits_have_latents_of_their_own(digit_painter: MLPGenerator) -> None:
-    judge = load_judge()
-    latents = between_digits(digit_painter, judge, [3, 8, 3], strips=2, seed=1)
+    classifier = load_classifier()
+    latents = between_digits(digit_painter, classifier, [3, 8, 3], strips=2, seed=1)
     assert latents.shape == (2, 3, 2)
     assert len(latents.flatten(0, 1).unique(dim=0)) == 6
-    answers = judge(digit_painter(latents.flatten(0, 1))).argmax(dim=1)
+    answers = classifier(digit_painter(latents.flatten(0, 1))).argmax(dim=1)
     assert answers.tolist() == [3, 8, 3] * 2
-    assert torch.equal(between_digits(digit_painter, judge, [3, 8, 3], strips=2, seed=1), latents)
-    assert not torch.equal(between_digits(digit_painter, judge, [3, 8, 3], strips=2, seed=2), latents)
+    assert torch.equal(between_digits(digit_painter, classifier, [3, 8, 3], strips=2, seed=1), latents)
+    assert not torch.equal(between_digits(digit_painter, classifier, [3, 8, 3], strips=2, seed=2), latents)
 
 
 def test_a_long_strip_goes_on_in_the_next_row(
     morph: Morph, painter_file: Path, digit_painter: MLPGenerator, tmp_path: Path
 ) -> None:
     assert morph(painter_file, "--seeds 4 7 --frames 31 --out long.png")[0] == 0
-    expected = pixels_of(digit_painter, walk(between_seeds(digit_painter, [4, 7], 1)[0], 31))
+    expected = pixels_of(digit_painter, interpolate_latents(between_seeds(digit_painter, [4, 7], 1)[0], 31))
     shown = np.concatenate([frames(tmp_path / "long.png", row, columns=11) for row in range(3)])
     np.testing.assert_allclose(shown[:31], expected, atol=0.51)
 
@@ -139,7 +139,7 @@ MISTAKES = [
     ("--seeds 3 --out x.png", "a walk through 1 waypoint leads nowhere; write 2 or more"),
     ("--digits 3 8 --frames 1 --out x.png", "--frames is 1; a way from one waypoint to the next needs at least its 2"),
     ("--digits 3 8 --strips 0 --out x.png", "--strips is 0; write 1 or more"),
-    ("--digits 3 8 --path straight --out x.png", "argument --path: invalid choice: 'straight'"),
+    ("--digits 3 8 --interpolation straight --out x.png", "argument --interpolation: invalid choice: 'straight'"),
     ("--seeds 3 -8 --out x.png", "--seeds can't be -8; write a whole number from 0 to 4294967295"),
     ("--digits 3 8 --seed 4294967296 --out x.png", "--seed can't be 4294967296; write a whole number from 0"),
     ("--seeds 3 8 --seed 1 --out x.png", "--seeds says where to walk; leave out --seed, which is for --digits"),
@@ -169,15 +169,15 @@ def test_a_generator_that_makes_no_such_digit_is_told_so(morph: Morph, tmp_path:
 
 def test_an_arc_on_a_line_is_refused(morph: Morph, tmp_path: Path) -> None:
     save_generator(MLPGenerator(1), tmp_path / "thin.pth", weights="raw", step=0, data_source="packaged")
-    code, _, complained = morph("thin.pth", "--seeds 1 2 3 4 5 --path spherical --out x.png")
+    code, _, complained = morph("thin.pth", "--seeds 1 2 3 4 5 --interpolation slerp --out x.png")
     assert code == 2
-    assert "opposite directions; write path: linear" in complained
+    assert "opposite directions; write interpolation: lerp" in complained
 
 
 def test_a_judge_that_is_missing_is_told(morph: Morph, painter_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
-        raise ValueError("the judge is missing; get it back by git checkout")
+        raise ValueError("the classifier is missing; get it back by git checkout")
 
-    monkeypatch.setattr(interpolate, "load_judge", missing)
-    told = (2, "", "interpolate: the judge is missing; get it back by git checkout\n")
+    monkeypatch.setattr(interpolate, "load_classifier", missing)
+    told = (2, "", "interpolate: the classifier is missing; get it back by git checkout\n")
     assert morph(painter_file, "--seeds 1 2 --out x.png") == told

@@ -20,11 +20,11 @@ from callbacks.drawing import readings
 from callbacks.generators import fixed_noise
 from datamodules import MNISTDataModule
 from lightning_modules import GAN
-from networks.files import load_generator
-from networks.judge import load_judge
-from networks.latent_walks import walk
+from metrics.features import load_classifier
+from metrics.interpolation import interpolate_latents
+from networks.generator_files import load_generator
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
-from networks.table import describe
+from networks.registry import to_spec
 from scripts.interpolate import between_seeds
 
 MakeTrainer = Callable[..., Trainer]
@@ -52,7 +52,7 @@ def test_the_file_is_exactly_the_state_dict_of_the_sampling_generator(
     assert list(content) == list(expected)
     assert all(torch.equal(content[name], value) for name, value in expected.items())
     assert json.loads((tmp_path / "mnist_generator.json").read_text()) == {
-        "network": describe(gan.generator),
+        "network": to_spec(gan.generator),
         "weights": "raw" if ema_decay is None else "ema",
         "step": 3,
         "data_source": "packaged",
@@ -128,13 +128,13 @@ def drawn(tmp_path: Path, frames: int) -> np.ndarray:
 
 
 def test_a_spherical_strip_is_an_arc_between_the_same_ends(trained: Callable[..., GAN], tmp_path: Path) -> None:
-    gan = trained(MLPGenerator(latent_dim=5), InterpolationStrip(steps=5, path="spherical"))
-    latents = walk(torch.stack(ends(gan)), 5, "spherical")
+    gan = trained(MLPGenerator(latent_dim=5), InterpolationStrip(steps=5, interpolation="slerp"))
+    latents = interpolate_latents(torch.stack(ends(gan)), 5, "slerp")
     with torch.no_grad():
         images = gan.generator.eval()(latents)[:, 0]
     np.testing.assert_allclose(drawn(tmp_path, 5), (images + 1) / 2 * 255, atol=0.51)
     with torch.no_grad():
-        straight = gan.generator(walk(torch.stack(ends(gan)), 5, "linear"))[:, 0]
+        straight = gan.generator(interpolate_latents(torch.stack(ends(gan)), 5, "lerp"))[:, 0]
     assert np.abs(drawn(tmp_path, 5)[2] - ((straight[2] + 1) / 2 * 255).numpy()).max() > 1
 
 
@@ -145,7 +145,7 @@ def test_a_strip_walks_from_digit_to_digit(
     strip = InterpolationStrip(steps=3, digits=[3, 8, 1])
     trained(copy.deepcopy(digit_painter), strip, generator_optimizer=standstill)
     images = torch.from_numpy(drawn(tmp_path, 5)).float()[:, None] / 127.5 - 1
-    read = readings(load_judge(), images)
+    read = readings(load_classifier(), images)
     assert [read[0], read[2], read[4]] == ["3: 100%", "8: 100%", "1: 100%"]
     picture = np.asarray(Image.open(tmp_path / "interpolation.png"))
     assert picture.shape[0] == 4 + 60 + 16 + 22
@@ -159,7 +159,7 @@ def test_a_strip_between_seeds_is_that_of_the_script(trained: Callable[..., GAN]
     gan = trained(MLPGenerator(latent_dim=5), InterpolationStrip(steps=3, seeds=[4, 7, 9]))
     (waypoints,) = between_seeds(gan.generator, [4, 7, 9], strips=1)
     with torch.no_grad():
-        images = gan.generator.eval()(walk(waypoints, 3))
+        images = gan.generator.eval()(interpolate_latents(waypoints, 3))
     np.testing.assert_allclose(drawn(tmp_path, 5), (images[:, 0] + 1) / 2 * 255, atol=0.51)
     for frame in range(5):
         text = np.asarray(Image.open(tmp_path / "interpolation.png"))[60:76, 60 * frame + 4 : 60 * frame + 60, 0]
@@ -170,7 +170,7 @@ def test_a_strip_between_seeds_is_that_of_the_script(trained: Callable[..., GAN]
     ("latent_dim", "arguments", "words"),
     [
         (5, {"digits": [3, 8]}, "of 4,096 images none can be read as a 3"),
-        (1, {"path": "spherical"}, "opposite directions"),
+        (1, {"interpolation": "slerp"}, "opposite directions"),
     ],
 )
 def test_a_strip_that_cannot_be_drawn_is_the_default_one_with_a_warning(
@@ -189,7 +189,7 @@ def test_a_strip_that_cannot_be_drawn_is_the_default_one_with_a_warning(
     ("arguments", "words"),
     [
         ({"steps": 1}, "steps is 1; a way from one waypoint to the next needs at least its 2 ends"),
-        ({"path": "curved"}, "path is 'curved'; write linear or spherical"),
+        ({"interpolation": "curved"}, "interpolation is 'curved'; write lerp or slerp"),
         ({"digits": [3]}, "a walk through 1 waypoint leads nowhere; write 2 or more"),
         ({"digits": []}, "a walk through 0 waypoints leads nowhere; write 2 or more"),
         ({"digits": [3, 12]}, "digits holds 12; write digits from 0 to 9"),

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from callbacks import LengthCurriculum
 from datamodules import MNISTDataModule, PalindromeDataModule
 from lightning_modules import DigitClassifier, PalindromeLSTM
-from networks.digit_cnn import DigitCNN
+from networks.classifiers import DigitCNN
 
 MakeTrainer = Callable[..., Trainer]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runtime.cli import main
-from runtime.run_folder import RunFolder
+from twofold.main import main
+from twofold.run_folder import RunFolder
 
 
 @pytest.fixture(autouse=True)

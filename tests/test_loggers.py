@@ -9,7 +9,7 @@ import pytest
 import wandb
 from wandb_file import WandbFile, read_wandb
 
-from runtime.loggers import CSVFiles, WandbRun
+from twofold.loggers import CSVLogger, TwofoldWandbLogger
 
 
 def lines(path: Path) -> list[str]:
@@ -17,14 +17,14 @@ def lines(path: Path) -> list[str]:
 
 
 def test_rows_are_on_disk_at_once_and_times_apart(tmp_path: Path) -> None:
-    logger = CSVFiles(str(tmp_path))
+    logger = CSVLogger(str(tmp_path))
     logger.log_metrics({"train/loss": 0.5, "time/ms_per_batch": 3.25, "epoch": 0}, step=9)
     assert lines(tmp_path / "metrics.csv") == ["step,train/loss,epoch", "9,0.5,0"]
     assert lines(tmp_path / "timing.csv") == ["step,time/ms_per_batch", "9,3.25"]
 
 
 def test_columns_grow(tmp_path: Path) -> None:
-    logger = CSVFiles(str(tmp_path))
+    logger = CSVLogger(str(tmp_path))
     logger.log_metrics({"train/loss": 0.5}, step=0)
     logger.log_metrics({"val/loss": 0.25}, step=0)
     logger.log_metrics({"train/loss": 0.125}, step=1)
@@ -32,34 +32,34 @@ def test_columns_grow(tmp_path: Path) -> None:
 
 
 def test_only_times_and_epochs_make_no_row_of_metrics(tmp_path: Path) -> None:
-    CSVFiles(str(tmp_path)).log_metrics({"time/ms_per_batch": 1.0, "epoch": 3}, step=0)
+    CSVLogger(str(tmp_path)).log_metrics({"time/ms_per_batch": 1.0, "epoch": 3}, step=0)
     assert not (tmp_path / "metrics.csv").exists()
 
 
 def test_another_process_goes_on_in_the_same_files(tmp_path: Path) -> None:
-    CSVFiles(str(tmp_path)).log_metrics({"b": 1.0, "a": 2.0}, step=0)
-    CSVFiles(str(tmp_path)).log_metrics({"a": 3.0, "b": 4.0}, step=1)
+    CSVLogger(str(tmp_path)).log_metrics({"b": 1.0, "a": 2.0}, step=0)
+    CSVLogger(str(tmp_path)).log_metrics({"a": 3.0, "b": 4.0}, step=1)
     assert lines(tmp_path / "metrics.csv") == ["step,b,a", "0,1.0,2.0", "1,4.0,3.0"]
 
 
 def test_resuming_cuts_the_rows_that_come_again(tmp_path: Path) -> None:
-    logger = CSVFiles(str(tmp_path))
+    logger = CSVLogger(str(tmp_path))
     for step in (8, 9, 10, 100):
         logger.log_metrics({"a": float(step), "time/b": 1.0}, step=step)
     logger.log_metrics({"val/a": 0.1}, step=10)
-    CSVFiles(str(tmp_path)).forget_from(10)
+    CSVLogger(str(tmp_path)).forget_from(10)
     assert lines(tmp_path / "metrics.csv") == ["step,a", "8,8.0", "9,9.0"]
     assert lines(tmp_path / "timing.csv") == ["step,time/b", "8,1.0", "9,1.0"]
 
 
 def test_cutting_every_row_makes_a_fresh_file(tmp_path: Path) -> None:
     """Were the old columns kept, a resumed run's file could differ from one never killed."""
-    logger = CSVFiles(str(tmp_path))
+    logger = CSVLogger(str(tmp_path))
     logger.log_metrics({"old": 1.0}, step=0)
     logger.forget_from(0)
     logger.log_metrics({"new": 1.0}, step=0)
     assert lines(tmp_path / "metrics.csv") == ["step,new", "0,1.0"]
-    CSVFiles(str(tmp_path / "nothing")).forget_from(0)
+    CSVLogger(str(tmp_path / "nothing")).forget_from(0)
     assert not (tmp_path / "nothing").exists()
 
 
@@ -69,7 +69,7 @@ def test_wandb_records_offline_without_a_key_and_never_asks(
 ) -> None:
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("it asked"))
     monkeypatch.setattr("getpass.getpass", lambda *_: pytest.fail("it asked"))
-    logger = WandbRun(save_dir=str(tmp_path), id="one-run")
+    logger = TwofoldWandbLogger(save_dir=str(tmp_path), id="one-run")
     logger.log_metrics({"a": 1.0}, step=0)
     logger.finalize("success")
     wandb.teardown()  # waits for the file
@@ -83,7 +83,7 @@ def test_wandb_can_be_disabled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("WANDB_MODE", "disabled")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        logger = WandbRun(save_dir=str(tmp_path), id="one-run")
+        logger = TwofoldWandbLogger(save_dir=str(tmp_path), id="one-run")
         logger.log_metrics({"a": 1.0}, step=0)
         logger.finalize("success")
     assert not (tmp_path / "wandb").exists()
@@ -95,7 +95,7 @@ def test_an_impossible_key_is_told_once_and_the_run_recorded_offline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], key: str, told: str
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", key)
-    logger = WandbRun(save_dir=str(tmp_path), id="one-run", log_model=True)
+    logger = TwofoldWandbLogger(save_dir=str(tmp_path), id="one-run", log_model=True)
     with pytest.warns(UserWarning, match=told) as warned:
         logger.log_metrics({"a": 1.0}, step=0)
     logger.finalize("success")
@@ -112,7 +112,7 @@ def test_settings_that_w_b_can_t_read_leave_it_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "sideways")
-    logger = WandbRun(save_dir=str(tmp_path), id="one-run")
+    logger = TwofoldWandbLogger(save_dir=str(tmp_path), id="one-run")
     with pytest.warns(UserWarning, match=r"sideways.*nothing is recorded"):
         logger.log_metrics({"a": 1.0}, step=0)
     logger.log_hyperparams({"b": 1})
@@ -125,7 +125,7 @@ def test_settings_that_w_b_can_t_read_leave_it_out(
 
 @pytest.mark.usefixtures("without_account")
 def test_the_death_of_w_b_s_process_becomes_one_warning(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
-    logger = WandbRun(save_dir=str(tmp_path), id="one-run")
+    logger = TwofoldWandbLogger(save_dir=str(tmp_path), id="one-run")
     logger.log_metrics({"a": 1.0}, step=0)
     process = wandb.setup().ensure_service()._proc._process  # type: ignore[union-attr]
     process.kill()
@@ -141,7 +141,7 @@ def test_the_death_of_w_b_s_process_becomes_one_warning(tmp_path: Path, recwarn:
 
 @pytest.mark.usefixtures("without_account")
 def test_without_a_picture_the_numbers_are_still_recorded(tmp_path: Path) -> None:
-    logger = WandbRun(save_dir=str(tmp_path), id="one-run")
+    logger = TwofoldWandbLogger(save_dir=str(tmp_path), id="one-run")
     with pytest.warns(UserWarning, match=r"missing\.png"):
         logger.log_image("images", [str(tmp_path / "missing.png")], step=1)
     logger.log_metrics({"a": 1.0}, step=2)
@@ -152,16 +152,18 @@ def test_without_a_picture_the_numbers_are_still_recorded(tmp_path: Path) -> Non
 @pytest.mark.usefixtures("without_account")
 def test_w_b_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     def waits(log_model: bool = False) -> tuple[float, float]:
-        settings = WandbRun(log_model=log_model)._wandb_init["settings"]
+        settings = TwofoldWandbLogger(log_model=log_model)._wandb_init["settings"]
         return settings.init_timeout, settings.finish_timeout
 
     assert waits() == (10, 10)
     assert waits(log_model=True) == (10, 600)
     monkeypatch.setenv("WANDB_INIT_TIMEOUT", "30")
-    assert "init_timeout" not in WandbRun()._wandb_init["settings"].model_fields_set, "the environment's counts"
+    assert "init_timeout" not in TwofoldWandbLogger()._wandb_init["settings"].model_fields_set, (
+        "the environment's counts"
+    )
 
 
-def recorded(logger: WandbRun, folder: Path) -> WandbFile:
+def recorded(logger: TwofoldWandbLogger, folder: Path) -> WandbFile:
     """What there is once the run has ended."""
     logger.finalize("success")
     wandb.teardown()  # waits for the file
@@ -171,7 +173,7 @@ def recorded(logger: WandbRun, folder: Path) -> WandbFile:
 
 @pytest.mark.usefixtures("without_account")
 def test_late_rows_and_several_of_one_batch_are_all_kept(tmp_path: Path) -> None:
-    logger = WandbRun(save_dir=str(tmp_path))
+    logger = TwofoldWandbLogger(save_dir=str(tmp_path))
     rows = [(0, {"a": 1.0}), (4, {"a": 2.0}), (3, {"b": 3.0}), (4, {"b": 4.0}), (5, {"c": 5.0}), (4, {"c": 6.0})]
     for step, row in rows:
         logger.log_metrics(row, step)
@@ -183,12 +185,12 @@ def test_late_rows_and_several_of_one_batch_are_all_kept(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("without_account")
 def test_of_the_rows_before_a_resume_the_last_and_the_best_are_recalled(tmp_path: Path) -> None:
-    before = CSVFiles(str(tmp_path))
+    before = CSVLogger(str(tmp_path))
     fids, accuracies = [9.0, float("nan"), 5.0, 7.0], [0.5, 0.9, 0.9, 0.8]
     for step, (fid, accuracy) in enumerate(zip(fids, accuracies, strict=True)):
         before.log_metrics({"quality/fid": fid, "val/accuracy": accuracy, "train/loss": 4.0 - step}, step)
     before.log_metrics({"only/once": 1.0}, 1)
-    logger = WandbRun(save_dir=str(tmp_path))
+    logger = TwofoldWandbLogger(save_dir=str(tmp_path))
     logger.recall(before.rows())
     logger.log_metrics({"quality/fid": 8.0, "val/accuracy": 0.1}, 4)
     run = recorded(logger, tmp_path)
@@ -203,7 +205,7 @@ def test_of_the_rows_before_a_resume_the_last_and_the_best_are_recalled(tmp_path
 
 @pytest.mark.usefixtures("without_account")
 def test_tags_are_added_to_those_asked_for(tmp_path: Path) -> None:
-    logger = WandbRun(save_dir=str(tmp_path), tags=["mine", "gan"])
+    logger = TwofoldWandbLogger(save_dir=str(tmp_path), tags=["mine", "gan"])
     logger.tag(["gan", "x" * 100])
     assert recorded(logger, tmp_path).tags == ["mine", "gan", "x" * 64]
 
@@ -213,7 +215,7 @@ def test_tags_are_added_to_those_asked_for(tmp_path: Path) -> None:
 def test_models_are_artifacts_when_asked(tmp_path: Path, log_model: bool) -> None:
     for name, content in {"a.pth": "weights", "a.json": '{"step": 3}', "best.ckpt": "state"}.items():
         (tmp_path / name).write_text(content)
-    logger = WandbRun(save_dir=str(tmp_path), id="one-run", log_model=log_model)
+    logger = TwofoldWandbLogger(save_dir=str(tmp_path), id="one-run", log_model=log_model)
     logger.keep_model(tmp_path / "a.pth")
     logger.keep_model(tmp_path / "best.ckpt")
     logger.log_metrics({"a": 1.0}, 0)
@@ -230,7 +232,7 @@ def test_a_model_that_can_t_be_kept_is_told_of_once(tmp_path: Path) -> None:
     (tmp_path / "a.pth").write_text("weights")
     (tmp_path / "wandb").mkdir()
     (tmp_path / "wandb" / "artifacts").write_text("where copies would wait")
-    logger = WandbRun(save_dir=str(tmp_path), id="one-run", log_model=True)
+    logger = TwofoldWandbLogger(save_dir=str(tmp_path), id="one-run", log_model=True)
     with pytest.warns(UserWarning, match="something is not recorded"):
         logger.keep_model(tmp_path / "a.pth")
     with warnings.catch_warnings():
@@ -247,7 +249,7 @@ def test_disabled_takes_it_all_in_silence(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "a.pth").write_text("weights")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        logger = WandbRun(save_dir=str(tmp_path), id="one-run", log_model=True)
+        logger = TwofoldWandbLogger(save_dir=str(tmp_path), id="one-run", log_model=True)
         logger.tag(["gan"])
         logger.recall([{"step": 1.0, "a": 2.0}])
         logger.log_table("some", ["a"], [[1]])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from networks.matmul_precision import MATMUL_PRECISIONS, matmul_precision
+from common.matmul_precision import MATMUL_PRECISIONS, matmul_precision
 
 
 @pytest.mark.parametrize("name", MATMUL_PRECISIONS)

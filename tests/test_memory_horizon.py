@@ -11,7 +11,6 @@ from matplotlib import pyplot as plt
 
 from callbacks import LengthCurriculum
 from datamodules import ChunkedPalindromes
-from runtime.errors import UsageError
 from scripts import memory_horizon
 from scripts.memory_horizon import (
     FULL,
@@ -28,6 +27,7 @@ from scripts.memory_horizon import (
     read,
     trained,
 )
+from twofold.errors import UsageError
 
 TINY = Study(lengths=(2, 3), grown_to=6, rates=(1e-2,), seeds=(1,), batches=2, tested=(2, 3, 6))
 

@@ -11,11 +11,10 @@ from torch import nn
 
 from datamodules import MNISTDataModule, PalindromeDataModule
 from lightning_modules import GAN, DigitClassifier, PalindromeLSTM, PalindromeRNN
-from networks.digit_cnn import DigitCNN
-from networks.digit_reader import DigitReader
+from networks.classifiers import DigitCNN, DigitReader
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
-from runtime.errors import UsageError
-from runtime.precision import refuse_precision
+from twofold.errors import UsageError
+from twofold.precision import refuse_precision
 
 MakeTrainer = Callable[..., Trainer]
 FUSED = {"model.init_args.optimizer.init_args.fused": True}

@@ -12,7 +12,7 @@ from PIL import Image
 from callbacks import PredictionFiles
 from datamodules import MNISTDataModule, PalindromeDataModule
 from lightning_modules import GAN, DigitClassifier, PalindromeLSTM
-from networks.digit_cnn import DigitCNN
+from networks.classifiers import DigitCNN
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 
 MakeTrainer = Callable[..., Trainer]

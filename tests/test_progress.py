@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from runtime.progress import RunProgress
+from twofold.progress import RunProgress
 
 
 class Counter(LightningModule):

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-import runtime.provenance
+import twofold.provenance
 from lightning_modules import GAN
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
-from runtime.provenance import code_version, last_commit, parameter_counts, versions
+from twofold.provenance import code_version, last_commit, parameter_counts, versions
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_git_is_not_waited_for_long(checkout: Path, monkeypatch: pytest.MonkeyPa
     slow.write_text("#!/bin/sh\nexec sleep 60\n")
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", str(checkout), prepend=":")
-    monkeypatch.setattr(runtime.provenance, "SECONDS_FOR_GIT", 0.1)
+    monkeypatch.setattr(twofold.provenance, "SECONDS_FOR_GIT", 0.1)
     assert code_version(checkout) == {}
 
 
@@ -110,7 +110,7 @@ def test_versions_are_those_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(package: str) -> str:
         raise PackageNotFoundError(package)
 
-    monkeypatch.setattr(runtime.provenance, "version", none)
+    monkeypatch.setattr(twofold.provenance, "version", none)
     assert list(versions()) == ["python"]
 
 

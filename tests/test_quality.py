@@ -11,20 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from networks import quality
-from networks.quality import (
-    FID,
-    FrechetDistance,
-    confidence,
-    digit_shares,
-    digits_alive,
-    kernel_distance,
-    manifold,
-    nearest_distances,
-    precision_and_recall,
-    share_numbers,
-    statistics,
-)
+from metrics import fid
+from metrics.fid import FID, FrechetDistance, kernel_distance, statistics
+from metrics.memorisation import nearest_neighbour_distances
+from metrics.mode_coverage import class_histogram, confidence, histogram_numbers, modes_covered
+from metrics.precision_recall import manifold, precision_and_recall
 
 Matrix = NDArray[np.float64]
 
@@ -83,7 +74,7 @@ def test_fid_of_broken_features_is_nan() -> None:
 
 
 def test_fid_comes_with_its_floor() -> None:
-    assert FID(5.0, 2.0, 100).numbers() == {"fid": 5.0, "fid_floor": 2.0, "fid_ratio": 2.5, "fid_samples": 100}
+    assert FID(5.0, 2.0, 100).numbers() == {"fid": 5.0, "fid_real": 2.0, "fid_over_real": 2.5, "fid_samples": 100}
 
 
 def test_another_number_of_samples_than_the_floors_is_refused() -> None:
@@ -124,7 +115,7 @@ def test_kid_is_near_0_for_one_distribution_and_grows_with_the_distance() -> Non
 
 
 def test_kid_is_the_same_every_time_and_leaves_the_random_stream_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quality, "KID_SUBSET", 50)
+    monkeypatch.setattr(fid, "KID_SUBSET", 50)
     real, fake = cloud(1, 80), cloud(2, 80)
     before = torch.get_rng_state()
     with warnings.catch_warnings():
@@ -193,23 +184,23 @@ def logits_for(*digits: int, height: float = 9.0) -> Tensor:
 
 
 def test_shares_count_the_digits() -> None:
-    shares = digit_shares(logits_for(3, 3, 0, 9))
+    shares = class_histogram(logits_for(3, 3, 0, 9))
     assert shares == [0.25, 0, 0, 0.5, 0, 0, 0, 0, 0, 0.25]
-    assert digits_alive(shares) == 3
-    numbers = share_numbers(shares)
-    assert list(numbers) == [*(f"share_{digit}" for digit in range(10)), "digits_alive"]
-    assert numbers["share_3"] == 0.5
-    assert numbers["digits_alive"] == 3
+    assert modes_covered(shares) == 3
+    numbers = histogram_numbers(shares)
+    assert list(numbers) == [*(f"class_{digit}" for digit in range(10)), "modes_covered"]
+    assert numbers["class_3"] == 0.5
+    assert numbers["modes_covered"] == 3
 
 
 def test_a_digit_is_alive_from_2_percent_on() -> None:
-    assert digits_alive([0.02, 0.0199, *[0.12] * 8]) == 9
+    assert modes_covered([0.02, 0.0199, *[0.12] * 8]) == 9
 
 
 def test_an_image_that_is_no_image_shows_no_digit() -> None:
     logits = logits_for(0, 4, 4, 4)
     logits[0] = torch.nan
-    assert digit_shares(logits) == [0, 0, 0, 0, 0.75, 0, 0, 0, 0, 0]
+    assert class_histogram(logits) == [0, 0, 0, 0, 0.75, 0, 0, 0, 0, 0]
 
 
 def test_confidence_lies_between_a_tenth_and_one() -> None:
@@ -223,10 +214,10 @@ def test_confidence_lies_between_a_tenth_and_one() -> None:
 def test_a_copy_is_at_distance_0_and_others_where_they_are() -> None:
     training = torch.randint(0, 256, (2500, 28, 28), dtype=torch.uint8)
     copies = training[[0, 999, 1000, 2499]][:, None].float() / 127.5 - 1
-    assert nearest_distances(copies, training).tolist() == pytest.approx([0] * 4, abs=1e-5)
+    assert nearest_neighbour_distances(copies, training).tolist() == pytest.approx([0] * 4, abs=1e-5)
     changed = copies.clone()
     changed[:, 0, 3, 4:8] += 0.5  # a quarter of the range, in four pixels
-    assert nearest_distances(changed, training).tolist() == pytest.approx([0.5] * 4, rel=1e-4)
+    assert nearest_neighbour_distances(changed, training).tolist() == pytest.approx([0.5] * 4, rel=1e-4)
 
 
 def test_the_nearest_of_several_is_found() -> None:
@@ -235,4 +226,4 @@ def test_the_nearest_of_several_is_found() -> None:
     training[2, 0, 0] = 51
     white, dot = torch.ones(1, 1, 28, 28), -torch.ones(1, 1, 28, 28)
     dot[0, 0, 0, 0] = -0.4  # 0.3 of the ink; the dot in the training image has 0.2
-    assert nearest_distances(torch.cat([white, dot]), training).tolist() == pytest.approx([0, 0.1], abs=1e-5)
+    assert nearest_neighbour_distances(torch.cat([white, dot]), training).tolist() == pytest.approx([0, 0.1], abs=1e-5)

@@ -21,20 +21,20 @@ from PIL import Image, ImageSequence
 from callbacks.drawing import FRAME_MS, WAYPOINT_MS
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
-from networks.files import save_generator
+from networks.generator_files import save_generator
 from networks.mlp_gan import MLPGenerator
-from runtime.errors import Stopped, UsageError
-from runtime.provenance import CONFIGS
-from runtime.run_folder import RunFolder
-from runtime.tables import read_rows, write_rows
 from scripts import demo, interpolate, report, training
 from scripts.jobs import Job
 from scripts.plotting import address, panels, svg
-from scripts.reporting import figures, game, measured, memory, page
+from scripts.reporting import figures, gan, measured, memory, page
 from scripts.reporting.drawn import Drawn, Picture, Table
 from scripts.reporting.scale import DEMO, FULL, REPORT, STRIP, jobs
 from scripts.trained_jobs import FACTS, FinishedRun, digits_read, finished, train
 from scripts.training import Training
+from twofold.errors import Stopped, UsageError
+from twofold.provenance import CONFIGS
+from twofold.run_folder import RunFolder
+from twofold.tables import read_rows, write_rows
 
 STAND_IN = Path(__file__).with_name("stand_in_training.py")
 JOBS = [Job("quick", "a quick one", "gan", 5, ("--x=1",)), Job("slow", "a slow one", "gan", 8, ("--x=2",))]
@@ -294,17 +294,17 @@ def test_right_by_position_counts_positions(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def game_run(folder: Path, name: str, source: str = "packaged") -> FinishedRun:
-    shares = {f"quality/share_{digit}": 0.1 for digit in range(10)}
+    shares = {f"quality/class_{digit}": 0.1 for digit in range(10)}
     rows = [
         {"step": 1, "train/d_loss": 0.5, "train/g_loss": 0.75},
-        {"step": 3, "quality/fid": 90.0, "quality/fid_floor": 3.0, "quality/fid_samples": 200, **shares},
+        {"step": 3, "quality/fid": 90.0, "quality/fid_real": 3.0, "quality/fid_samples": 200, **shares},
     ]
-    rows[1]["quality/digits_alive"] = 7
+    rows[1]["quality/modes_covered"] = 7
     trained = make_run(folder, Job(name, f"the {name}", name, 4), rows, data_source=source)
     (trained.run.path / "images").mkdir()
     for step in (0, 4):
         Image.new("RGB", (30, 30), (step * 20,) * 3).save(trained.run.path / "images" / f"step_{step:06d}.png")
-    numbers = {key: 0.5 for key, _ in game.COLUMNS.values()} | {"fid": 12.34, "fid_samples": 200, "recall": None}
+    numbers = {key: 0.5 for key, _ in gan.COLUMNS.values()} | {"fid": 12.34, "fid_samples": 200, "recall": None}
     quality = {"raw": numbers, "remark": "It has seen them."}
     (trained.run.path / "quality.json").write_text(json.dumps(quality | ({"ema": numbers} if name == "gan" else {})))
     return trained
@@ -316,7 +316,7 @@ def games(tmp_path: Path) -> list[FinishedRun]:
 
 
 def test_grids_stand_side_by_side_moment_by_moment(games: list[FinishedRun]) -> None:
-    drawn = game.grids(games, [[0, 4], [0, 4]])
+    drawn = gan.grids(games, [[0, 4], [0, 4]])
     assert [picture.name for picture in drawn.pictures] == [
         "grid_gan_template_000000.png",
         "grid_gan_000000.png",
@@ -326,11 +326,11 @@ def test_grids_stand_side_by_side_moment_by_moment(games: list[FinishedRun]) -> 
     assert drawn.per_row == 2
     assert drawn.pictures[2].caption == "the gan_template, 4 batches"
     with pytest.raises(UsageError, match=r"step_000002.png is missing; move the run's folder away"):
-        game.grids(games, [[2], [2]])
+        gan.grids(games, [[2], [2]])
 
 
 def test_fids_in_training_and_at_the_end_stand_apart(games: list[FinishedRun]) -> None:
-    learning, quality = game.learning(games), game.quality(games)
+    learning, quality = gan.learning(games), gan.quality(games)
     assert not learning.tables
     assert "200 samples against all training images of the packaged digits" in learning.notes[0]
     (table,) = quality.tables
@@ -342,15 +342,15 @@ def test_fids_in_training_and_at_the_end_stand_apart(games: list[FinishedRun]) -
 
 
 def test_long_losses_are_averaged() -> None:
-    batches, values = game.averaged(range(10, 9010, 10), [float(n % 3) for n in range(900)])
+    batches, values = gan.averaged(range(10, 9010, 10), [float(n % 3) for n in range(900)])
     assert len(batches) == len(values) == 300
     assert batches[:2] == [20, 50]
     assert set(values) == {1.0}
-    assert game.averaged([10, 20], [3.0, 5.0]) == ([10, 20], [3.0, 5.0])
-    assert game.averaged([], []) == ([], [])
+    assert gan.averaged([10, 20], [3.0, 5.0]) == ([10, 20], [3.0, 5.0])
+    assert gan.averaged([], []) == ([], [])
 
 
-@pytest.mark.parametrize("draw", [game.learning, game.quality])
+@pytest.mark.parametrize("draw", [gan.learning, gan.quality])
 def test_games_on_different_digits_are_not_compared(tmp_path: Path, draw: Callable[..., Drawn]) -> None:
     runs = [game_run(tmp_path, "gan_template", "torchvision"), game_run(tmp_path, "gan")]
     told = r"can't be compared: .*gan_template.* on MNIST and .*gan.* on the packaged digits; move one away"
@@ -379,7 +379,7 @@ def test_a_generator_without_digits_is_walked_through_all_the_same(
     monkeypatch.setattr(interpolate, "CANDIDATES", 64)
     weights = games[1].run.path / "mnist_generator.pth"
     save_generator(MLPGenerator(latent_dim=4), weights, weights="raw", step=4, data_source="packaged")
-    drawn = game.morphs(games[1])
+    drawn = gan.morphs(games[1])
     strip, animation = drawn.pictures
     assert strip.name == "strip.png"
     assert animation.content.startswith(b"GIF89a")
@@ -393,13 +393,13 @@ def test_a_generator_with_digits_is_walked_through_from_3_to_8_to_1(
     monkeypatch.setattr(interpolate, "CANDIDATES", 1024)
     weights = games[1].run.path / "mnist_generator.pth"
     save_generator(digit_painter, weights, weights="raw", step=4, data_source="packaged")
-    drawn = game.morphs(games[1])
+    drawn = gan.morphs(games[1])
     assert drawn.notes == []
     assert "from 3 to 8 to 1 in a straight line" in drawn.pictures[0].alt
     with Image.open(io.BytesIO(drawn.pictures[1].content)) as animation:
         durations = [frame.info["duration"] for frame in ImageSequence.Iterator(animation)]
     legs = 2 * (len(STRIP) - 1)  # there and back
-    assert sum(durations) == legs * (WAYPOINT_MS + (game.ANIMATION_FRAMES - 2) * FRAME_MS)
+    assert sum(durations) == legs * (WAYPOINT_MS + (gan.ANIMATION_FRAMES - 2) * FRAME_MS)
 
 
 # What was measured.
@@ -407,7 +407,13 @@ def test_a_generator_with_digits_is_walked_through_from_3_to_8_to_1(
 
 def test_what_isnt_measured_yet_is_left_out_with_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measured, "RESULTS", tmp_path)
-    for draw in (measured.horizon, measured.recipes, measured.game_speed, measured.lightning_price, measured.kernels):
+    for draw in (
+        measured.horizon,
+        measured.recipes,
+        measured.game_speed,
+        measured.lightning_overhead,
+        measured.kernels,
+    ):
         drawn = draw()
         assert not drawn.pictures
         assert not drawn.tables
@@ -424,7 +430,7 @@ def test_speed_tables_are_those_that_were_measured() -> None:
     assert expected in [list(row) for row in speed.tables[0].rows]
     assert re.fullmatch(r"benchmarks/results/gan_speed.csv(, commit \w+ of [\d-]+)?", speed.measured_from)
     assert speed.measured_by.startswith("python -m benchmarks.gan_speed")
-    assert measured.lightning_price().tables[0].rows[1] == ["20", "2", "3.89", "3.04", "1.28"]
+    assert measured.lightning_overhead().tables[0].rows[1] == ["20", "2", "3.89", "3.04", "1.28"]
     assert b"LSTM chrono" in measured.horizon().pictures[0].content
 
 
@@ -438,14 +444,14 @@ def test_recipes_are_averaged_over_seeds_apart_by_judge_and_digits(
             "seed": seed,
             "data_source": source,
             "batches": 1000,
-            "judge": judge,
+            "classifier": classifier,
             "fid": fid,
-            "fid_floor": 2,
+            "fid_real": 2,
             "precision": 0.5,
             "recall": 0.25,
-            "digits_alive": 10,
+            "modes_covered": 10,
         }
-        for recipe, seed, source, judge, fid in (
+        for recipe, seed, source, classifier, fid in (
             ("dcgan", 1, "torchvision", "digit_cnn", 30),
             ("gan", 1, "torchvision", "digit_cnn", 10),
             ("gan", 2, "torchvision", "digit_cnn", 14),
@@ -465,7 +471,7 @@ def test_recipes_are_averaged_over_seeds_apart_by_judge_and_digits(
         ["dcgan", "1", "30.0", "0.50", "0.25", "10", "1,000"],
     ]
     length = "As long as gan.yaml's 20,400 batches take, on MNIST"
-    assert first.title == f"{length}, judge digit_cnn; as many real images: FID 2.0"
+    assert first.title == f"{length}, classifier digit_cnn; as many real images: FID 2.0"
     assert second.rows[0][2] == "99.0"
     assert "the packaged digits" in third.title
 
@@ -559,7 +565,7 @@ def test_one_figure_comes_as_files_and_as_text(script: Callable[..., tuple[int, 
     code, said, _ = script(report.main, "--only", "horizon")
     assert (code, said) == (0, "report/figures/memory_horizon.svg\n")
     assert (tmp_path / said.strip()).is_file()
-    code, said, _ = script(demo.main, "--only", "lightning_price")
+    code, said, _ = script(demo.main, "--only", "lightning_overhead")
     assert code == 0
     assert "20  2  3.89  3.04  1.28" in said
 

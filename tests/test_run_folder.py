@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from runtime import run_folder
-from runtime.errors import UsageError
-from runtime.run_folder import RunFolder, runs_root
+from twofold import run_folder
+from twofold.errors import UsageError
+from twofold.run_folder import RunFolder, runs_root
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +116,7 @@ def test_states() -> None:
 def test_the_lock_ends_with_its_process() -> None:
     folder = RunFolder.create("x", "")
     code = (
-        "import os, sys; from pathlib import Path; from runtime.run_folder import RunFolder\n"
+        "import os, sys; from pathlib import Path; from twofold.run_folder import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])).locked():\n    print('locked', flush=True); input()\n    os._exit(9)"
     )
     command = [sys.executable, "-c", code, str(folder.path)]

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from common.seeding import latent_noise, rng
 from networks.mlp_gan import MLPGenerator
 from networks.sampling import BATCH
-from networks.seeding import generator, latent_noise
 from scripts.sample import main
 
 Script = Callable[..., tuple[int, str, str]]
@@ -20,7 +20,7 @@ Refuses = Callable[..., None]
 def expected(network: MLPGenerator, n: int, seed: int) -> np.ndarray:
     """Pixels from 0 to 255, (n, 28, 28)."""
     with torch.no_grad():
-        images: torch.Tensor = network(latent_noise(network, n, generator(seed, "sample")))
+        images: torch.Tensor = network(latent_noise(network, n, rng(seed, "sample")))
     return ((images[:, 0] + 1) / 2 * 255).numpy()
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from runtime.provenance import CONFIGS
-from runtime.schedules import end_with_the_run, of_another_length
+from twofold.provenance import CONFIGS
+from twofold.schedules import end_with_the_run, of_another_length
 
 
 def config(max_steps: int, **init_args: object) -> dict[str, Any]:
@@ -64,13 +64,15 @@ def test_the_long_game_is_the_short_one_but_for_its_length_widths_and_rates() ->
     short, long = (yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("gan", "gan_long"))
     for game in (short, long):
         steps = game["trainer"].pop("max_steps")
-        schedules = [game["model"]["init_args"][f"{player}_lr_scheduler"] for player in ("generator", "discriminator")]
+        schedules = [
+            game["model"]["init_args"][f"{network}_lr_scheduler"] for network in ("generator", "discriminator")
+        ]
         assert schedules[0] == schedules[1]
         assert schedules[0]["init_args"].pop("total_iters") == steps
         (grid,) = (one for one in game["trainer"]["callbacks"] if one["class_path"].endswith("ImageGrid"))
         del grid["init_args"]["every_n_batches"]
         del game["experiment"]
-        for player in ("generator", "discriminator"):
-            game["model"]["init_args"][player].pop("init_args", None)
-            del game["model"]["init_args"][f"{player}_optimizer"]["init_args"]["lr"]
+        for network in ("generator", "discriminator"):
+            game["model"]["init_args"][network].pop("init_args", None)
+            del game["model"]["init_args"][f"{network}_optimizer"]["init_args"]["lr"]
     assert short == long

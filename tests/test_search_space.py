@@ -14,8 +14,8 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 from wandb.sdk.sweeps.scheduler.optuna import sweep_parameter_to_distribution
 
-from runtime.errors import UsageError
 from scripts.search_space import Sweep, distribution, read_sweep
+from twofold.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))

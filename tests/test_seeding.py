@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from lightning import seed_everything
 
-from networks.seeding import HIGHEST_SEED, derive, generator, reseed, run_seed
+from common.seeding import HIGHEST_SEED, derive, reseed, rng, run_seed
 
 seeds = st.integers(0, HIGHEST_SEED)
 keys = st.lists(st.integers(-(10**9), 10**9) | st.text(max_size=5), max_size=4).map(tuple)
@@ -14,10 +14,10 @@ keys = st.lists(st.integers(-(10**9), 10**9) | st.text(max_size=5), max_size=4).
 
 @given(seeds, keys)
 def test_the_same_key_gives_the_same_numbers_whatever_else_was_drawn(seed: int, key: tuple[int | str, ...]) -> None:
-    first = torch.randn(5, generator=generator(seed, *key))
+    first = torch.randn(5, generator=rng(seed, *key))
     torch.randn(3)
-    torch.randn(3, generator=generator(seed, *key, "other"))
-    assert torch.equal(torch.randn(5, generator=generator(seed, *key)), first)
+    torch.randn(3, generator=rng(seed, *key, "other"))
+    assert torch.equal(torch.randn(5, generator=rng(seed, *key)), first)
     assert 0 <= derive(seed, *key) < 2**63
 
 
@@ -34,13 +34,13 @@ def test_keys_are_told_apart_by_their_parts() -> None:
 
 
 def test_streams_of_neighbouring_steps_are_unrelated() -> None:
-    noise = torch.stack([torch.randn(4000, generator=generator(0, "noise", step)) for step in range(20)])
+    noise = torch.stack([torch.randn(4000, generator=rng(0, "noise", step)) for step in range(20)])
     assert (torch.corrcoef(noise) - torch.eye(20)).abs().max() < 5 / 4000**0.5
 
 
 def test_global_stream_is_left_alone() -> None:
     before = torch.get_rng_state()
-    torch.randn(3, generator=generator(1, "noise"))
+    torch.randn(3, generator=rng(1, "noise"))
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, Trainer
 from callbacks import Checkpoints, LengthCurriculum, StopWhenSolved
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
-from runtime.loggers import CSVFiles
+from twofold.loggers import CSVLogger
 
 MakeTrainer = Callable[..., Trainer]
 ADAM = partial(torch.optim.Adam, lr=0.01, fused=True)
@@ -170,7 +170,7 @@ def test_palindromes_are_solved_in_well_under_300_batches(plain_trainer: MakeTra
 def test_how_many_batches_it_took_is_logged_in_the_end(
     plain_trainer: MakeTrainer, tmp_path: Path, limit: int, rows: list[tuple[int, float]]
 ) -> None:
-    logger = CSVFiles(str(tmp_path))
+    logger = CSVLogger(str(tmp_path))
     steps(plain_trainer, [StopWhenSolved(3)], 0.5, 1, limit=limit, logger=logger, log_every_n_steps=1)
     key = "final/batches_until_solved"
     assert [(row["step"], row[key]) for row in logger.rows() if key in row] == rows

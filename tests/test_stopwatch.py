@@ -9,7 +9,7 @@ import pytest
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers.logger import Logger
 
-from callbacks import Stopwatch
+from callbacks import Timer
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
 
@@ -46,7 +46,7 @@ class StopAfter(Callback):
 def measure(make: MakeTrainer, *others: Callback, **arguments: Any) -> Notes:
     notes = Notes()
     data = PalindromeDataModule(length=5, batch_size=4, batches_per_epoch=3, validation_batches=1)
-    trainer = make(max_steps=7, logger=notes, callbacks=[*others, Stopwatch()], **arguments)
+    trainer = make(max_steps=7, logger=notes, callbacks=[*others, Timer()], **arguments)
     trainer.fit(PalindromeLSTM(4), datamodule=data)
     return notes
 

@@ -9,8 +9,8 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
-from runtime import strategy
-from runtime.strategy import Launcher, RanksStrategy, tells_of_a_lost_process, use_ranks_strategy
+from twofold import strategy
+from twofold.strategy import Launcher, RanksStrategy, tells_of_a_lost_process, use_ranks_strategy
 
 
 def test_what_lightning_chooses_is_ours() -> None:
@@ -42,7 +42,7 @@ def test_who_does_not_end_is_ended() -> None:
 HANGING = """
 import subprocess, sys, time
 from lightning.fabric.plugins.environments import LightningEnvironment
-from runtime import strategy
+from twofold import strategy
 strategy.LONGEST_END = 0.2
 launcher = strategy.Launcher(LightningEnvironment(), 2, 1)
 launcher._call_children_scripts = lambda: launcher.procs.append(subprocess.Popen(["false"]))

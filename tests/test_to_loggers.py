@@ -17,7 +17,7 @@ from callbacks.sample_table import SAMPLES, log_samples
 from callbacks.to_loggers import log_numbers, log_table, shows_tables
 from datamodules import MNISTDataModule
 from lightning_modules import GAN
-from networks.judge import load_judge
+from metrics.features import load_classifier
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 
 MakeTrainer = Callable[..., Trainer]
@@ -85,7 +85,7 @@ def test_samples_are_what_the_judge_sees(plain_trainer: MakeTrainer, digit_paint
     gan = GAN(digit_painter, MLPDiscriminator())
     first, again, other = Tables(), Tables(), Tables()
     for tables, seed in ((first, 1), (again, 1), (other, 2)):
-        log_samples(plain_trainer(logger=tables), gan, load_judge(), seed)
+        log_samples(plain_trainer(logger=tables), gan, load_classifier(), seed)
     [(key, columns, rows, _)] = first.shown
     assert (key, columns, len(rows)) == ("samples", ["image", "digit", "confidence"], SAMPLES)
     readings = [(digit, confidence) for _, digit, confidence in rows]
@@ -102,4 +102,4 @@ def test_without_tables_nothing_is_drawn(plain_trainer: MakeTrainer, digits: MNI
 
     gan = GAN(MLPGenerator(latent_dim=5), MLPDiscriminator())
     gan.generator = Never(latent_dim=5)
-    log_samples(plain_trainer(), gan, load_judge(), 1)
+    log_samples(plain_trainer(), gan, load_classifier(), 1)

@@ -112,8 +112,8 @@ DEAF = "signal.signal(15, signal.SIG_IGN), setattr(time, 'sleep', lambda seconds
 def test_a_supervised_command_ends_with_its_parent(before: str, work: str, exit_code: int) -> None:
     """The parent's end of the pipe closes, or the command ends by itself before; one that is deaf is killed."""
     code = (
-        "import runpy, signal, threading, time, runtime.cli; "
-        f"runtime.cli.main = lambda: (({before}), print('works', flush=True), {work})[-1]; "
+        "import runpy, signal, threading, time, twofold.main; "
+        f"twofold.main.main = lambda: (({before}), print('works', flush=True), {work})[-1]; "
         "runpy.run_module('scripts.supervised', run_name='__main__')"
     )
     command = [sys.executable, "-c", code]

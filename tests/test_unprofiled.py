@@ -6,8 +6,8 @@ import pytest
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.profilers import Profiler, SimpleProfiler
 
-from runtime.provenance import CONFIGS
-from runtime.unprofiled import Unprofiled
+from twofold.provenance import CONFIGS
+from twofold.unprofiled import Unprofiled
 
 Twofold = Callable[..., tuple[int, str, str]]
 

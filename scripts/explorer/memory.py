@@ -11,15 +11,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from common.seeding import HIGHEST_SEED
 from lightning_modules import PalindromeLSTM, PalindromeRNN
-from networks.seeding import HIGHEST_SEED
-from runtime.errors import UsageError
-from scripts.explorer import fields, markup
-from scripts.explorer.shelf import Shelf
-from scripts.show_gates import draw, question, random_palindrome, read, written
+from scripts.explorer import html, inputs
+from scripts.explorer.model_index import Shelf
+from scripts.plot_gates import draw, question, random_palindrome, read, written
+from twofold.errors import UsageError
 
 LONGEST = 1000
-"""Digits of a palindrome on the page; `scripts.show_gates` draws longer ones."""
+"""Digits of a palindrome on the page; `scripts.plot_gates` draws longer ones."""
 DPI = 80
 
 Network = PalindromeLSTM | PalindromeRNN
@@ -45,14 +45,14 @@ class Memory:
 
     def random(self, length: object) -> str:
         """A new random palindrome of this length."""
-        wanted = fields.whole_number(length, "length", 2, LONGEST)
+        wanted = inputs.whole_number(length, "length", 2, LONGEST)
         return written(random_palindrome(wanted, random.SystemRandom().randint(0, HIGHEST_SEED)))
 
     def answers(self, digits: object, *names: object) -> str:
         """What each of the named networks answers; None and "" name none."""
         palindrome = completed(digits)
         cards = "".join(_card(name, model, palindrome) for name, model in self._chosen(names))
-        shown = markup.digits(written(palindrome), written(palindrome), "digits long")
+        shown = html.digits(written(palindrome), written(palindrome), "digits long")
         return f'<p>The palindrome of {len(palindrome):,} digits: {shown}</p><div class="cards">{cards}</div>'
 
     def gates(self, digits: object, *names: object) -> str:
@@ -63,8 +63,8 @@ class Memory:
             with _drawing:
                 figure, file = draw(palindrome, [read(model, palindrome)]), io.BytesIO()
                 figure.savefig(file, format="png", dpi=DPI)
-            picture = markup.image(file.getvalue(), f"what {name} does while it reads", "picture")
-            link = markup.download(file.getvalue(), "gates.png", "Download the picture")
+            picture = html.image(file.getvalue(), f"what {name} does while it reads", "picture")
+            link = html.download(file.getvalue(), "gates.png", "Download the picture")
             drawn.append(f"<figure>{picture}{link}</figure>")
         return f'<div class="heat-maps">{"".join(drawn)}</div>'
 
@@ -81,7 +81,7 @@ def completed(text: object) -> Int[Tensor, " length"]:
     Raises:
         UsageError: when there is anything but digits, none, or too many.
     """
-    digits = fields.text(text, "digits", LONGEST)
+    digits = inputs.text(text, "digits", LONGEST)
     others = [character for character in digits if character not in "0123456789"]
     if others:
         raise UsageError(f"digits: there is a '{others[0]}'; write digits from 0 to 9 and nothing between them")
@@ -125,12 +125,12 @@ def _card(name: str, model: Network, palindrome: Int[Tensor, " length"]) -> str:
     try:
         said, right, sureness = answer(model, palindrome)
     except UsageError as error:
-        return f'<section class="card wrong"><h3>{title}</h3>{markup.note(str(error))}{facts}</section>'
+        return f'<section class="card wrong"><h3>{title}</h3>{html.note(str(error))}{facts}</section>'
     hits = sum(one == other for one, other in zip(said, right, strict=True))
     if writes:
         verdict = f"{hits} of {len(said)} digits right"
     else:
         verdict = f"{'right' if hits else 'wrong'}, {sureness[0]:.0%} sure{'' if hits else f'; it was {right}'}"
     mood = "right" if hits == len(said) else "wrong"
-    written_down = markup.digits(said, right, "digits long" if writes else "digits answer")
+    written_down = html.digits(said, right, "digits long" if writes else "digits answer")
     return f'<section class="card {mood}"><h3>{title}</h3>{written_down}<p>{verdict}</p>{facts}</section>'

@@ -11,13 +11,13 @@ from typing import Any
 
 import gradio as gr
 
-from networks.seeding import run_seed
-from runtime.errors import UsageError, one_line
-from scripts.explorer import markup
-from scripts.explorer.game import ENDS, Game
+from common.seeding import run_seed
+from scripts.explorer import html
+from scripts.explorer.gan import ENDS, Game
 from scripts.explorer.memory import LONGEST, Memory
-from scripts.explorer.shelf import Book, Kind, Shelf
-from scripts.show_gates import DEFAULT_LENGTH
+from scripts.explorer.model_index import Book, Kind, Shelf
+from scripts.plot_gates import DEFAULT_LENGTH
+from twofold.errors import UsageError, one_line
 
 NO_GENERATOR = (
     "There is no generator under {root} yet. Train one with: twofold fit -c configs/gan.yaml (some minutes), "
@@ -59,13 +59,13 @@ def _game(blocks: gr.Blocks, shelf: Shelf) -> None:
         with gr.Row():
             kind = gr.Radio(list(ENDS), value="digits", label="Walk between two", elem_id="kind")
             path = gr.Radio(
-                [("a straight line", "linear"), ("an arc", "spherical")], value="linear", label="Along", elem_id="path"
+                [("a straight line", "lerp"), ("an arc", "slerp")], value="lerp", label="Along", elem_id="path"
             )
         with gr.Row(elem_classes="pair"):
             start = gr.Textbox("3", label="From", max_lines=1, min_width=80, elem_id="start")
             end = gr.Textbox("8", label="To", max_lines=1, min_width=80, elem_id="end")
         t = gr.Slider(0, 1, value=0, step=0.01, label="Place on the way", buttons=[], elem_id="t")
-        frame = gr.HTML(markup.note(LOOKING), elem_id="frame")
+        frame = gr.HTML(html.note(LOOKING), elem_id="frame")
         strip_button = gr.Button("Draw the whole way as a strip", elem_id="draw-strip")
         strip = gr.HTML(elem_id="strip")
         gr.HTML("<h2>Random samples</h2>")
@@ -133,7 +133,7 @@ def _memory(blocks: gr.Blocks, shelf: Shelf) -> None:
         try:
             return [memory.random(wanted), gr.skip()]
         except UsageError as error:
-            return [gr.skip(), markup.note(one_line(error))]
+            return [gr.skip(), html.note(one_line(error))]
 
     asked: dict[str, Any] = {"fn": answered, "inputs": [digits, *names], "outputs": answers, **QUICK}
     drawn: dict[str, Any] = {"fn": random_one, "inputs": length, "outputs": [digits, answers], **QUICK}
@@ -158,7 +158,7 @@ def worded(answer: Callable[..., str]) -> Callable[..., str]:
         try:
             return answer(*values)
         except (UsageError, ValueError) as error:
-            return markup.note(one_line(error))
+            return html.note(one_line(error))
 
     return answer_or_words
 
@@ -166,7 +166,7 @@ def worded(answer: Callable[..., str]) -> Callable[..., str]:
 def _arrival(books: Sequence[Book], nothing: str) -> list[Any]:
     """Either the controls with what there is to choose, or what to do so that there is something."""
     return [
-        gr.update(value=markup.note(nothing), visible=not books),
+        gr.update(value=html.note(nothing), visible=not books),
         gr.update(visible=bool(books)),
         _choices(books),
     ]

@@ -20,8 +20,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from runtime.errors import UsageError
-from scripts.explorer import look
+from scripts.explorer import theme
+from twofold.errors import UsageError
 
 LOOPBACK = "127.0.0.1"
 HOSTS = [LOOPBACK, "localhost"]
@@ -107,8 +107,8 @@ def app(blocks: gr.Blocks) -> ASGIApp:
         blocks,
         path="/",
         server_name=LOOPBACK,
-        theme=look.theme(),
-        css=look.CSS,
+        theme=theme.theme(),
+        css=theme.CSS,
         footer_links=[],
         run_history=False,
         ssr_mode=False,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from scripts.reporting import game, measured, memory
+from scripts.reporting import gan, measured, memory
 from scripts.reporting.drawn import Drawn
 from scripts.reporting.scale import LENGTHS, REMEDIES, Scale, game_name, memory_name
 from scripts.trained_jobs import FinishedRun
@@ -39,12 +39,12 @@ def figures(scale: Scale) -> dict[str, Figure]:
             partial(memory.gates, length=GATES_AT),
         ),
         "recall": Figure(["recall"], lambda runs: memory.recall(*runs)),
-        "grids": Figure(games, partial(game.grids, moments=moments)),
-        "learning": Figure(games, game.learning),
-        "quality": Figure(games, game.quality),
-        "morphs": Figure(games[1:], lambda runs: game.morphs(*runs)),
+        "grids": Figure(games, partial(gan.grids, moments=moments)),
+        "learning": Figure(games, gan.learning),
+        "quality": Figure(games, gan.quality),
+        "morphs": Figure(games[1:], lambda runs: gan.morphs(*runs)),
         "recipes": Figure([], lambda _: measured.recipes()),
         "game_speed": Figure([], lambda _: measured.game_speed()),
-        "lightning_price": Figure([], lambda _: measured.lightning_price()),
+        "lightning_overhead": Figure([], lambda _: measured.lightning_overhead()),
         "kernels": Figure([], lambda _: measured.kernels()),
     }

@@ -6,11 +6,11 @@ from statistics import mean
 from typing import Any
 
 from callbacks.drawing import IN_WORDS
-from runtime.provenance import ROOT, last_commit
-from runtime.tables import read_rows
 from scripts import memory_horizon
 from scripts.plotting import svg
 from scripts.reporting.drawn import Drawn, Picture, Table
+from twofold.provenance import ROOT, last_commit
+from twofold.tables import read_rows
 
 RESULTS = ROOT / "benchmarks" / "results"
 Row = Mapping[str, str]
@@ -69,9 +69,9 @@ def _game_speed(path: Path) -> Drawn:
     return Drawn(tables=[Table(columns, rows)])
 
 
-def lightning_price() -> Drawn:
+def lightning_overhead() -> Drawn:
     """Milliseconds per batch of `twofold fit` and of a bare loop."""
-    return measured("lightning_price.csv", "python -m benchmarks.lightning_price", _lightning_price)
+    return measured("lightning_overhead.csv", "python -m benchmarks.lightning_overhead", _lightning_price)
 
 
 def _lightning_price(path: Path) -> Drawn:
@@ -85,7 +85,7 @@ def _lightning_price(path: Path) -> Drawn:
 
 
 def recipes() -> Drawn:
-    """Final numbers of all recipes of the game at equal time, one table for each judge and data source."""
+    """Final numbers of all recipes of the game at equal time, one table for each classifier and data source."""
     return measured("gan_recipes.csv", "python -m benchmarks.gan_recipes --root DATA", _recipes)
 
 
@@ -93,22 +93,24 @@ SHOWN = {
     "FID": ("fid", "{:.1f}"),
     "precision": ("precision", "{:.2f}"),
     "recall": ("recall", "{:.2f}"),
-    "digits alive": ("digits_alive", "{:.0f}"),
+    "digits alive": ("modes_covered", "{:.0f}"),
     "batches": ("batches", "{:,.0f}"),
 }
 
 
 def _recipes(path: Path) -> Drawn:
     measurements, tables = read_rows(path), []
-    for (judge, batches, source), same in _grouped(measurements, "judge", "batches_of_gan", "data_source").items():
+    for (classifier, batches, source), same in _grouped(
+        measurements, "classifier", "batches_of_gan", "data_source"
+    ).items():
         by_recipe = sorted(_grouped(same, "recipe").items(), key=lambda group: _mean(group[1], "fid"))
         rows = [
             [recipe, str(len(ours)), *(_with_range(ours, name, how) for name, how in SHOWN.values())]
             for (recipe,), ours in by_recipe
         ]
-        floor = _mean(same, "fid_floor")
+        floor = _mean(same, "fid_real")
         trained = f"As long as gan.yaml's {int(batches):,} batches take, on {IN_WORDS[source]}"
-        title = f"{trained}, judge {judge}; as many real images: FID {floor:.1f}"
+        title = f"{trained}, classifier {classifier}; as many real images: FID {floor:.1f}"
         tables.append(Table(("recipe", "seeds", *SHOWN), rows, title=title))
     pictures = [
         Picture(picture.name, picture.read_bytes(), f"64 images of {recipe}", recipe)

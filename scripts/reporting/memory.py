@@ -10,8 +10,8 @@ from torch import Tensor
 
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
-from networks.quality import DIGITS
-from scripts import show_gates
+from metrics.mode_coverage import DIGITS
+from scripts import plot_gates
 from scripts.plotting import panels, svg
 from scripts.reporting.drawn import Drawn, Picture, Table
 from scripts.trained_jobs import FinishedRun
@@ -54,10 +54,10 @@ def _end(run: FinishedRun) -> tuple[float, float]:
 
 def gates(runs: Sequence[FinishedRun], length: int) -> Drawn:
     """What gates and memories do while each network reads the same palindrome."""
-    palindrome = show_gates.random_palindrome(length, show_gates.DEFAULT_SEED)
-    readings = [show_gates.read(show_gates.load(run.checkpoint()), palindrome) for run in runs]
-    written = show_gates.written(palindrome)
-    picture = svg(show_gates.draw(palindrome, readings))
+    palindrome = plot_gates.random_palindrome(length, plot_gates.DEFAULT_SEED)
+    readings = [plot_gates.read(plot_gates.load(run.checkpoint()), palindrome) for run in runs]
+    written = plot_gates.written(palindrome)
+    picture = svg(plot_gates.draw(palindrome, readings))
     alt = f"Gates and memories, step by step, while two networks read {written}"
     notes = [f"{reading.network}: {reading.result}." for reading in readings]
     return Drawn([Picture("gates.svg", picture, alt)], notes=notes)

@@ -9,13 +9,13 @@ from tempfile import TemporaryDirectory
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from callbacks.drawing import IN_WORDS
-from networks.files import replacing
-from runtime.provenance import ROOT
+from common.files import replacing
 from scripts.plotting import address
 from scripts.reporting.drawn import Drawn, Picture
-from scripts.reporting.game import POINTS_OF_LOSSES
+from scripts.reporting.gan import POINTS_OF_LOSSES
 from scripts.reporting.scale import Scale
 from scripts.trained_jobs import FinishedRun, commit
+from twofold.provenance import ROOT
 
 TEMPLATES = ROOT / "assets" / "report"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from runtime.run_folder import runs_root
 from scripts.jobs import Job, falling, read_shipped
+from twofold.run_folder import runs_root
 
 GAN_BATCHES: int = read_shipped("gan")["trainer"]["max_steps"]
 LENGTHS = (5, 20)

@@ -15,9 +15,10 @@ import yaml
 from PIL import Image
 from wandb_file import read_wandb
 
-from benchmarks.same_run import differences, unequal
-from networks.files import load_generator, read_facts, read_tensors
-from runtime.schedules import of_another_length
+from benchmarks.bitwise_diff import differences, unequal
+from common.files import read_tensors
+from networks.generator_files import load_generator, read_metadata
+from twofold.schedules import of_another_length
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 CONFIGS = sorted(path for path in (Path(__file__).parents[2] / "configs").glob("*.yaml") if path.name != "base.yaml")
@@ -54,7 +55,7 @@ class Left:
         names = ["d_loss", "d_accuracy_real", "d_accuracy_fake", "d_gradient_norm", "g_gradient_norm"]
         names += ["d_penalty"] if "penalty" in text else []
         # A generator that moves on every fifth batch doesn't on the 2nd and 4th.
-        return {f"train/{name}" for name in (names if "d_steps_per_g_step: 5" in text else [*names, "g_loss"])}
+        return {f"train/{name}" for name in (names if "n_critic: 5" in text else [*names, "g_loss"])}
 
     @property
     def reported(self) -> set[str]:
@@ -62,8 +63,8 @@ class Left:
         if not self.is_gan:
             return set()
         weights = ["raw", "ema"] if "ema_decay" in self.config.read_text() else ["raw"]
-        names = ["fid", "fid_floor", "fid_ratio", "fid_samples", "kid", "confidence", "precision", "recall"]
-        names += ["nearest", "nearest_of_real", "near_copies", "copies_sought", "digits_alive"]
+        names = ["fid", "fid_real", "fid_over_real", "fid_samples", "kid", "confidence", "precision", "recall"]
+        names += ["nearest", "real_nearest_neighbour_distance", "memorised", "memorisation_samples", "modes_covered"]
         names += [f"share_{n}" for n in range(10)]
         return {f"final/{kind}/{name}" for kind in weights for name in names}
 
@@ -77,7 +78,7 @@ def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     config: Path = request.param
     cwd = tmp_path_factory.mktemp(config.stem)
     on_images = ("--data.source", "packaged") if "MNIST" in config.read_text() else ()
-    soon = ("--model.penalty_interval", 4) if "penalty_interval" in config.read_text() else ()
+    soon = ("--model.d_reg_interval", 4) if "d_reg_interval" in config.read_text() else ()
     done = twofold(cwd, "fit", "-c", config, *SHORT, *on_images, *soon)
     assert done.returncode == 0, done.stderr
     [folder] = (cwd / "runs" / config.stem).iterdir()
@@ -94,7 +95,7 @@ def test_says_where_the_results_are_and_nothing_else(left: Left) -> None:
     assert closing == f"results in runs/{left.config.stem}/{left.folder.name}"
     assert len(reports) == len({name.split("/")[1] for name in left.reported})
     assert all(f" generator, after {STEPS} batches of the packaged digits: FID " in line for line in reports)
-    assert all("The judge has seen nearly all of these digits" in line for line in reports)
+    assert all("The classifier has seen nearly all of these digits" in line for line in reports)
 
 
 def test_keeps_the_config_and_what_the_run_is(left: Left) -> None:
@@ -139,7 +140,7 @@ def test_draws_what_the_generator_learned(left: Left) -> None:
     pictures = left.folder / "images" / "step_000000.png", left.folder / "interpolation.png"
     with Image.open(pictures[0]) as grid, Image.open(pictures[1]) as strip:
         assert grid.width < strip.width
-    facts = read_facts(left.folder / "mnist_generator.pth")
+    facts = read_metadata(left.folder / "mnist_generator.pth")
     averaged = "ema_decay" in left.config.read_text()
     assert (facts["weights"], facts["step"], facts["data_source"]) == ("ema" if averaged else "raw", STEPS, "packaged")
     network = load_generator(left.folder / "mnist_generator.pth")
@@ -167,7 +168,7 @@ def test_wandb_has_it_all_offline_under_the_run_s_id(left: Left) -> None:
 def test_evaluating_leaves_the_training_s_numbers_alone(
     left: Left, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from runtime.cli import main
+    from twofold.main import main
 
     monkeypatch.chdir(left.cwd)
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")

@@ -21,8 +21,9 @@ from integration.conftest import Twofold, found
 from PIL import Image
 from safetensors.torch import load_file
 
+from common.files import read_tensors
 from lightning_modules import PalindromeLSTM
-from networks.files import load_generator, read_tensors, save_generator
+from networks.generator_files import load_generator, save_generator
 from networks.mlp_gan import MLPGenerator
 
 README = ROOT / "README.md"
@@ -90,7 +91,7 @@ KINDS = [
     ),
     Kind("twofold test", leaves=("runs/palindrome_lstm/*/test.csv",), slow=True),
     Kind("twofold predict", leaves=("runs/gan/*/samples/000000.png", "runs/gan/*/samples/000063.png"), slow=True),
-    Kind("python -m scripts.show_gates", leaves=("gates.png",), says="gates.png"),
+    Kind("python -m scripts.plot_gates", leaves=("gates.png",), says="gates.png"),
     Kind("python -m scripts.interpolate", leaves=("morph.gif",), says="morph.gif", slow=True),
     Kind("python -m scripts.sample", leaves=("samples.png",), says="samples.png"),
     Kind("python -m scripts.export", leaves=("digits.onnx", "digits.safetensors"), says="digits.onnx", slow=True),
@@ -99,9 +100,9 @@ KINDS = [
     Kind("python -m scripts.sweep .* -- ", TRIALS, SWEEP, "best is", slow=True),
     Kind("python -m scripts.sweep ", f"-- {DIGITS} {TRIALS}", SWEEP, "best is", slow=True),
     Kind(
-        "python -m benchmarks.gan_remedies",
+        "python -m benchmarks.gan_fixes",
         "--source packaged --batches 40",
-        ("benchmarks/results/gan_remedies.csv", "docs/pictures/gan_textbook.png", "docs/pictures/gan_brushes.png"),
+        ("benchmarks/results/gan_fixes.csv", "docs/pictures/gan_textbook.png", "docs/pictures/gan_brushes.png"),
         r"\| the textbook recipe \|",
         slow=True,
     ),

@@ -15,11 +15,11 @@ from benchmarks.explorer_latency import WAYS, dragged_at_once, explorer
 from benchmarks.explorer_latency import drag as drag_slider
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
-from networks.files import save_generator
+from networks.generator_files import save_generator
 from networks.mlp_gan import MLPGenerator
-from runtime.provenance import ROOT
-from runtime.tables import read_rows
 from scripts.reporting.page import BROWSERS
+from twofold.provenance import ROOT
+from twofold.tables import read_rows
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

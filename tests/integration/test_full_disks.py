@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from runtime.run_folder import RunFolder
+from twofold.run_folder import RunFolder
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 CONFIG = Path(__file__).parents[2] / "configs" / "palindrome_lstm.yaml"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from networks.files import load_generator, read_tensors
+from common.files import read_tensors
+from networks.generator_files import load_generator
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -30,8 +31,8 @@ def trains_goes_on_and_is_judged(twofold: Twofold, cwd: Path, config: str, *opti
     going_on = ("-c", folder / "config.yaml", "--ckpt_path", "last")
     longer = twofold(cwd, "fit", *going_on, "--trainer.max_steps", 6)
     assert longer.returncode == 0, longer.stderr
-    judged = twofold(cwd, "test", *going_on)
-    assert judged.returncode == 0, judged.stderr
+    evaluated = twofold(cwd, "test", *going_on)
+    assert evaluated.returncode == 0, evaluated.stderr
     assert json.loads((folder / "run.json").read_text())["state"] == "finished"
     weights = read_tensors(folder / "checkpoints" / "last.ckpt")["state_dict"]
     assert all(tensor.isfinite().all() for tensor in weights.values())

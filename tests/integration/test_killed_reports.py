@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from started import start, wait_until
 
-from runtime.run_folder import RunFolder
+from twofold.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 TINY = """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.same_run import differences
+from benchmarks.bitwise_diff import differences
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from integration.conftest import COMMAND, PYTHONPATH
 
-from benchmarks.same_run import differences
+from benchmarks.bitwise_diff import differences
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,8 @@ import yaml
 from integration.conftest import found
 from started import start, wait_until
 
-from runtime.run_folder import RunFolder
 from scripts.search_space import read_sweep
+from twofold.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))

@@ -41,12 +41,12 @@ trainer:
     - { class_path: callbacks.InterpolationStrip, init_args: { steps: 4 } }
     - { class_path: killer.Killer }
   logger:
-    - { class_path: runtime.loggers.CSVFiles }
-    - { class_path: runtime.loggers.WandbRun, init_args: { tags: [mine], log_model: true } }
+    - { class_path: twofold.loggers.CSVLogger }
+    - { class_path: twofold.loggers.TwofoldWandbLogger, init_args: { tags: [mine], log_model: true } }
 checkpoint: { every_n_batches: 5 }
 """
 AFTER_THE_SECOND_CHECKPOINT = {"KILL": "step 11", "KILL_AFTER": "2"}
-BEST = {"quality/fid": min, "quality/fid_ratio": min, "quality/digits_alive": max}
+BEST = {"quality/fid": min, "quality/fid_over_real": min, "quality/modes_covered": max}
 MEASURED = ("time/", "_")
 
 
@@ -108,7 +108,7 @@ def test_the_config_is_all_that_was_set(whole: Played) -> None:
     assert run.config.keys() - asked.keys() == {
         *("_wandb", "data_source", "device", "processes", "threads", "versions", "git", "parameters")
     }
-    assert run.config["trainer"]["callbacks"][1]["init_args"]["judge"] == "digit_cnn"
+    assert run.config["trainer"]["callbacks"][1]["init_args"]["classifier"] == "digit_cnn"
 
 
 def test_where_the_numbers_come_from(whole: Played) -> None:

@@ -131,7 +131,7 @@ BROKEN_START = """
 import os, signal, sys
 from wandb.sdk.lib.service import service_process
 service_process.get_core_path = lambda: {core}
-from runtime.cli import main
+from twofold.main import main
 sys.exit(main())
 """
 

@@ -1,0 +1,1 @@
+"""Plain torch helpers that everything else builds on: random streams, sharding, files."""

@@ -1,0 +1,1 @@
+"""GAN losses and gradient penalties, one function each."""

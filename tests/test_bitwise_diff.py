@@ -1,0 +1,71 @@
+"""The comparison of two runs sees a bit, a byte and a file."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.bitwise_diff import differences, unequal
+
+
+def a_run(folder: Path) -> Path:
+    """A folder such as a run leaves."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "checkpoints").mkdir()
+    (folder / "images" / "step_000000.png").write_bytes(b"picture")
+    (folder / "metrics.csv").write_text("step,loss\n1,0.5\n")
+    (folder / "timing.csv").write_text(folder.name)
+    (folder / "run.json").write_text(folder.name)
+    state = {"state_dict": {"weight": torch.zeros(2, 3)}, "loops": folder.name, "global_step": 7}
+    torch.save(state, folder / "checkpoints" / "last.ckpt")
+    return folder
+
+
+def test_runs_that_differ_in_time_and_name_alone_are_the_same(tmp_path: Path) -> None:
+    assert differences(a_run(tmp_path / "a"), a_run(tmp_path / "b")) == []
+
+
+def save(folder: Path, **changed: Any) -> None:
+    state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    torch.save({**state, **changed}, folder / "checkpoints" / "last.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda run: (run / "images" / "step_000000.png").write_bytes(b"pictur\0"), "images/step_000000.png differs"),
+        (lambda run: (run / "metrics.csv").write_text("step,loss\n1,0.50\n"), "metrics.csv differs"),
+        (lambda run: (run / "metrics.csv").unlink(), "metrics.csv is missing"),
+        (lambda run: (run / "images" / "other.png").touch(), "images/other.png is too much"),
+        (lambda run: save(run, global_step=8), "checkpoints/last.ckpt: global_step"),
+        (
+            lambda run: save(run, state_dict={"weight": torch.tensor([[0, 0, 0], [0, 0, 1e-45]])}),
+            "checkpoints/last.ckpt: state_dict.weight",
+        ),
+    ],
+)
+def test_a_difference_is_named(spoil: Callable[[Path], object], told: str, tmp_path: Path) -> None:
+    one, other = a_run(tmp_path / "a"), a_run(tmp_path / "b")
+    spoil(other)
+    assert differences(one, other) == [told]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "where"),
+    [
+        ({"a": [torch.zeros(3), 1.0]}, {"a": [torch.zeros(3), 2.0]}, ["a.1"]),
+        ({"a": 1}, {"a": 1.0}, ["a"]),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, [""]),
+        ([1, 2], [1], [""]),
+        (torch.zeros(2), torch.zeros(2, dtype=torch.float64), [""]),
+        (torch.zeros(2), torch.zeros(2, 1), [""]),
+        (torch.tensor([0.0]), torch.tensor([-0.0]), [""]),
+        (torch.tensor([float("nan")]), torch.tensor([float("nan")]), []),
+        (float("nan"), float("nan"), []),
+        (torch.ones(2, 3).T, torch.ones(3, 2), []),
+    ],
+)
+def test_structures_are_compared_to_the_bit(one: Any, other: Any, where: list[str]) -> None:
+    assert list(unequal(one, other)) == where

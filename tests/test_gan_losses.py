@@ -1,0 +1,156 @@
+"""The networks' objectives, against the sigmoids and logarithms of the papers written out."""
+
+import math
+from collections.abc import Callable
+from statistics import mean
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from losses.gan import GAN_LOSSES, accuracies
+from losses.penalties import input_gradient, interpolates, r1_penalty, wgan_gp_penalty
+
+REAL, FAKE = [0.3, -1.2, 2.5], [2.0, -0.7, 0.1]
+PAIRS = list(zip(REAL, FAKE, strict=True))
+
+
+def sigmoid(logit: float) -> float:
+    return 1 / (1 + math.exp(-logit))
+
+
+def logits(values: list[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64, requires_grad=True)
+
+
+def cross_entropy() -> float:
+    return -mean(math.log(sigmoid(x)) for x in REAL) - mean(math.log(1 - sigmoid(x)) for x in FAKE)
+
+
+DISCRIMINATORS: dict[str, Callable[[], float]] = {
+    "minimax": cross_entropy,
+    "nonsaturating": cross_entropy,
+    "hinge": lambda: mean(max(0, 1 - x) for x in REAL) + mean(max(0, 1 + x) for x in FAKE),
+    "least_squares": lambda: mean((x - 1) ** 2 / 2 for x in REAL) + mean(x**2 / 2 for x in FAKE),
+    "wasserstein": lambda: mean(FAKE) - mean(REAL),
+    "relativistic": lambda: -mean(math.log(sigmoid(x - y)) for x, y in PAIRS),
+}
+GENERATORS: dict[str, Callable[[], float]] = {
+    "minimax": lambda: mean(math.log(1 - sigmoid(x)) for x in FAKE),
+    "nonsaturating": lambda: -mean(math.log(sigmoid(x)) for x in FAKE),
+    "hinge": lambda: -mean(FAKE),
+    "least_squares": lambda: mean((x - 1) ** 2 / 2 for x in FAKE),
+    "wasserstein": lambda: -mean(FAKE),
+    "relativistic": lambda: -mean(math.log(sigmoid(y - x)) for x, y in PAIRS),
+}
+SLOPES: dict[str, tuple[Callable[[float, float], float], Callable[[float, float], float], Callable[..., float]]] = {
+    # Of D's loss by a real and by a fake logit, and of G's loss by a fake one, each for its pair.
+    "minimax": (lambda x, y: sigmoid(x) - 1, lambda x, y: sigmoid(y), lambda x, y: -sigmoid(y)),
+    "nonsaturating": (lambda x, y: sigmoid(x) - 1, lambda x, y: sigmoid(y), lambda x, y: sigmoid(y) - 1),
+    "hinge": (lambda x, y: -float(x < 1), lambda x, y: float(y > -1), lambda x, y: -1),
+    "least_squares": (lambda x, y: x - 1, lambda x, y: y, lambda x, y: y - 1),
+    "wasserstein": (lambda x, y: -1, lambda x, y: 1, lambda x, y: -1),
+    "relativistic": (lambda x, y: sigmoid(x - y) - 1, lambda x, y: sigmoid(y - x), lambda x, y: sigmoid(y - x) - 1),
+}
+
+
+def test_every_objective_is_tested() -> None:
+    assert GAN_LOSSES.keys() == DISCRIMINATORS.keys() == GENERATORS.keys() == SLOPES.keys()
+
+
+@pytest.mark.parametrize("name", GAN_LOSSES)
+def test_losses_and_their_gradients(name: str) -> None:
+    real, fake = logits(REAL), logits(FAKE)
+    d_loss = GAN_LOSSES[name].discriminator(real, fake)
+    assert d_loss.item() == pytest.approx(DISCRIMINATORS[name](), abs=1e-12)
+    by_real, by_fake = torch.autograd.grad(d_loss, (real, fake))
+    of_real, of_fake, of_generator = SLOPES[name]
+    assert (3 * by_real).tolist() == pytest.approx([of_real(x, y) for x, y in PAIRS], abs=1e-12)
+    assert (3 * by_fake).tolist() == pytest.approx([of_fake(x, y) for x, y in PAIRS], abs=1e-12)
+
+    g_loss = GAN_LOSSES[name].generator(real, fake)
+    assert g_loss.item() == pytest.approx(GENERATORS[name](), abs=1e-12)
+    (slope,) = torch.autograd.grad(g_loss, fake)
+    assert (3 * slope).tolist() == pytest.approx([of_generator(x, y) for x, y in PAIRS], abs=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in GAN_LOSSES if not GAN_LOSSES[name].paired])
+def test_an_unpaired_generator_doesn_t_look_at_real_logits(name: str) -> None:
+    generator = GAN_LOSSES[name].generator
+    assert generator(logits(FAKE), logits(FAKE)).item() == generator(logits(REAL), logits(FAKE)).item()
+
+
+@pytest.mark.parametrize("name", GAN_LOSSES)
+@given(shift=st.floats(-5, 5))
+def test_relative_objectives_are_those_that_a_shift_of_all_logits_leaves_alone(name: str, shift: float) -> None:
+    real, fake = logits(REAL).detach(), logits(FAKE).detach()
+    loss = GAN_LOSSES[name].discriminator
+    same = loss(real + shift, fake + shift).item() == pytest.approx(loss(real, fake).item(), abs=1e-9)
+    if GAN_LOSSES[name].relative:
+        assert same
+    elif abs(shift) > 0.01:
+        assert not same
+
+
+@pytest.mark.parametrize("name", ["minimax", "nonsaturating", "relativistic"])
+def test_a_verdict_that_is_surely_wrong_costs_its_logit_and_one_that_is_surely_right_nothing(name: str) -> None:
+    sure = torch.tensor([1e4], requires_grad=True)
+    loss = GAN_LOSSES[name].discriminator
+    assert loss(-sure, sure).item() == 2e4
+    assert loss(sure, -sure).item() == 0
+
+
+def test_however_badly_a_nonsaturating_generator_does_it_learns_and_a_minimax_one_doesn_t() -> None:
+    for name, slope in (("nonsaturating", -1), ("minimax", 0)):
+        found_out = torch.tensor([-1e4], requires_grad=True)
+        GAN_LOSSES[name].generator(found_out, found_out).backward()
+        assert found_out.grad is not None
+        assert found_out.grad.item() == slope
+
+
+def test_the_border_between_real_and_fake_is_0_unless_0_means_nothing() -> None:
+    real, fake = torch.tensor([3.0, 1.0, -1.0, 5.0]), torch.tensor([-3.0, 0.5, -1.0, -0.5])
+    assert [float(x) for x in accuracies(real, fake, GAN_LOSSES["hinge"])] == [0.75, 0.75]
+    for name in ("wasserstein", "relativistic"):
+        # Shifted by 10, so that all lie above 0; the border, halfway between 12 and 9, is 10.5.
+        assert [float(x) for x in accuracies(real + 10, fake + 10, GAN_LOSSES[name])] == [0.75, 0.75]
+
+
+class Quadratic(nn.Module):
+    """D(x) = ½ x·Ax, whose gradient is Ax."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__()
+        square = torch.randn(pixels, pixels, dtype=torch.float64)
+        self.A = nn.Parameter(square + square.T)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images.flatten(1)
+        return (x @ self.A * x).sum(1) / 2
+
+
+@given(st.integers(1, 4), st.integers(1, 3))
+def test_penalties_and_their_gradients(batch: int, side: int) -> None:
+    torch.manual_seed(batch)
+    D = Quadratic(side * side)
+    images = torch.randn(batch, 1, side, side, dtype=torch.float64, requires_grad=True)
+    gradient = input_gradient(D(images), images)
+    by_hand = images.detach().flatten(1) @ D.A.detach()
+    torch.testing.assert_close(gradient.flatten(1).detach(), by_hand)
+    norms = by_hand.norm(dim=1)
+    assert r1_penalty(gradient).item() == pytest.approx((norms**2).mean().item() / 2)
+    assert wgan_gp_penalty(gradient).item() == pytest.approx(((norms - 1) ** 2).mean().item())
+
+    # What D's weights learn from the penalty: with Ax for ½(A + Aᵀ)x, d/dA of ½‖Ax‖² is ½(Ax xᵀ + x (Ax)ᵀ).
+    (learned,) = torch.autograd.grad(r1_penalty(gradient), D.A)
+    x = images.detach().flatten(1)
+    torch.testing.assert_close(learned, (x.T @ by_hand + by_hand.T @ x) / (2 * batch))
+
+
+def test_between_real_and_fake() -> None:
+    real, fake = torch.ones(3, 1, 2, 2), torch.zeros(3, 1, 2, 2)
+    mixed = interpolates(real, fake, torch.tensor([0.0, 0.25, 1.0]))
+    assert mixed[:, 0, 0, 0].tolist() == [0, 0.25, 1]
+    assert mixed.flatten(1).std(dim=1).tolist() == [0, 0, 0]

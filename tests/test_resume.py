@@ -1,0 +1,331 @@
+"""Going on with a run: what may change, what may not, and what the folder looks like afterwards."""
+
+import copy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from twofold.errors import UsageError
+from twofold.resume import check_resumable, trains_longer
+
+LSTM = Path(__file__).parents[1] / "configs" / "palindrome_lstm.yaml"
+SHORT = "--data.batches_per_epoch 3 --data.batch_size 16 --trainer.log_every_n_steps 1 --checkpoint.every_n_batches 4"
+CURRICULUM = "--trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.start 3"
+SOLVED = "--trainer.callbacks+=callbacks.StopWhenSolved --trainer.callbacks.perfect_batches 9"
+Twofold = Callable[..., tuple[int, str, str]]
+
+
+def start(twofold: Twofold, steps: int, options: str = "") -> Path:
+    """The folder of a run of so many batches."""
+    code, said, complained = twofold(f"fit -c {LSTM} {SHORT} {options} --trainer.max_steps {steps}")
+    assert (code, complained) == (0, "")
+    return Path(said.splitlines()[-1].removeprefix("results in "))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files that say how far the run got and with what."""
+    names = ("config.yaml", "run.json", "metrics.csv", "timing.csv")
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
+
+
+def state(folder: Path) -> dict[str, Any]:
+    checkpoint: dict[str, Any] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    return checkpoint
+
+
+def test_a_finished_run_says_so(twofold: Twofold) -> None:
+    folder = start(twofold, 5)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    code, said, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last")
+    assert (code, complained) == (0, "")
+    assert said.startswith("this run is finished: 5 batches, in ")
+    assert "--trainer.max_steps with more than 5" in said
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_finished_run_whose_learning_rates_are_at_their_end_says_so(twofold: Twofold) -> None:
+    falling = "--model.lr_scheduler LinearLR --model.lr_scheduler.total_iters 4"
+    folder = start(twofold, 4, falling)
+    code, said, _ = twofold(f"fit -c {folder}/config.yaml --ckpt_path last")
+    assert code == 0
+    assert "its learning rates are at their end, so for a longer one start a new one without --ckpt_path" in said
+
+
+def test_extending_gives_the_bits_of_asking_at_once(twofold: Twofold) -> None:
+    # 6 batches end with an epoch, 7 within one.
+    at_once = start(twofold, 11, CURRICULUM)
+    for steps in (6, 7):
+        folder = start(twofold, steps, CURRICULUM)
+        code, _, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last --trainer.max_steps 11")
+        assert (code, complained) == (0, "")
+        assert (folder / "metrics.csv").read_text() == (at_once / "metrics.csv").read_text()
+        expected, extended = state(at_once), state(folder)
+        assert extended["global_step"] == 11
+        for name, weights in expected["state_dict"].items():
+            assert torch.equal(weights, extended["state_dict"][name]), name
+        moments, others = expected["optimizer_states"][0]["state"], extended["optimizer_states"][0]["state"]
+        assert all(torch.equal(moments[i]["exp_avg_sq"], others[i]["exp_avg_sq"]) for i in moments)
+        assert "max_steps: 11" in (folder / "config.yaml").read_text()
+
+
+def test_a_setting_that_came_with_a_later_version_has_its_default(twofold: Twofold) -> None:
+    folder = start(twofold, 4)
+    config = folder / "config.yaml"
+    older = yaml.safe_load(config.read_text())
+    assert older["model"]["init_args"].pop("kernel") == "auto"
+    config.write_text(yaml.safe_dump(older))
+    go_on = f"fit -c {config} --ckpt_path last --trainer.max_steps 5"
+    code, _, complained = twofold(f"{go_on} --model.kernel gates")
+    assert code == 2
+    assert "--model.kernel was auto in this run and can't become gates" in complained
+    assert twofold(go_on)[::2] == (0, "")
+    assert yaml.safe_load(config.read_text())["model"]["init_args"]["kernel"] == "auto"
+
+
+REFUSED = [
+    ("--model.optimizer.lr 0.5", "--model.optimizer.lr was 0.01 in this run and can't become 0.5"),
+    ("--model.hidden_size 3", "--model.hidden_size was 64 in this run and can't become 3"),
+    ("--seed_everything 2", "--seed_everything was 1 in this run and can't become 2"),
+    ("--data.length 21", "--data.length was 20 in this run and can't become 21"),
+    ("--data.batch_size 17", "--data.batch_size was 16 in this run and can't become 17"),
+    ("--trainer.gradient_clip_val 2", "--trainer.gradient_clip_val was 1.0 in this run and can't become 2"),
+    ("--trainer.precision bf16-mixed", "--trainer.precision was null in this run and can't become bf16-mixed"),
+    (CURRICULUM, "LengthCurriculum.start was null in this run and can't become 3"),
+    ("--data.target second_half", "--data.target was last in this run and can't become second_half"),
+    (SOLVED, "StopWhenSolved.perfect_batches was null in this run and can't become 9"),
+    ("--experiment other", "--experiment was palindrome_lstm in this run and can't become other"),
+]
+
+
+def test_what_would_make_it_another_run_is_refused(twofold: Twofold) -> None:
+    folder = start(twofold, 4)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for change, told in REFUSED:
+        code, _, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last --trainer.max_steps 6 {change}")
+        assert code == 2
+        assert complained.count("\n") == 1
+        assert told in complained
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert len(list(folder.parent.iterdir())) == 1
+
+
+def test_what_ends_training_may_not_change(twofold: Twofold) -> None:
+    folder = start(twofold, 4, SOLVED)
+    before = contents(folder)
+    code, _, complained = twofold(
+        f"fit -c {folder}/config.yaml --ckpt_path last --trainer.max_steps 6 --trainer.callbacks=null"
+    )
+    assert code == 2
+    assert "StopWhenSolved.perfect_batches was 9 in this run and can't become null" in complained
+    assert contents(folder) == before
+
+
+def test_what_is_tested_may_change(twofold: Twofold) -> None:
+    folder = start(twofold, 4)
+    testing = "--data.test_lengths [5,50] --data.test_size 7"
+    code, _, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last --trainer.max_steps 6 {testing}")
+    assert (code, complained) == (0, "")
+    assert "test_size: 7" in (folder / "config.yaml").read_text()
+
+
+def test_what_only_watches_may_change(twofold: Twofold) -> None:
+    folder = start(twofold, 4)
+    watching = (
+        "--trainer.logger twofold.loggers.CSVLogger --trainer.enable_progress_bar false --checkpoint.every_n_batches 1 "
+        "--trainer.callbacks+=LearningRateMonitor --trainer.log_every_n_steps 2 --trainer.max_steps 6"
+    )
+    code, _, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last {watching}")
+    assert (code, complained) == (0, "")
+    assert (folder / "checkpoints" / "step=000005.ckpt").is_file()
+
+
+def test_a_damaged_checkpoint_is_passed_over(twofold: Twofold) -> None:
+    folder, untouched = start(twofold, 5), start(twofold, 8)
+    newest = folder / "checkpoints" / "step=000005.ckpt"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    code, _, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last --trainer.max_steps 8")
+    assert code == 0
+    assert complained.count("\n") == 1
+    assert "step=000005.ckpt is damaged" in complained
+    assert (folder / "metrics.csv").read_text() == (untouched / "metrics.csv").read_text()
+
+
+def test_evaluation_takes_the_newest_that_is_whole(twofold: Twofold) -> None:
+    folder = start(twofold, 5)
+    (folder / "checkpoints" / "step=000005.ckpt").write_bytes(b"torn")
+    code, _, complained = twofold(f"validate -c {folder}/config.yaml --ckpt_path last")
+    assert code == 0
+    assert "step=000005.ckpt is damaged" in complained
+    assert (folder / "validate.csv").read_text().splitlines()[1].startswith("step=000004.ckpt,")
+
+
+def test_where_only_last_is_left_it_goes_on_from_there(twofold: Twofold) -> None:
+    folder = start(twofold, 6)
+    for path in (folder / "checkpoints").glob("step=*"):
+        path.unlink()
+    code, _, complained = twofold(f"fit -c {folder / 'config.yaml'} --ckpt_path last --trainer.max_steps 8")
+    assert (code, complained) == (0, "")
+    assert (folder / "metrics.csv").read_text() == (start(twofold, 8) / "metrics.csv").read_text()
+
+
+def test_where_no_checkpoint_is_whole_nothing_is_touched(twofold: Twofold) -> None:
+    folder = start(twofold, 6)
+    for path in (folder / "checkpoints").iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    before = contents(folder)
+    code, said, complained = twofold(f"fit -c {folder / 'config.yaml'} --ckpt_path last --trainer.max_steps 8")
+    assert (code, said) == (2, "")
+    assert "is whole, and nothing there was changed; start a new run without --ckpt_path" in complained
+    assert contents(folder) == before
+
+
+def test_before_the_first_checkpoint_it_starts_again_in_the_same_folder(twofold: Twofold) -> None:
+    folder = start(twofold, 6)
+    expected = (folder / "metrics.csv").read_text()
+    shutil.rmtree(folder / "checkpoints")
+    (folder / "run.json").write_text(f'{{"id": "{folder.name}"}}')
+    code, said, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last")
+    assert (code, complained) == (0, "")
+    assert said.splitlines()[-1] == f"results in {folder.absolute()}"
+    assert (folder / "metrics.csv").read_text() == expected
+
+
+def test_two_processes_don_t_share_a_folder(twofold: Twofold) -> None:
+    from twofold.run_folder import RunFolder
+
+    folder = start(twofold, 4)
+    with RunFolder(folder).locked():
+        code, _, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last --trainer.max_steps 9")
+    assert code == 2
+    assert "another process is training in" in complained
+
+
+def test_another_number_of_threads_warns(twofold: Twofold) -> None:
+    folder = start(twofold, 4)
+    facts = folder / "run.json"
+    facts.write_text(facts.read_text().replace('"threads": 1', '"threads": 3'))
+    code, _, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last --trainer.max_steps 5")
+    assert code == 0
+    assert complained == "twofold: this run had 3 threads and now has 1: the same bits are not promised\n"
+
+
+def test_other_data_is_refused(twofold: Twofold) -> None:
+    folder = start(twofold, 4)
+    (folder / "run.json").write_text(f'{{"id": "{folder.name}", "data_source": "torchvision"}}')
+    before = contents(folder)
+    code, _, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last --trainer.max_steps 5")
+    assert code == 2
+    assert "this run was trained on torchvision data" in complained
+    assert contents(folder) == before
+
+
+def test_fewer_steps_are_refused(twofold: Twofold) -> None:
+    folder = start(twofold, 5)
+    (folder / "run.json").write_text(f'{{"id": "{folder.name}"}}')  # as if it had been killed
+    before = contents(folder)
+    code, _, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last --trainer.max_steps 3")
+    assert code == 2
+    assert "--trainer.max_steps was 5 in this run and can't become 3" in complained
+    assert contents(folder) == before
+
+
+def test_trying_the_code_out_leaves_the_metrics_of_a_test_alone(twofold: Twofold) -> None:
+    folder = start(twofold, 5)
+    assert twofold(f"test -c {folder}/config.yaml --ckpt_path last")[0] == 0
+    tested = (folder / "test.csv").read_text()
+    header, row = (line.split(",") for line in tested.splitlines())
+    assert dict(zip(header, row, strict=True))["step"] == "5"
+    assert "length" in header
+    code, _, _ = twofold(f"test -c {folder}/config.yaml --ckpt_path last --trainer.fast_dev_run true")
+    assert code == 0
+    assert (folder / "test.csv").read_text() == tested
+
+
+CONFIG: dict[str, Any] = {
+    "experiment": "x",
+    "seed_everything": 1,
+    "model": {"class_path": "A", "init_args": {"lr_scheduler": None, "size": 3}},
+    "data": {"class_path": "B", "init_args": {"root": "data", "predict_size": 64}},
+    "checkpoint": {"keep": 2},
+    "trainer": {"max_steps": 500, "max_epochs": -1, "devices": 1, "precision": None, "callbacks": None},
+}
+
+
+def changed(key: str, value: Any) -> dict[str, Any]:
+    config = copy.deepcopy(CONFIG)
+    *groups, last = key.split(".")
+    part = config
+    for group in groups:
+        part = part[group]
+    part[last] = value
+    return config
+
+
+def test_how_many_perfect_batches_end_training_can_t_become_another_number() -> None:
+    before, now = (
+        changed("trainer.callbacks", [{"class_path": "callbacks.StopWhenSolved", "init_args": {"perfect_batches": n}}])
+        for n in (10, 3)
+    )
+    assert check_resumable(before, before) == []
+    with pytest.raises(UsageError, match=r"StopWhenSolved\.perfect_batches was 10 in this run and can't become 3"):
+        check_resumable(before, now)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data.init_args.root", "x"),
+        ("data.init_args.test_lengths", [5, 50]),
+        ("data.init_args.test_size", 7),
+        ("data.init_args.predict_size", 1),
+        ("checkpoint.keep", 9),
+        ("trainer.max_steps", 900),
+    ],
+)
+def test_may_change_without_a_word(key: str, value: Any) -> None:
+    assert check_resumable(CONFIG, changed(key, value)) == []
+
+
+def test_another_number_of_devices_warns() -> None:
+    [warning] = check_resumable(CONFIG, changed("trainer.devices", 2))
+    assert warning == "trainer.devices was 1 and is now 2: the same bits are not promised"
+
+
+def test_a_schedule_made_for_max_steps_can_t_be_extended() -> None:
+    scheduler = {"class_path": "CosineAnnealingLR", "init_args": {"T_max": 500}}
+    before = changed("model.init_args.lr_scheduler", scheduler)
+    now = copy.deepcopy(before)
+    assert check_resumable(before, now) == []
+    now["trainer"]["max_steps"] = 600
+    with pytest.raises(UsageError, match=r"--model\.lr_scheduler\.T_max is 500 because max_steps was"):
+        check_resumable(before, now)
+
+
+@pytest.mark.parametrize("config", ["digit_classifier", "digit_reader"])
+def test_the_schedules_of_the_judges_end_with_the_run(config: str) -> None:
+    """OneCycleLR can't go on after its last step, so to extend such a run is refused before it starts."""
+    before = yaml.safe_load((LSTM.parent / f"{config}.yaml").read_text())
+    before["trainer"] |= {"max_epochs": -1, "callbacks": None}
+    now = copy.deepcopy(before)
+    now["trainer"]["max_steps"] += 1
+    with pytest.raises(UsageError, match=r"--model\.lr_scheduler\.total_steps is 4300 because max_steps was"):
+        check_resumable(before, now)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "longer"),
+    [
+        ("trainer.max_steps", 500, False),
+        ("trainer.max_steps", 501, True),
+        ("trainer.max_steps", 499, False),
+        ("trainer.max_steps", -1, True),
+        ("trainer.max_epochs", 3, False),
+    ],
+)
+def test_what_trains_longer(key: str, value: int, longer: bool) -> None:
+    assert trains_longer(CONFIG, changed(key, value)) is longer

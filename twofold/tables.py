@@ -1,0 +1,29 @@
+"""CSV files with a header, read and written whole."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from common.files import replacing
+
+
+def read_rows(table: Path) -> list[dict[str, str]]:
+    """The rows, each by its columns' names; none where there is no file."""
+    if not table.exists():
+        return []
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_rows(table: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Makes these the rows, in one step; a column that a row lacks stays empty."""
+    with replacing(table) as draft, draft.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The same row with four figures of each float, as people read it."""
+    return {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in row.items()}

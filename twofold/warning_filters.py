@@ -1,0 +1,34 @@
+"""Lightning's and W&B's tips and deprecation warnings say nothing to the user, so they are not shown."""
+
+import logging
+import os
+import warnings
+
+CHATTER = (
+    r".*Total length of `list` across ranks is zero.*",  # the GAN has no validation while it trains
+    r".*does not have many workers.*",
+    r".*litlogger.*|.*litmodels.*",
+    r".*Checkpoint directory .* exists and is not empty.*",
+    r".*callbacks used to create the checkpoint need to be provided.*",
+    r".*The number of training batches .* is smaller than the logging interval.*",
+    r".*`max_epochs` was not set.*",
+    r".*You have overridden `transfer_batch_to_device`.*",
+    r".*Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`.*",  # G may rest in the first batches
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r".*Found .* module\(s\) in eval mode at the start of training.*",
+)
+
+
+def filter_warnings() -> None:
+    """Keeps chatter off the terminal and makes one line of each warning.
+
+    To be called once Lightning has been imported, which sets its loggers' levels.
+    """
+    for package in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
+        logging.getLogger(package).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # whose report was asked for
+    warnings.formatwarning = lambda message, *_, **__: f"twofold: {message}\n"
+    for message in CHATTER:
+        warnings.filterwarnings("ignore", message=message)
+    logging.raiseExceptions = False  # a log that can't be written, on a full disk, is no news either
+    os.environ.setdefault("WANDB_SILENT", "true")
