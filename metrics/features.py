@@ -27,7 +27,7 @@ from networks.registry import to_spec
 from networks.sampling import BATCH
 
 Classifier = DigitCNN | DigitReader
-"""Takes images in [−1, 1]: `classifier(images)` gives logits `(batch, 10)`, `classifier.features(images)` 128 features."""
+"""`classifier(images)` gives logits `(batch, 10)`, `classifier.features(images)` 128 features; images in [−1, 1]."""
 
 CLASSIFIERS = ("digit_cnn", "digit_reader")
 FOLDER = Path(__file__).parents[1] / "assets" / "classifiers"

@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 
 from benchmarks import (
     evaluation_share,
+    evaluations,
     fid_draws,
     gan_finals,
     gan_fixes,
@@ -28,7 +29,6 @@ from benchmarks import (
     gan_search,
     gan_speed,
     interleaved_timing,
-    evaluations,
 )
 from datamodules import MNISTDataModule
 from networks.mlp_gan import MLPGenerator
