@@ -18,7 +18,7 @@ from lightning_modules.base import TwofoldModule, scheduler_config
 from lightning_modules.gan_arguments import refuse_lone_image, refuse_other_size, validate_gan_arguments
 from lightning_modules.step_counting import dont_count
 from losses.gan import GAN_LOSSES, accuracies
-from losses.penalties import input_gradient, interpolates, r1_penalty, wgan_gp_penalty
+from losses.penalties import interpolates, r1_penalty, r2_penalty, wgan_gp_penalty
 from networks.augmentation import random_shifts, translate
 from networks.normalisation import mixes_images
 
@@ -198,15 +198,16 @@ class GAN(TwofoldModule):
 
     def _penalty(self, images: Tensor, fakes: Tensor, real: Tensor, fake: Tensor, step: int) -> Tensor:
         penalty = torch.zeros((), device=self.device)
-        for weight, inputs, logits in ((self.r1, images, real), (self.r2, fakes, fake)):
-            if weight > 0:
-                penalty = penalty + weight * r1_penalty(input_gradient(logits, inputs))
+        if self.r1 > 0:
+            penalty = penalty + self.r1 * r1_penalty(real, images)
+        if self.r2 > 0:
+            penalty = penalty + self.r2 * r2_penalty(fake, fakes)
         if self.gradient_penalty > 0:
             stream = self._stream("between", step)
             share = self.drawn(lambda n: torch.rand(n, generator=stream, device=self.device), len(images))
             mixed = interpolates(images, fakes, share).requires_grad_()  # no graph leads to it, both being leaves
             logits = self._logits(self._seen(mixed, "mixed", step))
-            penalty = penalty + self.gradient_penalty * wgan_gp_penalty(input_gradient(logits, mixed))
+            penalty = penalty + self.gradient_penalty * wgan_gp_penalty(logits, mixed)
         return penalty
 
     def _seen(self, images: Float[Tensor, "batch 1 28 28"], *key: int | str) -> Float[Tensor, "batch 1 28 28"]:

@@ -1,7 +1,7 @@
-"""What the two networks of the game want, as functions of the discriminator's logits D(x) and D(G(z)).
+"""GAN losses, as functions of the discriminator's logits for real images, D(x), and for generated ones, D(G(z)).
 
-Above 0 the discriminator takes an image for real, and the sigmoid of a logit is how likely it thinks that. Losses are
-means over the batch, and both networks minimise theirs.
+A positive logit means "real", and its sigmoid is the estimated probability of that. Each loss is a mean over the
+batch, and both networks minimise their own. σ is the sigmoid.
 
     name            discriminator                                  generator                  source
     minimax         −log σ(D(x)) − log(1 − σ(D(G(z))))             log(1 − σ(D(G(z))))        arXiv 1406.2661, eq. 1
@@ -11,8 +11,8 @@ means over the batch, and both networks minimise theirs.
     wasserstein     D(G(z)) − D(x)                                 −D(G(z))                   arXiv 1701.07875
     relativistic    −log σ(D(x) − D(G(z)))                         −log σ(D(G(z)) − D(x))     arXiv 1807.00734, eq. 7
 
-To the last two only differences between logits mean anything. The relativistic one compares the images of a batch pair
-by pair, so its generator needs the real ones, too.
+The last two depend only on differences between logits. The relativistic loss compares real and generated images pair
+by pair, so the generator's loss needs the real logits as well.
 """
 
 from collections.abc import Callable
@@ -27,11 +27,11 @@ Loss = Float[Tensor, ""]
 
 
 class GANLoss(NamedTuple):
-    """The losses of both networks, each of `(real, fake)` logits.
+    """The losses of both networks, each a function of `(real, fake)` logits.
 
     Attributes:
-        paired: whether the generator's loss looks at the real logits, which then have to be those of D as it is now.
-        relative: whether only differences between logits mean anything, so that 0 is no border.
+        paired: whether the generator's loss depends on the real logits, which then must come from the updated D.
+        relative: whether only differences between logits matter, so that the sign of a logit has no meaning.
     """
 
     discriminator: Callable[[Logits, Logits], Loss]
@@ -91,9 +91,9 @@ GAN_LOSSES = {
 
 
 def accuracies(real: Logits, fake: Logits, gan_loss: GANLoss) -> tuple[Loss, Loss]:
-    """The shares, in [0, 1], of real and of fake images that the discriminator takes for what they are.
+    """The discriminator's accuracy on real and on fake images, each in [0, 1].
 
-    The border lies at 0 or, where 0 means nothing, halfway between the means of the two.
+    The threshold is 0, or the midpoint of the two mean logits where only differences between logits matter.
     """
-    border = (real.mean() + fake.mean()) / 2 if gan_loss.relative else real.new_zeros(())
-    return (real > border).float().mean(), (fake < border).float().mean()
+    threshold = (real.mean() + fake.mean()) / 2 if gan_loss.relative else real.new_zeros(())
+    return (real > threshold).float().mean(), (fake < threshold).float().mean()

@@ -1,4 +1,4 @@
-"""The networks' objectives, against the sigmoids and logarithms of the papers written out."""
+"""GAN losses and gradient penalties against the papers' equations in plain Python."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from losses.gan import GAN_LOSSES, accuracies
-from losses.penalties import input_gradient, interpolates, r1_penalty, wgan_gp_penalty
+from losses.penalties import interpolates, r1_penalty, r2_penalty, wgan_gp_penalty
 
 REAL, FAKE = [0.3, -1.2, 2.5], [2.0, -0.7, 0.1]
 PAIRS = list(zip(REAL, FAKE, strict=True))
@@ -46,7 +46,7 @@ GENERATORS: dict[str, Callable[[], float]] = {
     "relativistic": lambda: -mean(math.log(sigmoid(y - x)) for x, y in PAIRS),
 }
 SLOPES: dict[str, tuple[Callable[[float, float], float], Callable[[float, float], float], Callable[..., float]]] = {
-    # Of D's loss by a real and by a fake logit, and of G's loss by a fake one, each for its pair.
+    # Derivatives, for one pair of logits: D's loss by the real and by the fake one, G's loss by the fake one.
     "minimax": (lambda x, y: sigmoid(x) - 1, lambda x, y: sigmoid(y), lambda x, y: -sigmoid(y)),
     "nonsaturating": (lambda x, y: sigmoid(x) - 1, lambda x, y: sigmoid(y), lambda x, y: sigmoid(y) - 1),
     "hinge": (lambda x, y: -float(x < 1), lambda x, y: float(y > -1), lambda x, y: -1),
@@ -56,7 +56,7 @@ SLOPES: dict[str, tuple[Callable[[float, float], float], Callable[[float, float]
 }
 
 
-def test_every_objective_is_tested() -> None:
+def test_every_loss_is_tested() -> None:
     assert GAN_LOSSES.keys() == DISCRIMINATORS.keys() == GENERATORS.keys() == SLOPES.keys()
 
 
@@ -77,14 +77,14 @@ def test_losses_and_their_gradients(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in GAN_LOSSES if not GAN_LOSSES[name].paired])
-def test_an_unpaired_generator_doesn_t_look_at_real_logits(name: str) -> None:
+def test_unpaired_generator_loss_ignores_real_logits(name: str) -> None:
     generator = GAN_LOSSES[name].generator
     assert generator(logits(FAKE), logits(FAKE)).item() == generator(logits(REAL), logits(FAKE)).item()
 
 
 @pytest.mark.parametrize("name", GAN_LOSSES)
 @given(shift=st.floats(-5, 5))
-def test_relative_objectives_are_those_that_a_shift_of_all_logits_leaves_alone(name: str, shift: float) -> None:
+def test_only_relative_losses_are_invariant_to_a_shift(name: str, shift: float) -> None:
     real, fake = logits(REAL).detach(), logits(FAKE).detach()
     loss = GAN_LOSSES[name].discriminator
     same = loss(real + shift, fake + shift).item() == pytest.approx(loss(real, fake).item(), abs=1e-9)
@@ -95,26 +95,26 @@ def test_relative_objectives_are_those_that_a_shift_of_all_logits_leaves_alone(n
 
 
 @pytest.mark.parametrize("name", ["minimax", "nonsaturating", "relativistic"])
-def test_a_verdict_that_is_surely_wrong_costs_its_logit_and_one_that_is_surely_right_nothing(name: str) -> None:
+def test_losses_stay_finite_at_large_logits(name: str) -> None:
     sure = torch.tensor([1e4], requires_grad=True)
     loss = GAN_LOSSES[name].discriminator
     assert loss(-sure, sure).item() == 2e4
     assert loss(sure, -sure).item() == 0
 
 
-def test_however_badly_a_nonsaturating_generator_does_it_learns_and_a_minimax_one_doesn_t() -> None:
+def test_minimax_generator_loss_saturates_and_nonsaturating_does_not() -> None:
     for name, slope in (("nonsaturating", -1), ("minimax", 0)):
-        found_out = torch.tensor([-1e4], requires_grad=True)
-        GAN_LOSSES[name].generator(found_out, found_out).backward()
-        assert found_out.grad is not None
-        assert found_out.grad.item() == slope
+        rejected = torch.tensor([-1e4], requires_grad=True)
+        GAN_LOSSES[name].generator(rejected, rejected).backward()
+        assert rejected.grad is not None
+        assert rejected.grad.item() == slope
 
 
-def test_the_border_between_real_and_fake_is_0_unless_0_means_nothing() -> None:
+def test_accuracy_threshold_is_zero_or_the_midpoint_of_the_means() -> None:
     real, fake = torch.tensor([3.0, 1.0, -1.0, 5.0]), torch.tensor([-3.0, 0.5, -1.0, -0.5])
     assert [float(x) for x in accuracies(real, fake, GAN_LOSSES["hinge"])] == [0.75, 0.75]
     for name in ("wasserstein", "relativistic"):
-        # Shifted by 10, so that all lie above 0; the border, halfway between 12 and 9, is 10.5.
+        # Shifted by 10, all logits are positive. The threshold is 10.5, the midpoint of 12 and 9.
         assert [float(x) for x in accuracies(real + 10, fake + 10, GAN_LOSSES[name])] == [0.75, 0.75]
 
 
@@ -136,20 +136,19 @@ def test_penalties_and_their_gradients(batch: int, side: int) -> None:
     torch.manual_seed(batch)
     D = Quadratic(side * side)
     images = torch.randn(batch, 1, side, side, dtype=torch.float64, requires_grad=True)
-    gradient = input_gradient(D(images), images)
-    by_hand = images.detach().flatten(1) @ D.A.detach()
-    torch.testing.assert_close(gradient.flatten(1).detach(), by_hand)
-    norms = by_hand.norm(dim=1)
-    assert r1_penalty(gradient).item() == pytest.approx((norms**2).mean().item() / 2)
-    assert wgan_gp_penalty(gradient).item() == pytest.approx(((norms - 1) ** 2).mean().item())
-
-    # What D's weights learn from the penalty: with Ax for ½(A + Aᵀ)x, d/dA of ½‖Ax‖² is ½(Ax xᵀ + x (Ax)ᵀ).
-    (learned,) = torch.autograd.grad(r1_penalty(gradient), D.A)
     x = images.detach().flatten(1)
-    torch.testing.assert_close(learned, (x.T @ by_hand + by_hand.T @ x) / (2 * batch))
+    gradient = x @ D.A.detach()
+    norms = gradient.norm(dim=1)
+    for penalty in (r1_penalty, r2_penalty):
+        loss = penalty(D(images), images)
+        assert loss.item() == pytest.approx((norms**2).mean().item() / 2)
+        # With Ax for ½(A + Aᵀ)x, the derivative of ½‖Ax‖² by A is ½(Ax xᵀ + x (Ax)ᵀ).
+        (by_weight,) = torch.autograd.grad(loss, D.A)
+        torch.testing.assert_close(by_weight, (x.T @ gradient + gradient.T @ x) / (2 * batch))
+    assert wgan_gp_penalty(D(images), images).item() == pytest.approx(((norms - 1) ** 2).mean().item())
 
 
-def test_between_real_and_fake() -> None:
+def test_interpolates() -> None:
     real, fake = torch.ones(3, 1, 2, 2), torch.zeros(3, 1, 2, 2)
     mixed = interpolates(real, fake, torch.tensor([0.0, 0.25, 1.0]))
     assert mixed[:, 0, 0, 0].tolist() == [0, 0.25, 1]
