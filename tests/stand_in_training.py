@@ -1,9 +1,8 @@
-"""Stands in for `twofold fit` in tests of sweeps: trains nothing, but leaves what a run leaves. Not a test.
+"""Stands in for `twofold fit` in tests of reports and sweeps: trains nothing, but leaves what a run leaves. Not a test.
 
-    python stand_in_training.py fit -c any.yaml --x=0.3 [--steps=5] [--pause=0.02] [--does=well]
+    stand_in_training.py fit -c any.yaml --x=0.3 [--steps=5] [--pause=0.02] [--does=fails|refuses|silent|diverges]
 
-Logs `score`, which is x, after each of its steps, between which it pauses for so many seconds. When it `does` otherwise
-it refuses, fails, logs another metric ("silent") or ends with not a number ("diverges"); `$DOES` overrules the option.
+Logs `score`, which is x, after each step. Between two steps it sleeps for `pause` seconds.
 """
 
 import json
@@ -14,23 +13,22 @@ from pathlib import Path
 
 
 def main() -> int:
-    runs = Path(os.environ["TWOFOLD_RUNS"])
-    with (runs / "starts.txt").open("a") as starts:
+    folder = Path(os.environ["TWOFOLD_RUNS"])
+    with (folder / "starts.txt").open("a") as starts:
         print(*sys.argv[1:], file=starts)
     if "--ckpt_path" in sys.argv:
         run = Path(sys.argv[3]).parent
         options = json.loads((run / "config.yaml").read_text())
     else:
-        run = runs / "stand_in" / "20260101-000000-abcd"
+        run = folder / "stand_in" / "20260101-000000-abcd"
         options = dict(option.removeprefix("--").split("=") for option in sys.argv[4:])
-        does = os.environ.get("DOES", options.get("does"))
-        if does == "refuses":
+        if options.get("does") == "refuses":
             print("twofold: there is no setting --x here", file=sys.stderr)
             return 2
         run.mkdir(parents=True)
         (run / "config.yaml").write_text(json.dumps(options))
         (run / "run.json").write_text(json.dumps({"id": run.name}))
-    does = os.environ.get("DOES", options.get("does"))
+    does = options.get("does")
     if does == "fails":
         print("twofold: the run failed: no luck", file=sys.stderr)
         return 1
@@ -43,6 +41,7 @@ def main() -> int:
         value = "nan" if does == "diverges" and step == steps - 1 else options["x"]
         with table.open("a") as file:
             file.write(f"{step},{value}\n")
+    (run / "run.json").write_text(json.dumps({"id": run.name, "state": "finished", "step": steps}))
     return 0
 
 

@@ -1,0 +1,125 @@
+"""Training runs in subprocesses: finished ones are skipped, interrupted ones resume, failures and signals stop all."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from scripts import train_runs
+from scripts.train_runs import Job, Training, train
+from twofold.errors import Stopped, UsageError
+
+STAND_IN = Path(__file__).with_name("stand_in_training.py")
+JOBS = [Job("quick", "gan", ("--x=1", "--steps=3")), Job("slow", "gan", ("--x=2", "--steps=4"))]
+
+
+@pytest.fixture(autouse=True)
+def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_runs, "COMMAND", (sys.executable, str(STAND_IN)))
+    monkeypatch.setattr(train_runs, "POLL_SECONDS", 0.01)
+
+
+def starts(folder: Path, job: Job) -> list[str]:
+    return (folder / job.folder / "starts.txt").read_text().splitlines()
+
+
+@contextmanager
+def sent_when(number: signal.Signals, condition: Callable[[], bool]) -> Iterator[None]:
+    """Sends this process the signal as soon as the condition holds."""
+
+    def send() -> None:
+        while not condition():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    yield
+    thread.join()
+
+
+def test_finished_runs_are_not_repeated(tmp_path: Path) -> None:
+    for _ in range(2):
+        runs = train(JOBS, tmp_path)
+        assert {name: run.step for name, run in runs.items()} == {"quick": 3, "slow": 4}
+        assert [len(starts(tmp_path, job)) for job in JOBS] == [1, 1]
+
+
+def test_a_changed_setting_is_another_run_but_a_local_argument_is_not(tmp_path: Path) -> None:
+    train(JOBS[:1], tmp_path)
+    moved = replace(JOBS[0], local=("--root=elsewhere",))
+    train([moved], tmp_path)
+    assert len(starts(tmp_path, moved)) == 1
+    changed = replace(JOBS[0], settings=("--x=7",))
+    train([changed], tmp_path)
+    assert starts(tmp_path, changed) != starts(tmp_path, JOBS[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_trainings_which_resume(tmp_path: Path, number: signal.Signals) -> None:
+    job = Job("long", "gan", ("--x=2", "--steps=20", "--pause=0.05"), ("--root=here",))
+    handler = signal.getsignal(number)
+    with (
+        pytest.raises(Stopped, match=f"stopped by {number.name}; run the same command again to resume"),
+        sent_when(number, lambda: bool(list(tmp_path.glob("*/*/*/metrics.csv")))),
+    ):
+        train([job], tmp_path)
+    assert signal.getsignal(number) == handler
+    (table,) = tmp_path.glob("*/*/*/metrics.csv")
+    before = table.read_text()
+    time.sleep(0.2)
+    assert table.read_text() == before
+    train([job], tmp_path)
+    assert table.read_text().startswith(before)
+    assert starts(tmp_path, job)[1] == f"fit -c {table.with_name('config.yaml')} --ckpt_path last --root=here"
+
+
+@pytest.mark.parametrize(
+    ("does", "kind", "message"),
+    [("refuses", UsageError, "quick: there is no setting --x here"), ("fails", RuntimeError, "quick: .* no luck")],
+)
+def test_a_failure_stops_the_others(tmp_path: Path, does: str, kind: type[Exception], message: str) -> None:
+    bad = replace(JOBS[0], settings=("--x=1", f"--does={does}"))
+    long = replace(JOBS[1], settings=("--x=2", "--steps=1000", "--pause=0.1"))
+    with pytest.raises(kind, match=message):
+        train([bad, long], tmp_path)
+    assert not Training(tmp_path / long.folder, long.arguments).finished
+
+
+def test_an_exit_without_a_message_is_reported_by_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_runs, "COMMAND", (sys.executable, "-c", "exit(3)"))
+    with pytest.raises(RuntimeError, match=r"quick: ended with exit code 3; see .*output.txt"):
+        train(JOBS[:1], tmp_path)
+
+
+def test_a_training_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ignoring = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+    monkeypatch.setattr(train_runs, "COMMAND", (sys.executable, "-c", ignoring))
+    monkeypatch.setattr(train_runs, "SECONDS_TO_STOP", 0.2)
+    training = Training(tmp_path, [])
+    training.start()
+    while not (tmp_path / train_runs.OUTPUT).read_text():
+        time.sleep(0.01)
+    train_runs.stop([training])
+    assert training.process is not None
+    assert training.process.wait() == -signal.SIGKILL
+
+
+def test_a_run_that_still_trains_is_awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / JOBS[0].folder / "stand_in" / "20260101-000000-abcd"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text('{"x": "0.5"}')
+    (run / "run.json").write_text(json.dumps({"id": run.name}))
+    states = iter(["interrupted", "running", "running", *["interrupted"] * 9])
+    monkeypatch.setattr("twofold.run_folder.RunFolder.state", property(lambda _: next(states)))
+    train(JOBS[:1], tmp_path)
+    assert next(states) == "interrupted"
+    assert len(starts(tmp_path, JOBS[0])) == 1
