@@ -33,8 +33,8 @@ IN_A_ROW = 8
 WHILE_STARTING = 0.2
 """The share of kills that are meant for a process before it trains."""
 
-_PALINDROMES = "--data.batches_per_epoch 30 --trainer.max_steps 400 --checkpoint.every_n_batches 25"
-_DIGITS = "--data.source packaged --data.batch_size 64 --trainer.max_steps 150 --checkpoint.every_n_batches 20"
+_PALINDROMES = "--data.batches_per_epoch 30 --trainer.max_steps 400 --checkpoint.every_n_train_steps 25"
+_DIGITS = "--data.source packaged --data.batch_size 64 --trainer.max_steps 150 --checkpoint.every_n_train_steps 20"
 _GAME = f"{_DIGITS} --trainer.log_every_n_steps 5"
 EXPERIMENTS = {
     "palindrome_lstm": f"{_PALINDROMES} --data.length 20",

@@ -1,70 +1,78 @@
-"""Which checkpoints a run keeps."""
+"""Which checkpoints a run keeps, and when they appear on disk."""
 
-import math
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from common.files import replacing
 
 FOLDER = "checkpoints"
 LAST = "last.ckpt"
 BEST = "best.ckpt"
-OF_VALIDATION = "val/"
-"""Begins the names of what is logged in validation."""
-
-Mode = Literal["max", "min"]
 
 
-class Checkpoints(Checkpoint):
+class Checkpoints(ModelCheckpoint):
     """Keeps the newest checkpoints, `last.ckpt`, and the best one by a metric, under `trainer.default_root_dir`.
 
-    `checkpoints/step=000500.ckpt` holds the state after 500 batches; `last.ckpt` is the newest of them, and the state
-    in which training ended. A file is written under another name and then renamed, so it is never half there. It gets
-    its name when the loggers have all that belongs to its batches: a run that is killed in between goes on from the
-    checkpoint before, and no row is missing. Which files are old is read off the folder, so the folder may be moved
-    between two parts of a run.
+    `checkpoints/step=000500.ckpt` holds the state after 500 batches. `last.ckpt` is the newest of them, and after
+    training it is the final state. Each file is written under a temporary name. It gets its own name once the loggers
+    have the rows of its batch, so a run that is killed in between resumes from the previous checkpoint and no row is
+    missing. No path is stored in a checkpoint, so the folder may be moved between two parts of a run.
+
+    It differs from `ModelCheckpoint` in that `save_top_k` counts the newest files, and `monitor` only chooses
+    `best.ckpt`. `ckpt_path="last"` and `ckpt_path="best"` work in any Trainer.
 
     Args:
-        every_n_batches: distance between two checkpoints.
-        keep: how many of the newest stay.
-        monitor: metric logged in validation by which `best.ckpt` is chosen, of equals the newest; null keeps none.
-        mode: whether the best value is the highest (max) or the lowest (min).
+        every_n_train_steps: number of batches between two checkpoints.
+        save_top_k: how many of the newest checkpoints to keep; -1 keeps all.
+        monitor: validation metric that chooses `best.ckpt`; among equal values the newest wins. null keeps none.
+        mode: whether a higher (max) or a lower (min) value is better.
 
     Raises:
-        ValueError: when `every_n_batches` or `keep` is below 1, or `mode` is neither max nor min; in validation, or
-            before training where the trainer has `num_sanity_val_steps`, when nothing logs a `monitor` val/….
+        ValueError: if `every_n_train_steps` is below 1, or `save_top_k` is neither -1 nor at least 1; in validation, if
+            nothing logs `monitor`. If `monitor` begins with `val/`, the sanity check already raises.
+        MisconfigurationException: if `mode` is neither max nor min.
     """
 
     def __init__(
         self,
-        every_n_batches: int = 1000,
-        keep: int = 2,
+        every_n_train_steps: int = 1000,
+        save_top_k: int = 2,
         monitor: str | None = None,
-        mode: Mode = "max",
+        mode: Literal["max", "min"] = "max",
     ) -> None:
-        if every_n_batches < 1:
-            raise ValueError(f"every_n_batches is {every_n_batches}; write 1 or more")
-        if keep < 1:
-            raise ValueError(f"keep is {keep}; write 1 or more, or switch checkpoints off by enable_checkpointing")
-        if mode not in get_args(Mode):
-            raise ValueError(f"mode is '{mode}'; write max or min")
-        self.every_n_batches = every_n_batches
-        self.keep = keep
-        self.monitor = monitor
-        self.sign = 1 if mode == "max" else -1
-        self.best_score = -self.sign * math.inf
+        if every_n_train_steps < 1:
+            raise ValueError(f"every_n_train_steps is {every_n_train_steps}; write 1 or more")
+        if save_top_k < 1 and save_top_k != -1:
+            raise ValueError(f"save_top_k is {save_top_k}; write 1 or more, -1 for all, or enable_checkpointing: false")
+        super().__init__(monitor=monitor, mode=mode, save_last=True, every_n_train_steps=every_n_train_steps)
+        self.every_n_train_steps = every_n_train_steps
+        self.save_top_k = save_top_k  # ModelCheckpoint accepts 2 or more only with a monitor
         self.saved_at: int | None = None
         self._draft: Path | None = None
         self._asked = False
 
+    @property
+    def state_key(self) -> str:
+        # ModelCheckpoint's also depends on the interval; the best by another metric must not be restored.
+        return f"{type(self).__qualname__}(monitor={self.monitor}, mode={self.mode})"
+
     def ask(self) -> None:
-        """Asks for a checkpoint after the batch that is being trained; from `publish` on `saved_at` tells of it."""
+        """Requests a checkpoint after the current batch; `saved_at` is its step once it is published."""
         self._asked = True
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.dirpath = os.path.join(trainer.default_root_dir, FOLDER)
+
+    def _find_last_checkpoints(self, trainer: Trainer) -> set[str]:
+        # How the Trainer resolves ckpt_path="last"; ModelCheckpoint would look in the first logger's folder.
+        last = Path(trainer.default_root_dir) / FOLDER / LAST
+        return {str(last)} if last.exists() else set()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.saved_at = self._draft = None
@@ -73,107 +81,106 @@ class Checkpoints(Checkpoint):
         self.publish(trainer)
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Another metric may be logged in training, later.
-        if self.monitor is not None and self.monitor.startswith(OF_VALIDATION):
-            _score(trainer, self.monitor)
+        if self.monitor is not None and self.monitor.startswith("val/"):  # others may be logged in training
+            self._score(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # The last one's too, because after this hook Lightning counts an epoch that it broke off as complete.
+        # The last batch too: after this hook Lightning counts an epoch that max_steps breaks off as complete.
         is_last = trainer.global_step == trainer.max_steps or trainer.should_stop
-        if trainer.global_step % self.every_n_batches == 0 or is_last or self._asked:
-            self._draw_up(trainer)
+        if trainer.global_step % self.every_n_train_steps == 0 or is_last or self._asked:
+            self._write_draft(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves nothing, unlike ModelCheckpoint."""
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not _keeps_files(trainer) or trainer.sanity_checking:
+        if not _is_training(trainer) or trainer.sanity_checking:
             return
         if self.monitor is not None:
-            self._keep_if_best(trainer, self.monitor)
+            self._save_if_best(trainer)
         if self._draft is not None:
-            # A run that goes on from here doesn't validate again, so what came of it belongs into the file.
-            self._draw_up(trainer)
+            self._write_draft(trainer)  # again: a resumed run doesn't repeat this validation
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._draft is None and self.saved_at != trainer.global_step:
-            self._draw_up(trainer)
+            self._write_draft(trainer)
         self.publish(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._draft is not None and trainer.is_global_zero:
             self._draft.unlink(missing_ok=True)
 
-    def _keep_if_best(self, trainer: Trainer, monitor: str) -> None:
-        score = _score(trainer, monitor)
-        if self.sign * score >= self.sign * self.best_score:
-            self.best_score = score
-            best = _folder(trainer) / BEST
-            draft = _write(trainer, best)
-            if trainer.is_global_zero:
-                draft.replace(best)
+    def _score(self, trainer: Trainer) -> torch.Tensor:
+        if self.monitor not in trainer.callback_metrics:
+            logged = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
+            raise ValueError(f"checkpoint.monitor is '{self.monitor}', which isn't logged; write one of {logged}")
+        return trainer.callback_metrics[self.monitor].detach().cpu()
 
-    def _draw_up(self, trainer: Trainer) -> None:
-        """Writes the state as it is now, but not yet under its name."""
-        if _keeps_files(trainer):
-            self._draft = _write(trainer, _folder(trainer) / f"step={trainer.global_step:06d}.ckpt")
+    def _save_if_best(self, trainer: Trainer) -> None:
+        score = self._score(trainer)
+        better = torch.ge if self.mode == "max" else torch.le
+        if not score.isnan() and (self.best_model_score is None or better(score, self.best_model_score)):
+            self.best_model_score = score
+            self.best_model_path = os.path.join(str(self.dirpath), BEST)
+            draft = _save(trainer, Path(self.best_model_path))
+            if trainer.is_global_zero:
+                draft.replace(self.best_model_path)
+
+    def _write_draft(self, trainer: Trainer) -> None:
+        """Saves the present state under a temporary name."""
+        if _is_training(trainer):
+            self._draft = _save(trainer, Path(str(self.dirpath)) / f"step={trainer.global_step:06d}.ckpt")
 
     def publish(self, trainer: Trainer) -> None:
-        """Gives what was drawn up its name, if there is something; called when all of its batch has been logged."""
+        """Renames the saved state, if there is one, to its final name; called when all of its batch is logged."""
         if self._draft is None:
             return
         draft, self._draft = self._draft, None
         self.saved_at = trainer.global_step
         self._asked = False
+        newest = draft.with_name(f"step={trainer.global_step:06d}.ckpt")
+        self.last_model_path = str(newest.with_name(LAST))
         if not trainer.is_global_zero:
             return
-        folder = _folder(trainer)
-        newest = folder / f"step={trainer.global_step:06d}.ckpt"
         draft.replace(newest)
-        _give_second_name(newest, folder / LAST)
-        # By age, not by step: what an earlier run left in the folder may have come further. But clocks are set back.
-        others = [path for path in folder.glob("step=*.ckpt") if path.stem.removeprefix("step=").isdecimal()]
-        others.remove(newest)
-        others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        for old in others[self.keep - 1 :]:
-            old.unlink()
+        _link(newest, newest.with_name(LAST))
+        if self.save_top_k > 0:
+            # By age, not by step: an earlier run in the same folder may have trained longer. Clocks may be set back.
+            others = [path for path in newest.parent.glob("step=*.ckpt") if path.stem[5:].isdecimal()]
+            others.remove(newest)
+            others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+            for old in others[self.save_top_k - 1 :]:
+                old.unlink()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_score": self.best_score, "monitor": self.monitor, "sign": self.sign}
+        return {"best_model_score": self.best_model_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # The best by another metric, or in the other direction, says nothing about this one.
-        if (state_dict["monitor"], state_dict["sign"]) == (self.monitor, self.sign):
-            self.best_score = state_dict["best_score"]
+        self.best_model_score = state_dict["best_model_score"]
+        if self.best_model_score is not None:
+            self.best_model_path = os.path.join(str(self.dirpath), BEST)
 
 
-def _score(trainer: Trainer, monitor: str) -> float:
-    score = trainer.callback_metrics.get(monitor)
-    if score is None:
-        logged = ", ".join(sorted(trainer.callback_metrics)) or "no other"
-        raise ValueError(f"checkpoint.monitor is '{monitor}', which wasn't logged; logged were {logged}")
-    return float(score)
-
-
-def _keeps_files(trainer: Trainer) -> bool:
-    """While a run trains, unless `fast_dev_run` only tries the code out."""
+def _is_training(trainer: Trainer) -> bool:
     return trainer.state.fn == "fit" and not trainer.fast_dev_run  # type: ignore[attr-defined]
 
 
-def _folder(trainer: Trainer) -> Path:
-    return Path(trainer.default_root_dir) / FOLDER
-
-
-def _write(trainer: Trainer, path: Path) -> Path:
-    """Saves under another name, which it returns; `path` and its second names keep the old state meanwhile."""
+def _save(trainer: Trainer, path: Path) -> Path:
+    """Saves beside `path`, flushed to disk, and returns the temporary name. All ranks have to call it."""
     draft = path.with_name(f".{path.name}.part")
     trainer.save_checkpoint(draft)
+    if trainer.is_global_zero:
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
     return draft
 
 
-def _give_second_name(source: Path, name: Path) -> None:
-    """Makes `name` mean the file `source`, in one step; where the disk knows no hard links, a copy of it."""
+def _link(source: Path, name: Path) -> None:
+    """Makes `name` mean the file `source`, in one step; without hard links, a copy of it."""
     with replacing(name) as draft:
-        draft.unlink(missing_ok=True)  # one left by a crash may be a name of an older checkpoint
+        draft.unlink(missing_ok=True)  # one left by a crash may be a hard link to an older checkpoint
         try:
             os.link(source, draft)
         except OSError:

@@ -55,7 +55,7 @@ TWOFOLD = [
     (f"fit -c {LSTM} --seed_everything false", "--seed_everything can't be False; write a whole number"),
     (f"fit -c {LSTM} --seed_everything -5", "--seed_everything can't be -5; write a whole number from 0 to 4294967295"),
     (f"fit -c {LSTM} --experiment ../up", "experiment '../up' names a folder; write letters"),
-    (f"fit -c {LSTM} --checkpoint.keep 0", "keep is 0; write 1 or more"),
+    (f"fit -c {LSTM} --checkpoint.save_top_k 0", "save_top_k is 0; write 1 or more"),
     (
         f"fit -c {LSTM} --trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.strt 3",
         "no setting --trainer.callbacks.strt here; did you mean --trainer.callbacks.start?",
@@ -109,7 +109,7 @@ TWOFOLD = [
     (f"test -c {LSTM} --ckpt_path last", "--ckpt_path last goes with a run's own config"),
     (f"test -c {LSTM} --ckpt_path weights.ckpt", "weights.ckpt is not a file; write last, best or a checkpoint's path"),
     (f"fit -c {LSTM} --trainer.max_step 3", "no setting --trainer.max_step here; did you mean --trainer.max_steps?"),
-    (f"fit -c {LSTM} --checkpoint.kee 3", "no setting --checkpoint.kee here; did you mean --checkpoint.keep?"),
+    (f"fit -c {LSTM} --checkpoint.monitr x", "no setting --checkpoint.monitr here; did you mean --checkpoint.monitor?"),
     (f"fit -c {LSTM} --seed 3", "no setting --seed here"),
     (f"fit -c {LSTM} --exp mine", "no setting --exp here"),
     (f"fit -c {LSTM} --ckpt last", "no setting --ckpt here"),
@@ -189,7 +189,7 @@ TWOFOLD = [
     ),
     (f"fit -c {LSTM} --seed_everything 4294967296", "--seed_everything can't be 4294967296; write a whole number from"),
     (f"fit -c {LSTM} --seed_everything 1.5", "--seed_everything can't be 1.5; write"),
-    (f"fit -c {LSTM} --checkpoint.every_n_batches 0", "every_n_batches is 0; write 1 or more"),
+    (f"fit -c {LSTM} --checkpoint.every_n_train_steps 0", "every_n_train_steps is 0; write 1 or more"),
     (f"fit -c {LSTM} --checkpoint.mode best", "--checkpoint.mode can't be best; write max or min"),
     # What doesn't go together, with each other or with this machine.
     (

@@ -97,7 +97,7 @@ def train(make: MakeTrainer, run: str, folder: Path, max_steps: int, resume: Pat
         limit_val_batches=1,
         default_root_dir=folder,
         enable_checkpointing=True,
-        callbacks=[*extras(), Checkpoints(every_n_batches=1, keep=100, monitor=monitor, mode="min")],
+        callbacks=[*extras(), Checkpoints(every_n_train_steps=1, save_top_k=100, monitor=monitor, mode="min")],
     )
     trainer.fit(module(), datamodule=data(), ckpt_path=resume, weights_only=True if resume else None)
     assert trainer.global_step == max_steps

@@ -147,7 +147,7 @@ def test_an_optimizer_that_cannot_be_masked_is_checked_at_each_step(plain_traine
 @pytest.mark.usefixtures("dear")
 def test_no_checkpoint_is_written_after_the_first_bad_batch(plain_trainer: MakeTrainer, tmp_path: Any) -> None:
     with pytest.raises(NonFiniteError, match=r"^after 12 batches"):
-        fit(plain_trainer, spoiled("gradient", 12, FUSED.values[0]), 500, Checkpoints(every_n_batches=5))
+        fit(plain_trainer, spoiled("gradient", 12, FUSED.values[0]), 500, Checkpoints(every_n_train_steps=5))
     kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert kept == ["last.ckpt", "step=000005.ckpt", "step=000010.ckpt"]
 
@@ -183,7 +183,7 @@ def test_on_a_device_an_average_stands_still_too(plain_trainer: MakeTrainer, dig
 def test_weights_that_a_step_too_large_has_spoiled_are_not_saved(plain_trainer: MakeTrainer, tmp_path: Any) -> None:
     module = spoiled("nothing", 0, lambda p: torch.optim.SGD(p, lr=float("inf")))
     with pytest.raises(NonFiniteError, match=r"^after 1 batch network\.weight_ih_l0 is not finite$"):
-        fit(plain_trainer, module, 9, Checkpoints(every_n_batches=1))
+        fit(plain_trainer, module, 9, Checkpoints(every_n_train_steps=1))
     assert not list((tmp_path / "checkpoints").glob("*"))
 
 

@@ -14,7 +14,9 @@ from twofold.errors import UsageError
 from twofold.resume import check_resumable, trains_longer
 
 LSTM = Path(__file__).parents[1] / "configs" / "palindrome_lstm.yaml"
-SHORT = "--data.batches_per_epoch 3 --data.batch_size 16 --trainer.log_every_n_steps 1 --checkpoint.every_n_batches 4"
+SHORT = (
+    "--data.batches_per_epoch 3 --data.batch_size 16 --trainer.log_every_n_steps 1 --checkpoint.every_n_train_steps 4"
+)
 CURRICULUM = "--trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.start 3"
 SOLVED = "--trainer.callbacks+=callbacks.StopWhenSolved --trainer.callbacks.perfect_batches 9"
 Twofold = Callable[..., tuple[int, str, str]]
@@ -136,8 +138,9 @@ def test_what_is_tested_may_change(twofold: Twofold) -> None:
 def test_what_only_watches_may_change(twofold: Twofold) -> None:
     folder = start(twofold, 4)
     watching = (
-        "--trainer.logger twofold.loggers.CSVLogger --trainer.enable_progress_bar false --checkpoint.every_n_batches 1 "
-        "--trainer.callbacks+=LearningRateMonitor --trainer.log_every_n_steps 2 --trainer.max_steps 6"
+        "--trainer.logger twofold.loggers.CSVLogger --trainer.enable_progress_bar false "
+        "--checkpoint.every_n_train_steps 1 --trainer.callbacks+=LearningRateMonitor "
+        "--trainer.log_every_n_steps 2 --trainer.max_steps 6"
     )
     code, _, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last {watching}")
     assert (code, complained) == (0, "")
@@ -251,7 +254,7 @@ CONFIG: dict[str, Any] = {
     "seed_everything": 1,
     "model": {"class_path": "A", "init_args": {"lr_scheduler": None, "size": 3}},
     "data": {"class_path": "B", "init_args": {"root": "data", "predict_size": 64}},
-    "checkpoint": {"keep": 2},
+    "checkpoint": {"save_top_k": 2},
     "trainer": {"max_steps": 500, "max_epochs": -1, "devices": 1, "precision": None, "callbacks": None},
 }
 
@@ -283,7 +286,7 @@ def test_how_many_perfect_batches_end_training_can_t_become_another_number() -> 
         ("data.init_args.test_lengths", [5, 50]),
         ("data.init_args.test_size", 7),
         ("data.init_args.predict_size", 1),
-        ("checkpoint.keep", 9),
+        ("checkpoint.save_top_k", 9),
         ("trainer.max_steps", 900),
     ],
 )

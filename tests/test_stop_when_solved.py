@@ -110,7 +110,7 @@ KEEPING: dict[str, Any] = {"enable_checkpointing": True, "limit_val_batches": 1}
 
 @pytest.mark.parametrize("reached", [2, 3])
 def test_a_resumed_run_counts_on(plain_trainer: MakeTrainer, tmp_path: Path, reached: int) -> None:
-    callbacks: list[Callback] = [StopWhenSolved(5), Checkpoints(every_n_batches=100)]
+    callbacks: list[Callback] = [StopWhenSolved(5), Checkpoints(every_n_train_steps=100)]
     assert steps(plain_trainer, callbacks, 1, limit=reached, **KEEPING) == reached
     assert saved(tmp_path) == {"perfect_in_a_row": reached}
     resume = tmp_path / "checkpoints" / "last.ckpt"
@@ -122,7 +122,7 @@ def test_a_resumed_run_counts_on(plain_trainer: MakeTrainer, tmp_path: Path, rea
 def test_a_run_that_was_solved_trains_no_further_batch(
     plain_trainer: MakeTrainer, tmp_path: Path, perfect_batches: int, checkpoint: str
 ) -> None:
-    callbacks: list[Callback] = [StopWhenSolved(perfect_batches), Checkpoints(every_n_batches=1)]
+    callbacks: list[Callback] = [StopWhenSolved(perfect_batches), Checkpoints(every_n_train_steps=1)]
     assert steps(plain_trainer, callbacks, 1, **KEEPING) == perfect_batches
     name = "last" if checkpoint == "last" else f"step={perfect_batches:06d}"
     assert saved(tmp_path, name) == {"perfect_in_a_row": perfect_batches}
@@ -144,7 +144,7 @@ def test_a_run_that_was_solved_trains_no_further_batch(
 def test_a_checkpoint_of_before_the_last_batch_leads_to_the_same_end(
     plain_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
-    callbacks: list[Callback] = [StopWhenSolved(4), Checkpoints(every_n_batches=1)]
+    callbacks: list[Callback] = [StopWhenSolved(4), Checkpoints(every_n_train_steps=1)]
     assert steps(plain_trainer, callbacks, 1, **KEEPING) == 4
     resume = tmp_path / "checkpoints" / "step=000003.ckpt"
     assert steps(plain_trainer, [StopWhenSolved(4)], 1, resume=resume) == 4

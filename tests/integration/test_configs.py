@@ -23,7 +23,7 @@ from twofold.schedules import of_another_length
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 CONFIGS = sorted(path for path in (Path(__file__).parents[2] / "configs").glob("*.yaml") if path.name != "base.yaml")
 STEPS = 5
-SHORT = ("--trainer.max_steps", STEPS, "--trainer.log_every_n_steps", 2, "--checkpoint.every_n_batches", 2)
+SHORT = ("--trainer.max_steps", STEPS, "--trainer.log_every_n_steps", 2, "--checkpoint.every_n_train_steps", 2)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from twofold.run_folder import RunFolder
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 CONFIG = Path(__file__).parents[2] / "configs" / "palindrome_lstm.yaml"
-FIT = ("fit", "-c", CONFIG, "--checkpoint.every_n_batches", "5", "--trainer.log_every_n_steps", "1")
+FIT = ("fit", "-c", CONFIG, "--checkpoint.every_n_train_steps", "5", "--trainer.log_every_n_steps", "1")
 
 
 def only_run(folder: Path) -> RunFolder:

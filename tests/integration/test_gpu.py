@@ -13,7 +13,7 @@ from networks.generator_files import load_generator
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 CONFIGS = Path(__file__).parents[2] / "configs"
-PALINDROMES = ["--data.batch_size", "8", "--trainer.max_steps", "4", "--checkpoint.every_n_batches", "2"]
+PALINDROMES = ["--data.batch_size", "8", "--trainer.max_steps", "4", "--checkpoint.every_n_train_steps", "2"]
 SMALL = ["--data.source", "packaged", *PALINDROMES]
 
 pytestmark = pytest.mark.gpu

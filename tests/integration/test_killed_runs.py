@@ -20,18 +20,18 @@ KILLER = ("--trainer.callbacks+=killer.Killer", "--trainer.log_every_n_steps", "
 # first hit a run that was already resumed.
 CASES = {
     "palindrome_lstm": (
-        "--data.batches_per_epoch 7 --data.batch_size 32 --trainer.max_steps 30 --checkpoint.every_n_batches 5 "
+        "--data.batches_per_epoch 7 --data.batch_size 32 --trainer.max_steps 30 --checkpoint.every_n_train_steps 5 "
         "--trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.start 2 "
         "--trainer.callbacks.perfect_batches 3",
         ("step 18", "epoch 21", "step 27"),
     ),
     "gan": (
-        "--data.source packaged --data.batch_size 800 --trainer.max_steps 11 --checkpoint.every_n_batches 3",
+        "--data.source packaged --data.batch_size 800 --trainer.max_steps 11 --checkpoint.every_n_train_steps 3",
         ("step 4", "checkpoint 9"),
     ),
     "digit_classifier": (
         "--data.source packaged --trainer.limit_train_batches 4 --trainer.limit_val_batches 1 "
-        "--trainer.max_steps 11 --checkpoint.every_n_batches 4",
+        "--trainer.max_steps 11 --checkpoint.every_n_train_steps 4",
         ("validation 4", "validation 8", "step 10"),
     ),
 }

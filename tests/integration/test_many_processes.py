@@ -21,7 +21,7 @@ CONFIGS = ROOT / "configs"
 TWO = ("--trainer.devices", "2", "--trainer.accelerator", "cpu")
 KILLER = ("--trainer.callbacks+=killer.Killer", "--trainer.log_every_n_steps", "1")
 GROWING = shlex.split(
-    "--data.batches_per_epoch 7 --data.batch_size 33 --trainer.max_steps 20 --checkpoint.every_n_batches 5 "
+    "--data.batches_per_epoch 7 --data.batch_size 33 --trainer.max_steps 20 --checkpoint.every_n_train_steps 5 "
     "--trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.start 2 --trainer.callbacks.perfect_batches 3"
 )
 
@@ -88,7 +88,7 @@ def test_killed_and_resumed_is_bit_identical(tmp_path: Path, twofold: Twofold) -
 @pytest.mark.slow
 def test_a_game_killed_and_resumed_is_bit_identical(tmp_path: Path, twofold: Twofold) -> None:
     untouched, touched = tmp_path / "untouched", tmp_path / "touched"
-    small = "--data.source packaged --data.batch_size 301 --trainer.max_steps 9 --checkpoint.every_n_batches 3"
+    small = "--data.source packaged --data.batch_size 301 --trainer.max_steps 9 --checkpoint.every_n_train_steps 3"
     command = ("fit", "-c", with_more_pictures("wgan_gp", tmp_path), *small.split(), *TWO, *KILLER)
     untouched.mkdir()
     assert twofold(untouched, *command, WANDB_MODE="disabled").returncode == 0

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 
-COMMAND = "twofold fit -c CONFIG --data.length=5 --trainer.max_steps=30 --checkpoint.every_n_batches=5"
+COMMAND = "twofold fit -c CONFIG --data.length=5 --trainer.max_steps=30 --checkpoint.every_n_train_steps=5"
 SWEEP = {
     "command": [*COMMAND.replace("CONFIG", str(ROOT / "configs" / "palindrome_lstm.yaml")).split(), "${args}"],
     "method": "bayes",

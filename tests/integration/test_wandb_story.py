@@ -43,7 +43,7 @@ trainer:
   logger:
     - { class_path: twofold.loggers.CSVLogger }
     - { class_path: twofold.loggers.TwofoldWandbLogger, init_args: { tags: [mine], log_model: true } }
-checkpoint: { every_n_batches: 5 }
+checkpoint: { every_n_train_steps: 5 }
 """
 AFTER_THE_SECOND_CHECKPOINT = {"KILL": "step 11", "KILL_AFTER": "2"}
 BEST = {"quality/fid": min, "quality/fid_over_real": min, "quality/modes_covered": max}

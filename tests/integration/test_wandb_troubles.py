@@ -19,7 +19,7 @@ from wandb_server import Server, serving
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 CONFIG = Path(__file__).parents[2] / "configs" / "palindrome_lstm.yaml"
-OPTIONS = "--trainer.max_steps 12 --data.batch_size 8 --trainer.log_every_n_steps 2 --checkpoint.every_n_batches 5"
+OPTIONS = "--trainer.max_steps 12 --data.batch_size 8 --trainer.log_every_n_steps 2 --checkpoint.every_n_train_steps 5"
 FIT = ("fit", "-c", CONFIG, *OPTIONS.split())
 LOGGED = [1, 3, 5, 7, 9, 11]
 KEY = "c0ffee42" * 5
