@@ -1,8 +1,7 @@
-"""What the networks are trained on."""
+"""Palindromes and handwritten digits, as LightningDataModules whose batches are functions of seed and step."""
 
-from datamodules.chunks import ChunkedPalindromes, PalindromeChunk
 from datamodules.mnist import ImageBatch, MNISTDataModule
-from datamodules.palindromes import PalindromeBatch, PalindromeDataModule
+from datamodules.palindromes import ChunkedPalindromes, PalindromeBatch, PalindromeChunk, PalindromeDataModule
 
 __all__ = [
     "ChunkedPalindromes",

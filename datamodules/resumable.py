@@ -1,7 +1,8 @@
-"""The order of the batches, such that a run that was killed and resumed sees the ones it would have seen.
+"""The batch stream and the base datamodule: a resumed run sees the batches that the uninterrupted run would see.
 
-A shuffling `DataLoader` draws each order from the global generator, so a resumed run sees other batches. Here batch k,
-counted over the whole run, is a function of k, and how far the run has come is all there is to remember:
+A shuffling `DataLoader` draws each epoch's order from the global generator, so a resumed run sees other batches. Here
+batch k, counted over the whole run, is a function of (arguments, seed, k), and a checkpoint stores only the seed and
+the number of the next batch:
 
     stream = BatchStream(lambda k: f"batch {k}", batches_per_epoch=2)
     list(stream)  # batch 0, batch 1
@@ -11,34 +12,36 @@ counted over the whole run, is a function of k, and how far the run has come is 
 import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Generic, TypedDict, TypeVar
+from typing import Any, Generic, NoReturn, TypedDict, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
+from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from common.seeding import derive
+from common.seeding import derive, run_seed
+from common.sharding import ALONE, Ranks
 
 Batch = TypeVar("Batch")
 
 
 class StreamState(TypedDict):
-    """What a checkpoint keeps of a `BatchStream`: the batch that comes next, counted from the start of the run."""
+    """What a checkpoint stores of a `BatchStream`: the number of the next batch, counted from the start of the run."""
 
     next_batch: int
 
 
 class BatchStream(Generic[Batch]):
-    """The training loader: each pass goes on where the last one stopped, for as many batches as an epoch has.
+    """The training loader. Each pass continues where the last one stopped and yields `batches_per_epoch` batches.
 
-    It has a length because Lightning draws a loader without one a batch ahead, and the state it saves would then be
-    one batch off.
+    It has a length because Lightning prefetches one batch from a loader without one, and the saved state would then be
+    off by one batch.
 
     Args:
-        make_batch: gives batch k of the run from k and nothing else.
-        batches_per_epoch: how many batches one pass yields.
-        next_batch: where to start.
+        make_batch: returns batch k of the run; depends on k alone.
+        batches_per_epoch: number of batches in one pass.
+        next_batch: number of the first batch.
     """
 
     def __init__(self, make_batch: Callable[[int], Batch], batches_per_epoch: int, next_batch: int = 0) -> None:
@@ -50,12 +53,11 @@ class BatchStream(Generic[Batch]):
         return self.batches_per_epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        # A generator reads the counter when its first batch is wanted, not when Lightning calls iter(), which it does
-        # before resuming has settled where it stands. A pass counts its batches rather than stop at the next multiple
-        # of batches_per_epoch: with limit_train_batches Lightning's epochs are shorter and end anywhere.
+        # A generator reads the counter at its first batch. Lightning calls iter() earlier, before it restores the
+        # state. A pass counts its own batches, because with limit_train_batches epochs end at any batch number.
         for _ in range(self.batches_per_epoch):
             batch = self.make_batch(self.next_batch)
-            # Before the yield, so that a state taken while the batch is used says that it was handed out.
+            # Before the yield, so that a state saved while the batch is in use counts it.
             self.next_batch += 1
             yield batch
 
@@ -66,8 +68,71 @@ class BatchStream(Generic[Batch]):
         self.next_batch = state["next_batch"]
 
 
+class SeedState(TypedDict):
+    """What a checkpoint stores of a datamodule."""
+
+    seed: int
+
+
+class ResumableDataModule(LightningDataModule):
+    """A LightningDataModule whose training batch k is a function of (arguments, seed, k).
+
+    Subclasses derive batches from `self.seed` at the moment they are needed, because the checkpoint's seed arrives only
+    after `setup()`. The batch size is that of the whole run: each rank makes all rows of a batch and keeps its own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seed: int | None = None
+
+    @property
+    def seed(self) -> int:
+        """The seed of `lightning.seed_everything`, else one drawn at first use. All ranks have the same."""
+        if self._seed is None:
+            seed = run_seed()
+            self._seed = self.trainer.strategy.broadcast(seed) if self.trainer else seed
+        return self._seed
+
+    def state_dict(self) -> SeedState:  # type: ignore[override]
+        return {"seed": self.seed}
+
+    def load_state_dict(self, state_dict: SeedState) -> None:  # type: ignore[override]
+        match state_dict:
+            case {"seed": int(seed)}:
+                self._seed = seed
+            case _:
+                raise ValueError(f"the checkpoint has no seed for {type(self).__name__}; it is from another datamodule")
+
+    @classmethod
+    def load_from_checkpoint(cls, *_: Any, **__: Any) -> NoReturn:
+        """Always refuses: checkpoints don't store a datamodule's arguments, and Lightning's method imports code."""
+        raise ValueError(f"a checkpoint doesn't hold the arguments of {cls.__name__}; construct it with its arguments")
+
+    def of_this_rank(self, items: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "share ..."]:
+        """The rows of a batch that this rank works on, see `common.sharding`.
+
+        Raises:
+            ValueError: when there are fewer rows than ranks.
+        """
+        ranks = Ranks(self.trainer.global_rank, self.trainer.world_size) if self.trainer else ALONE
+        return ranks.of_this_rank(items)
+
+    def train_stream(self, make_batch: Callable[[int], Batch], batches_per_epoch: int) -> BatchStream[Batch]:
+        """The training loader over `make_batch`, at the trainer's current batch (at batch 0 without a trainer).
+
+        With `overfit_batches` it repeats the first batches.
+        """
+        if self.trainer is None:
+            return BatchStream(make_batch, batches_per_epoch)
+        if period := _overfit_period(self.trainer.overfit_batches, batches_per_epoch):  # type: ignore[attr-defined]
+            make_batch = _repeat(make_batch, period)
+        # Lightning restores a loader's state only when it resumes within an epoch, and makes new loaders with
+        # reload_dataloaders_every_n_epochs. Its count of batches is right in both cases.
+        return BatchStream(make_batch, batches_per_epoch, next_batch=self.trainer.fit_loop.total_batch_idx + 1)
+
+
 class EvaluationBatches(Generic[Batch]):
-    """The loader for validation, test and predict: every pass yields the same batches, 0 to `number_of_batches` − 1."""
+    """The loader for validation, test and predict. Every pass yields the same batches, 0 to `number_of_batches` − 1."""
 
     def __init__(self, make_batch: Callable[[int], Batch], number_of_batches: int) -> None:
         self.make_batch = make_batch
@@ -81,29 +146,40 @@ class EvaluationBatches(Generic[Batch]):
 
 
 def count_batches(size: int, batch_size: int) -> int:
-    """How many batches `size` items make; the last one may be short."""
+    """The number of batches that `size` items make; the last one may be short."""
     return math.ceil(size / batch_size)
 
 
 def in_order(size: int, batch_size: int, k: int) -> Int[Tensor, " batch"]:
-    """Which of `size` items make up batch k of a pass in their own order."""
+    """The indices of batch k of a pass over `size` items in order."""
     return torch.arange(size)[k * batch_size :][:batch_size]
 
 
 def shuffled(size: int, batch_size: int, seed: int, k: int) -> Int[Tensor, " batch"]:
-    """Which of `size` items make up batch k of a run whose epochs each take all of them once, in an order of their own.
+    """The indices of batch k of a run. Each epoch takes every item once, in a new order.
 
-    The last batch of an epoch holds what is left, so it may be short.
+    The last batch of an epoch may be short.
     """
     epoch, position = divmod(k, count_batches(size, batch_size))
     return _epoch_order(size, seed, epoch)[position * batch_size :][:batch_size]
 
 
 def philox(seed: int, *key: int | str) -> np.random.Generator:
-    """A random stream of its own for each (seed, key). NumPy's, since torch's on the CPU starts from only 32 bits."""
+    """An independent random stream for each (seed, key). NumPy's, because torch uses only 32 bits of a CPU seed."""
     return np.random.Generator(np.random.Philox(key=derive(seed, *key)))
 
 
 @lru_cache(maxsize=4)
 def _epoch_order(size: int, seed: int, epoch: int) -> Int[Tensor, " size"]:
     return torch.from_numpy(philox(seed, "epoch order", epoch).permutation(size))
+
+
+def _overfit_period(overfit_batches: int | float, batches_per_epoch: int) -> int:
+    """The number of batches that `overfit_batches` (a number, or a fraction of the epoch) selects; 0 when it is off."""
+    if isinstance(overfit_batches, int):
+        return min(overfit_batches, batches_per_epoch)
+    return int(overfit_batches * batches_per_epoch)
+
+
+def _repeat(make_batch: Callable[[int], Batch], period: int) -> Callable[[int], Batch]:
+    return lambda k: make_batch(k % period)

@@ -4,7 +4,7 @@ For the last digit all others are read, and it is the first one read. For the se
 read, then blanks, an eleventh symbol that says nothing; at each blank the network writes the next digit from memory.
 """
 
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +12,10 @@ from jaxtyping import Float, Int
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
+from common.palindrome import DIGITS, Target
 from lightning_modules.classification import Classification
-from metrics.mode_coverage import DIGITS
 from networks.lstm import LSTM
 from networks.rnn import RNN
-
-Target = Literal["last", "second_half"]
 
 SYMBOLS: dict[Target, int] = {"last": DIGITS, "second_half": DIGITS + 1}
 """How many symbols the network reads, by what it is to answer."""

@@ -19,7 +19,7 @@ import yaml
 
 from common.files import replacing
 from datamodules import MNISTDataModule
-from datamodules.mnist_files import has_mnist
+from datamodules.mnist import has_mnist
 from scripts.jobs import Job, read_shipped
 from scripts.training import Training, alone, stopped_by_signals
 from twofold.errors import Stopped, UsageError

@@ -40,7 +40,7 @@ TWOFOLD = [
     (f"fit -c {LSTM} --data.length abc", "--data.length can't be abc; write a whole number"),
     (f"fit -c {LSTM} --data.length 1", "length is 1; write 2 or more"),
     (f"fit -c {RNN} --data.length 1", "length is 1; write 2 or more"),
-    (f"fit -c {LSTM} --data.kind frsh", "--data.kind can't be frsh; write fresh or fixed"),
+    (f"fit -c {LSTM} --data.target frst", "--data.target can't be frst; write last or second_half"),
     (f"fit -c {LSTM} --model.init forget_lug", "write one of torch, forget_one, forget_log, chrono"),
     (f"fit -c {LSTM} --model.optimizer.lr abc", "--model.optimizer.lr can't be abc; write a number"),
     (f"fit -c {LSTM} --model.optimizer SGDD", "--model.optimizer can't be SGDD; write a class with its module"),
@@ -222,7 +222,6 @@ TWOFOLD = [
     ),
     (f"fit -c {LSTM} --experiment größe", "experiment 'größe' names a folder; write letters"),
     (f"fit -c {LSTM} --data.size 100", "size is 100, but fresh palindromes never run out; leave size out"),
-    (f"fit -c {LSTM} --data.kind fixed", "fixed palindromes need a size; write how many to draw"),
     (f"fit -c {LSTM} --data datamodules.MNISTDataModule", "init 'forget_log' needs the horizon"),
     (
         f"fit -c {LSTM} --ckpt_path http://127.0.0.1:9/x.ckpt",

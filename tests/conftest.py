@@ -73,7 +73,7 @@ def no_download(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(root: Path) -> None:
         raise ValueError(f"can't download MNIST to {root}")
 
-    monkeypatch.setattr("datamodules.mnist.download_mnist", refuse)
+    monkeypatch.setattr("datamodules.mnist.datamodule.download_mnist", refuse)
 
 
 @pytest.fixture

@@ -186,12 +186,6 @@ def test_a_start_above_the_target_is_refused(plain_trainer: MakeTrainer) -> None
         fit(plain_trainer, LengthCurriculum(start=21), [0.0])
 
 
-def test_fixed_palindromes_are_refused(plain_trainer: MakeTrainer) -> None:
-    data = PalindromeDataModule(length=20, kind="fixed", size=100)
-    with pytest.raises(ValueError, match="write kind: fresh to let the length grow"):
-        plain_trainer(callbacks=[LengthCurriculum()]).fit(PalindromeLSTM(4), datamodule=data)
-
-
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`:UserWarning")
 def test_data_without_a_length_to_set_are_refused(plain_trainer: MakeTrainer) -> None:
     trainer = plain_trainer(callbacks=[LengthCurriculum()])

@@ -1,4 +1,4 @@
-"""The order of batches: by itself, shared among ranks, and in a Trainer that is stopped and resumed at every step."""
+"""The batch stream and the base datamodule: alone, on several ranks, and in a Trainer resumed at any step."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,28 +13,34 @@ from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from datamodules import PalindromeBatch, PalindromeDataModule
-from datamodules.base import ResumableDataModule
-from datamodules.resumable import BatchStream, EvaluationBatches, count_batches, in_order, shuffled
+from datamodules import MNISTDataModule, PalindromeBatch, PalindromeDataModule
+from datamodules.resumable import (
+    BatchStream,
+    EvaluationBatches,
+    ResumableDataModule,
+    count_batches,
+    in_order,
+    shuffled,
+)
 
 seeds = st.integers(0, 2**32 - 1)
 
 
 @pytest.fixture(autouse=True)
 def no_seed_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PL_GLOBAL_SEED", "what seed_everything leaves here is taken away after the test")
+    monkeypatch.setenv("PL_GLOBAL_SEED", "restored after the test")
     monkeypatch.delenv("PL_GLOBAL_SEED")
 
 
 class TestBatchStream:
-    def test_each_pass_goes_on_where_the_last_one_stopped(self) -> None:
+    def test_each_pass_continues_the_last(self) -> None:
         stream = BatchStream(lambda k: k, batches_per_epoch=3)
         assert len(stream) == 3
         assert list(stream) == [0, 1, 2]
         assert list(stream) == [3, 4, 5]
 
     @given(st.integers(1, 5), st.integers(0, 12))
-    def test_a_loaded_state_goes_on_with_the_next_batch(self, batches_per_epoch: int, received: int) -> None:
+    def test_a_loaded_state_continues_with_the_next_batch(self, batches_per_epoch: int, received: int) -> None:
         stream = BatchStream(lambda k: k, batches_per_epoch)
         batches = endless(stream)
         assert [next(batches) for _ in range(received)] == list(range(received))
@@ -42,20 +48,19 @@ class TestBatchStream:
         resumed.load_state_dict(stream.state_dict())
         assert next(endless(resumed)) == received == next(batches)
 
-    def test_the_state_may_be_loaded_between_iter_and_next(self) -> None:
+    def test_a_state_may_be_loaded_between_iter_and_next(self) -> None:
         stream = BatchStream(lambda k: k, batches_per_epoch=3)
         batches = iter(stream)
         stream.load_state_dict({"next_batch": 4})
         assert next(batches) == 4
 
-    def test_a_batch_is_not_made_before_it_is_wanted(self) -> None:
+    def test_batches_are_made_lazily(self) -> None:
         made: list[int] = []
-        batches = iter(BatchStream(made.append, batches_per_epoch=3))
-        next(batches)
+        next(iter(BatchStream(made.append, batches_per_epoch=3)))
         assert made == [0]
 
 
-def test_evaluation_sees_the_same_batches_in_every_pass() -> None:
+def test_evaluation_batches_repeat() -> None:
     batches = EvaluationBatches(lambda k: k, 3)
     assert len(batches) == 3
     assert list(batches) == list(batches) == [0, 1, 2]
@@ -68,19 +73,15 @@ class TestOrder:
         batches = [shuffled(size, batch_size, seed, k) for k in range(epoch * n, (epoch + 1) * n)]
         assert torch.cat(batches).sort().values.tolist() == list(range(size))
         assert all(len(batch) == batch_size for batch in batches[:-1])
-
-    @given(st.integers(1, 40), st.integers(1, 15))
-    def test_in_order(self, size: int, batch_size: int) -> None:
-        batches = [in_order(size, batch_size, k) for k in range(count_batches(size, batch_size))]
-        assert torch.cat(batches).tolist() == list(range(size))
+        assert torch.cat([in_order(size, batch_size, k) for k in range(n)]).tolist() == list(range(size))
 
     def test_the_order_depends_on_seed_and_epoch(self) -> None:
-        def epoch(seed: int, number: int) -> list[int]:
-            return shuffled(100, 100, seed, number).tolist()
-
-        assert epoch(1, 0) == epoch(1, 0)
-        assert epoch(1, 0) != epoch(1, 1)
-        assert epoch(1, 0) != epoch(2, 0)
+        one, same, next_epoch, other = (
+            shuffled(100, 100, seed, k).tolist() for seed, k in ((1, 0), (1, 0), (1, 1), (2, 0))
+        )
+        assert one == same
+        assert one != next_epoch
+        assert one != other
 
 
 class TestSeed:
@@ -88,49 +89,35 @@ class TestSeed:
         seed_everything(123, verbose=False)
         assert ResumableDataModule().seed == 123
 
-    def test_without_one_it_is_drawn_once_and_travels_with_the_state(self) -> None:
+    def test_a_drawn_seed_is_stored(self) -> None:
         first, second, resumed = (ResumableDataModule() for _ in range(3))
         assert first.seed == first.seed
         assert first.seed != second.seed
         resumed.load_state_dict(first.state_dict())
         assert resumed.seed == first.seed
 
-    def test_a_loaded_seed_reaches_loaders_that_exist_already(self) -> None:
-        saved, resumed = (PalindromeDataModule(8, batch_size=2, kind="fixed", size=20) for _ in range(2))
+    def test_a_loaded_seed_reaches_existing_loaders(self) -> None:
+        saved, resumed = palindromes(), palindromes()
         loader = resumed.train_dataloader()
         next(iter(loader))
         resumed.load_state_dict(saved.state_dict())
         loader.load_state_dict({"next_batch": 0})
-        assert digits(loader) == digits(saved.train_dataloader())
+        assert [content(batch) for batch in loader] == [content(batch) for batch in saved.train_dataloader()]
 
     def test_ranks_agree_on_a_drawn_seed(self) -> None:
         datamodule = ResumableDataModule()
         attach(datamodule, rank=1, ranks=2, seed_of_rank_0=77)
         assert datamodule.seed == 77
 
+    def test_a_state_without_a_seed_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="has no seed for PalindromeDataModule"):
+            palindromes().load_state_dict({})  # type: ignore[typeddict-item]
+
 
 class TestRanks:
-    @given(st.integers(1, 20), st.integers(1, 5))
-    def test_shares_are_disjoint_and_cover_the_batch(self, size: int, ranks: int) -> None:
-        datamodule, batch = ResumableDataModule(), torch.arange(size)
-        shares: list[Tensor] = []
-        for rank in range(min(ranks, size)):
-            attach(datamodule, rank, min(ranks, size))
-            shares.append(datamodule.of_this_rank(batch))
-        assert torch.cat(shares).sort().values.tolist() == batch.tolist()
-
-    def test_a_rank_without_rows_is_refused(self) -> None:
-        datamodule = ResumableDataModule()
-        attach(datamodule, rank=0, ranks=3)
-        with pytest.raises(ValueError, match="a batch of 2 can't be shared by 3 ranks; choose a batch_size"):
-            datamodule.of_this_rank(torch.arange(2))
-
-    @pytest.mark.parametrize("kind", ["fresh", "fixed"])
-    def test_two_ranks_see_what_one_sees(self, kind: Any) -> None:
+    def test_two_ranks_share_what_one_sees(self) -> None:
         def batches(rank: int, ranks: int) -> list[PalindromeBatch]:
-            datamodule = PalindromeDataModule(
-                9, batch_size=6, kind=kind, batches_per_epoch=2, size=None if kind == "fresh" else 20
-            )
+            datamodule = palindromes()
             attach(datamodule, rank, ranks, seed_of_rank_0=5)
             return list(datamodule.train_dataloader())
 
@@ -138,121 +125,114 @@ class TestRanks:
             assert torch.equal(whole.digits[0::2], even.digits)
             assert torch.equal(whole.target[1::2], odd.target)
 
+    def test_a_rank_without_rows_is_refused(self) -> None:
+        datamodule = ResumableDataModule()
+        attach(datamodule, rank=0, ranks=3)
+        with pytest.raises(ValueError, match="a batch of 2 can't be shared by 3 ranks; choose a batch_size"):
+            datamodule.of_this_rank(torch.arange(2))
 
-class Witness(LightningModule):
-    """Trains one number and writes down the digits of every batch that it trains on."""
+
+class Recorder(LightningModule):
+    """Trains one number and records the batches that it trains on."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(()))
         self.seen: list[Any] = []
 
-    def training_step(self, batch: PalindromeBatch, batch_idx: int) -> Tensor:
-        self.seen.append(batch.digits.tolist())
-        return self.weight * batch.target.float().mean()
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self.seen.append(content(batch))
+        loss: Tensor = self.weight * batch[0].float().mean()
+        return loss
 
-    def validation_step(self, batch: PalindromeBatch, batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         pass
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-EPOCH = 3  # batches, the last one short
+EPOCH = 3  # batches
 STEPS = 2 * EPOCH + 2  # beyond two epoch borders
 
 
+def palindromes() -> PalindromeDataModule:
+    return PalindromeDataModule(8, batch_size=6, batches_per_epoch=EPOCH)
+
+
+def images() -> MNISTDataModule:
+    return MNISTDataModule(source="packaged", batch_size=1500)  # 3,500 images: the last batch is short
+
+
+@pytest.mark.parametrize("data", [palindromes, images])
 class TestTrainer:
     @pytest.fixture(autouse=True)
     def in_tmp_path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
+        seed_everything(3, verbose=False)
 
-    @pytest.mark.parametrize("kind", ["fresh", "fixed"])
     @pytest.mark.parametrize("switches", [{}, {"limit_train_batches": 2}, {"overfit_batches": 2}])
-    def test_resuming_from_a_checkpoint_at_any_step(self, kind: Any, switches: dict[str, Any]) -> None:
+    def test_a_run_resumes_from_any_step(self, data: Any, switches: dict[str, Any]) -> None:
         checkpoints = ModelCheckpoint("kept", filename="{step}", every_n_train_steps=1, save_top_k=-1)
-        whole = fit(data(kind), max_steps=STEPS, callbacks=[checkpoints], **switches)
+        whole = fit(data(), max_steps=STEPS, callbacks=[checkpoints], **switches)
         assert len(whole) == STEPS
         for k in range(1, STEPS):
-            resumed = fit(data(kind), max_steps=STEPS, ckpt_path=f"kept/step={k}.ckpt", **switches)
-            assert resumed == whole[k:], f"after {k} batches"
+            assert fit(data(), max_steps=STEPS, ckpt_path=f"kept/step={k}.ckpt", **switches) == whole[k:], k
 
-    @pytest.mark.parametrize("k", range(1, STEPS))
-    def test_extending_a_run_that_ended_by_max_steps(self, k: int) -> None:
-        whole = fit(data("fixed"), max_steps=STEPS)
-        trainer = quiet_trainer(max_steps=k)
-        trainer.fit(Witness(), datamodule=data("fixed"))
-        trainer.save_checkpoint("end.ckpt")
-        assert fit(data("fixed"), max_steps=STEPS, ckpt_path="end.ckpt") == whole[k:]
+    def test_a_run_that_ended_by_max_steps_extends(self, data: Any) -> None:
+        whole = fit(data(), max_steps=STEPS)
+        for k in range(1, STEPS):
+            trainer = quiet_trainer(max_steps=k)
+            trainer.fit(Recorder(), datamodule=data())
+            trainer.save_checkpoint("end.ckpt")
+            assert fit(data(), max_steps=STEPS, ckpt_path="end.ckpt") == whole[k:], k
 
-    def test_resuming_a_run_that_counts_epochs(self) -> None:
+    def test_a_run_by_epochs_resumes(self, data: Any) -> None:
         checkpoints = ModelCheckpoint("kept", filename="{epoch}", every_n_epochs=1, save_top_k=-1)
-        whole = fit(data("fixed"), max_epochs=3, callbacks=[checkpoints])
+        whole = fit(data(), max_epochs=3, callbacks=[checkpoints])
         assert len(whole) == 3 * EPOCH
-        assert fit(data("fixed"), max_epochs=3, ckpt_path="kept/epoch=0.ckpt") == whole[EPOCH:]
+        assert fit(data(), max_epochs=3, ckpt_path="kept/epoch=0.ckpt") == whole[EPOCH:]
 
-    def test_a_drawn_seed_is_resumed(self) -> None:
-        checkpoints = ModelCheckpoint("kept", filename="{step}", every_n_train_steps=1, save_top_k=-1)
-        whole = fit(unseeded_data(), max_steps=STEPS, callbacks=[checkpoints])
-        assert fit(unseeded_data(), max_steps=STEPS, ckpt_path="kept/step=4.ckpt") == whole[4:]
+    def test_a_drawn_seed_is_resumed(self, data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("PL_GLOBAL_SEED")
+        checkpoints = ModelCheckpoint("kept", filename="{step}", every_n_train_steps=4, save_top_k=-1)
+        whole = fit(data(), max_steps=STEPS, callbacks=[checkpoints])
+        assert fit(data(), max_steps=STEPS, ckpt_path="kept/step=4.ckpt") == whole[4:]
 
-    def test_overfit_batches_repeats_the_first_batches(self) -> None:
-        seen = fit(data("fixed"), max_steps=6, overfit_batches=2)
-        assert seen == 3 * fit(data("fixed"), max_steps=2)
+    def test_overfit_batches_repeats_the_first_batches(self, data: Any) -> None:
+        assert fit(data(), max_steps=6, overfit_batches=2) == 3 * fit(data(), max_steps=2)
 
-    def test_overfit_batches_as_a_fraction(self) -> None:
-        seen = fit(data("fresh"), max_steps=6, overfit_batches=0.67)
-        assert seen == 3 * fit(data("fresh"), max_steps=2)
+    def test_limited_epochs_continue_with_new_batches(self, data: Any) -> None:
+        assert fit(data(), max_epochs=3, limit_train_batches=2) == fit(data(), max_steps=6)
 
-    def test_limited_epochs_go_on_to_new_batches_and_validate(self) -> None:
-        datamodule, witness = data("fixed"), Witness()
-        trainer = quiet_trainer(max_epochs=3, limit_train_batches=2)
-        trainer.fit(witness, datamodule=datamodule)
-        assert witness.seen == fit(data("fixed"), max_steps=6)
-        assert trainer.fit_loop.epoch_loop.val_loop.batch_progress.total.completed > 0
+    def test_reloaded_loaders_continue(self, data: Any) -> None:
+        assert fit(data(), max_steps=STEPS, reload_dataloaders_every_n_epochs=1) == fit(data(), max_steps=STEPS)
 
-    def test_reloaded_loaders_go_on(self) -> None:
-        whole = fit(data("fixed"), max_steps=STEPS)
-        assert fit(data("fixed"), max_steps=STEPS, reload_dataloaders_every_n_epochs=1) == whole
-
-    def test_fast_dev_run(self) -> None:
-        assert fit(data("fixed"), fast_dev_run=2) == fit(data("fixed"), max_steps=2)
+    def test_fast_dev_run(self, data: Any) -> None:
+        assert fit(data(), fast_dev_run=2) == fit(data(), max_steps=2)
 
 
-def data(kind: Any) -> PalindromeDataModule:
+def test_overfit_batches_may_be_a_fraction() -> None:
     seed_everything(3, verbose=False)
-    return unseeded_data(kind)
+    assert fit(palindromes(), max_steps=6, overfit_batches=0.67) == 3 * fit(palindromes(), max_steps=2)
 
 
-def unseeded_data(kind: Any = "fixed") -> PalindromeDataModule:
-    # 20 fixed palindromes: 16 to train in batches of 6, 6 and 4.
-    size = None if kind == "fresh" else 20
-    return PalindromeDataModule(8, batch_size=6, kind=kind, batches_per_epoch=EPOCH, size=size)
-
-
-def fit(datamodule: PalindromeDataModule, ckpt_path: str | None = None, **switches: Any) -> list[Any]:
+def fit(datamodule: ResumableDataModule, ckpt_path: str | None = None, **switches: Any) -> list[Any]:
     """The batches that a run trains on."""
-    witness = Witness()
-    quiet_trainer(**switches).fit(witness, datamodule=datamodule, ckpt_path=ckpt_path)
-    return witness.seen
+    recorder = Recorder()
+    quiet_trainer(**switches).fit(recorder, datamodule=datamodule, ckpt_path=ckpt_path)
+    return recorder.seen
 
 
 def quiet_trainer(**switches: Any) -> Trainer:
     if not any(isinstance(callback, ModelCheckpoint) for callback in switches.get("callbacks", [])):
         switches["enable_checkpointing"] = False
-    return Trainer(
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        **switches,
-    )
+    quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
+    return Trainer(accelerator="cpu", devices=1, logger=False, **quiet, **switches)
 
 
 def attach(datamodule: ResumableDataModule, rank: int, ranks: int, seed_of_rank_0: int = 0) -> None:
-    """A trainer as one of several ranks would have it, without starting the others."""
+    """Sets a trainer as one of several ranks has it, without starting the others."""
     datamodule.trainer = SimpleNamespace(  # type: ignore[assignment]
         global_rank=rank,
         world_size=ranks,
@@ -267,5 +247,6 @@ def endless(stream: BatchStream[int]) -> Iterator[int]:
         yield from stream
 
 
-def digits(loader: BatchStream[PalindromeBatch]) -> list[Any]:
-    return [batch.digits.tolist() for batch in loader]
+def content(batch: Any) -> list[Any]:
+    """Values by which two batches are compared: all digits, or the labels."""
+    return [part.tolist() for part in batch if part.dtype == torch.int64]

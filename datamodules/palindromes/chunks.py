@@ -1,12 +1,12 @@
-"""Palindromes of any length to test with: read in chunks, so that a whole one never exists.
+"""Test palindromes of any length, read in chunks, so that a whole one is never in memory.
 
-Every digit is a function of (seed, length, batch, position). Those of the first half come from random streams of 4,096
-positions each; one of the second half, at position p, is the one at T−1−p, in the stream that holds that.
+Every digit is a function of (seed, length, batch, position). Digits of the first half come from random streams of 4,096
+positions each. The digit at position p of the second half equals the one at T−1−p.
 
     for chunk in ChunkedPalindromes(length=1_000_000, size=100, batch_size=128, seed=1):
         state = None if chunk.starts else state
         output, state = lstm(one_hot(chunk.digits), state)
-        if chunk.ends: ...  # the last output is to name chunk.target
+        if chunk.ends: ...  # predict chunk.target from the last output
 """
 
 from collections.abc import Callable, Iterator
@@ -17,16 +17,17 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from common.palindrome import DIGITS
 from datamodules.resumable import count_batches, philox
 
 CHUNK = 4096
 
 
 class PalindromeChunk(NamedTuple):
-    """A part of the digits that are read of a batch of palindromes, 0 to 9 as int64, and what they are a part of.
+    """Consecutive digits (0 to 9, int64) of a batch of palindromes.
 
-    `target` is what is to be answered once all is read, `length` is T. The first chunk of a batch `starts`, its last
-    one `ends`.
+    `target` is what the network predicts after the last chunk, `length` is T. `starts` marks the first chunk of a
+    batch, `ends` the last one.
     """
 
     digits: Int[Tensor, "batch steps"]
@@ -37,13 +38,15 @@ class PalindromeChunk(NamedTuple):
 
 
 class ChunkedPalindromes:
-    """`size` random palindromes of one length, read in chunks of up to 4,096 digits; the last digit is to be named.
+    """A loader of `size` random palindromes of one length, in chunks of up to 4,096 digits.
+
+    The target is the last digit.
 
     Args:
         length: T, 2 or more.
-        size: how many palindromes.
-        batch_size: how many are read side by side.
-        seed: with `length`, all that they depend on.
+        size: number of palindromes.
+        batch_size: palindromes read side by side.
+        seed: determines the palindromes, together with `length`.
         share: picks the rows of a batch that this process works on.
     """
 
@@ -87,4 +90,4 @@ class ChunkedPalindromes:
     def _block(self, batch: int, block: int) -> UInt8[np.ndarray, "rows 4096"]:
         rows = min(self.batch_size, self.size - batch * self.batch_size)
         random = philox(self.seed, "chunked palindromes", self.length, batch, block)
-        return random.integers(0, 10, (rows, CHUNK), dtype=np.uint8)
+        return random.integers(0, DIGITS, (rows, CHUNK), dtype=np.uint8)

@@ -1,0 +1,9 @@
+"""What defines the palindrome task, for its data and its modules."""
+
+from typing import Literal
+
+DIGITS = 10
+"""How many symbols a palindrome may contain: the digits 0 to 9."""
+
+Target = Literal["last", "second_half"]
+"""What the network predicts: the last digit, or the whole second half."""

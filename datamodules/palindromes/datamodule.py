@@ -1,0 +1,155 @@
+"""Palindromes: read all digits but the last, and predict the last. It equals the first digit that was read.
+
+    position   1  2  3  4  5  6  7
+    digits     4  0  7  9  7  0
+    target                       4       length T = 7: ⌈T/2⌉ = 4 digits are free, so 10⁴ palindromes exist
+
+The network has to keep one digit over T−2 others that don't matter, so T sets how long its memory must last. With
+`target: second_half` it has to keep all of them: it reads the first ⌈T/2⌉ digits and predicts the rest.
+
+    digits     4  0  7  9
+    target                 7  0  4
+"""
+
+from functools import partial
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from common.palindrome import DIGITS, Target
+from datamodules.palindromes.chunks import ChunkedPalindromes, PalindromeChunk
+from datamodules.resumable import BatchStream, EvaluationBatches, ResumableDataModule, count_batches, philox
+
+Split = Literal["train", "validation", "test"]
+
+
+class PalindromeBatch(NamedTuple):
+    """Input and target, digits 0 to 9 as int64.
+
+    For the last digit, `digits` is (batch, T−1) and `target` (batch,). For the second half, `digits` is (batch, ⌈T/2⌉)
+    and `target` (batch, ⌊T/2⌋).
+    """
+
+    digits: Int[Tensor, "batch steps"]
+    target: Int[Tensor, "batch ..."]
+
+
+class PalindromeDataModule(ResumableDataModule):
+    """Random palindromes of `length` digits. Every batch is drawn anew from (seed, split, batch number, length).
+
+    Args:
+        length: T, the number of digits of a whole palindrome; 2 or more.
+        batch_size: palindromes per batch, over all devices together.
+        target: what the network predicts, the `last` digit or the `second_half`.
+        batches_per_epoch: training batches per epoch.
+        validation_batches: batches per validation.
+        test_lengths: lengths to test at, each with its own loader, for the `last` digit only; by default `length`.
+            Sequences longer than 4,096 digits are read in chunks.
+        test_size: palindromes to test with at each length.
+
+    Raises:
+        ValueError: when an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch_size: int = 128,
+        target: Target = "last",
+        batches_per_epoch: int = 100,
+        validation_batches: int = 4,
+        test_lengths: list[int] | None = None,
+        test_size: int = 1000,
+    ) -> None:
+        super().__init__()
+        _check_length("length", length)
+        for name, number in (
+            ("batch_size", batch_size),
+            ("batches_per_epoch", batches_per_epoch),
+            ("validation_batches", validation_batches),
+            ("test_size", test_size),
+        ):
+            if number < 1:
+                raise ValueError(f"{name} is {number}; write a positive number")
+        if target not in get_args(Target):
+            raise ValueError(f"target is '{target}'; write {' or '.join(get_args(Target))}")
+        if test_lengths is not None:
+            if target != "last":
+                raise ValueError("test_lengths are for the last digit; leave them out with target: second_half")
+            if not test_lengths:
+                raise ValueError("test_lengths is empty; write at least one length, or null for that of the training")
+            if len(set(test_lengths)) < len(test_lengths):
+                raise ValueError(f"test_lengths {test_lengths} names a length twice; write each once")
+            for each in test_lengths:
+                _check_length("a length in test_lengths", each)
+        self.length = length
+        self.batch_size = batch_size
+        self.target = target
+        self.batches_per_epoch = batches_per_epoch
+        self.validation_batches = validation_batches
+        self.test_lengths = test_lengths
+        self.test_size = test_size
+        self._train_length = length
+
+    @property
+    def train_length(self) -> int:
+        """The length of the next training batch: `length`, until a curriculum sets another. Evaluation keeps `length`.
+
+        Raises:
+            ValueError: when it is set below 2.
+        """
+        return self._train_length
+
+    @train_length.setter
+    def train_length(self, length: int) -> None:
+        _check_length("train_length", length)
+        self._train_length = length
+
+    def train_dataloader(self) -> BatchStream[PalindromeBatch]:
+        def make_batch(k: int) -> PalindromeBatch:
+            return self._draw("train", k, self.batch_size, self.train_length)
+
+        return self.train_stream(make_batch, self.batches_per_epoch)
+
+    def val_dataloader(self) -> EvaluationBatches[PalindromeBatch]:
+        return EvaluationBatches(partial(self._evaluation_batch, "validation"), self.validation_batches)
+
+    def test_dataloader(self) -> list[ChunkedPalindromes] | EvaluationBatches[PalindromeChunk]:
+        """One loader per test length for the last digit, one loader for the second half."""
+        if self.target == "last":
+            lengths = self.test_lengths or [self.length]
+            return [
+                ChunkedPalindromes(T, self.test_size, self.batch_size, self.seed, self.of_this_rank) for T in lengths
+            ]
+        return EvaluationBatches(
+            lambda k: PalindromeChunk(*self._evaluation_batch("test", k), self.length),
+            count_batches(self.test_size, self.batch_size),
+        )
+
+    def predict_dataloader(self) -> EvaluationBatches[PalindromeBatch]:
+        """The first batch of the test split."""
+        return EvaluationBatches(partial(self._evaluation_batch, "test"), 1)
+
+    def _evaluation_batch(self, split: Split, k: int) -> PalindromeBatch:
+        left = self.test_size - k * self.batch_size if split == "test" else self.batch_size
+        return self._draw(split, k, min(self.batch_size, left), self.length)
+
+    def _draw(self, split: Split, k: int, rows: int, length: int) -> PalindromeBatch:
+        """This rank's rows of batch k."""
+        # In NumPy, because torch would wake its threads for this, which takes longer than the work.
+        random = philox(self.seed, "fresh palindromes", split, k, length)
+        first_half = random.integers(0, DIGITS, (rows, (length + 1) // 2))
+        second_half = first_half[:, : length // 2][:, ::-1]  # the middle digit of an odd length is in the first half
+        if self.target == "last":
+            digits, target = np.concatenate([first_half, second_half[:, :-1]], axis=1), second_half[:, -1]
+        else:
+            digits, target = first_half, second_half
+        return PalindromeBatch(*(self.of_this_rank(torch.from_numpy(part.copy())) for part in (digits, target)))
+
+
+def _check_length(name: str, length: int) -> None:
+    if length < 2:
+        raise ValueError(f"{name} is {length}; write 2 or more, one digit to read and one to predict")
