@@ -1,13 +1,10 @@
-"""Searching by Optuna: what is kept, what a stop or a kill costs, what ends early, and what is refused."""
+"""Sweeps: results, pruning, stopping and resuming, failed trials, and what is refused."""
 
 import csv
-import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,300 +12,220 @@ import optuna
 import pytest
 import yaml
 from filelock import FileLock
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
+from signals import sent_when
 
-from scripts import sweep, training
-from scripts.search_space import read_sweep
-from scripts.sweep import main, open_study
+from scripts import train_runs
+from scripts.sweep import main
+from scripts.sweep_file import distribution, read_sweep
+from twofold.errors import UsageError
 
 STAND_IN = Path(__file__).with_name("stand_in_training.py")
+SWEEP = {
+    "command": ["${env}", "${program}", "fit", "-c", "any.yaml", "--steps=5", "${args}"],
+    "method": "random",
+    "metric": {"name": "score", "goal": "minimize"},
+    "parameters": {"x": {"min": 0.0, "max": 1.0}},
+}
 Script = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
 def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "COMMAND", (sys.executable, str(STAND_IN)))
-    monkeypatch.setattr(sweep, "POLL", 0.01)
+    monkeypatch.setattr(train_runs, "COMMAND", (sys.executable, str(STAND_IN)))
+    monkeypatch.setattr(train_runs, "POLL_SECONDS", 0.01)
     monkeypatch.delenv("TWOFOLD_RUNS", raising=False)
 
 
 @pytest.fixture
 def searched(script: Script) -> Callable[..., tuple[int, str, str]]:
-    """`searched(trials, "--option", …, steps=5)` runs the sweep in `s.yaml`, whose command has these options."""
+    """`searched(trials, "--x=…")` runs the sweep with these arguments for every trial."""
 
-    def run(trials: int, *more: object, early_terminate: Any = None, **options: object) -> tuple[int, str, str]:
-        space = {"x": {"min": 0.0, "max": 1.0}}
-        given = [f"--{name}={value}" for name, value in options.items()]
-        content = {
-            "command": ["twofold", "fit", "-c", "any.yaml", "${args}", *given],
-            "method": "random",
-            "metric": {"name": "score", "goal": "minimize"},
-            "parameters": space,
-            "early_terminate": early_terminate,
-        }
-        Path("s.yaml").write_text(yaml.safe_dump(content))
-        return script(main, "s.yaml", "--trials", trials, "--storage", "s.journal", *more)
+    def run(trials: int, *more: str, workers: int = 1, **changed: Any) -> tuple[int, str, str]:
+        Path("s.yaml").write_text(yaml.safe_dump({**SWEEP, **changed}))
+        return script(main, "s.yaml", "--trials", trials, "--workers", workers, "--out", "s", "--", *more)
 
     return run
 
 
-def trials(storage: str = "s.journal") -> list[FrozenTrial]:
-    return open_study(read_sweep(Path("s.yaml")), Path(storage)).trials
+def study() -> optuna.Study:
+    return optuna.load_study(study_name="sweep", storage=JournalStorage(JournalFileBackend("s/study.journal")))
 
 
-def rows(table: str = "s.csv") -> list[dict[str, str]]:
-    with Path(table).open(newline="") as file:
-        return list(csv.DictReader(file))
+def trials() -> list[FrozenTrial]:
+    return study().trials
 
 
-def starts(number: int) -> list[str]:
+def starts(folder: str) -> list[str]:
     """The commands by which a trial was started, one after the other."""
-    return Path(f"s/trial_{number:04d}/starts.txt").read_text().splitlines()
+    return Path("s", folder, "starts.txt").read_text().splitlines()
 
 
-@pytest.mark.parametrize("storage", ["s.journal", "deep/er/s.db"])
-def test_a_sweep_leaves_a_table_and_a_picture_and_can_be_made_longer(searched: Script, storage: str) -> None:
-    code, said, complained = searched(3, "--workers", 2, "--storage", storage)
-    assert (code, complained) == (0, "")
-    before = trials(storage)
-    table = str(Path(storage).with_suffix(".csv"))
+def test_a_sweep_writes_a_table_and_plots_and_can_be_extended(searched: Script) -> None:
+    code, out, err = searched(3, workers=2)
+    assert (code, err) == (0, "")
+    before = trials()
     best = min(before, key=lambda trial: trial.value or 0)
-    assert f"best is trial {best.number} with score" in said
-    assert f"twofold fit -c any.yaml --x={best.params['x']}" in said
-    assert [row["state"] for row in rows(table)] == ["complete"] * 3
-    assert [float(row["score"]) for row in rows(table)] == sorted(trial.params["x"] for trial in before)
-    assert {row["batches"] for row in rows(table)} == {"5"}
-    assert Path(storage).with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
-
-    assert searched(5, "--storage", storage)[0] == 0
-    after = trials(storage)
-    assert [trial.number for trial in after] == [0, 1, 2, 3, 4]
-    assert after[:3] == before
-    assert len(rows(table)) == 5
-
-
-def test_two_workers_train_at_once(searched: Script) -> None:
-    assert searched(2, "--workers", 2, pause=0.2)[0] == 0
-    (first, second) = trials()
-    assert second.datetime_start is not None
-    assert first.datetime_complete is not None
-    assert second.datetime_start < first.datetime_complete
+    assert f"best is trial {best.number} with score" in out
+    assert f"twofold fit -c any.yaml --steps=5 --x={best.params['x']}\n" in out
+    assert starts("trial_0000")[0].endswith(f"--x={before[0].params['x']}")
+    with Path("s/trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["state"], row["user_attrs_batches"]) for row in rows] == [("COMPLETE", "5")] * 3
+    assert [float(row["value"]) for row in rows] == [trial.params["x"] for trial in before]
+    for name in ("history", "slices"):
+        assert Path(f"s/{name}.png").read_bytes()[:4] == b"\x89PNG"
+    assert searched(5)[0] == 0
+    assert len(trials()) == 5
+    assert trials()[:3] == before
 
 
-def test_hopeless_trials_end_early(searched: Script) -> None:
+def test_worse_trials_are_pruned(searched: Script) -> None:
     rule = {"type": "hyperband", "min_iter": 1, "eta": 2}
-    code, said, _ = searched(8, early_terminate=rule, steps=20, pause=0.04)
+    code, out, _ = searched(6, "--steps=9", "--pause=0.05", early_terminate=rule)
     assert code == 0
     pruned = [trial for trial in trials() if trial.state == TrialState.PRUNED]
     complete = [trial for trial in trials() if trial.state == TrialState.COMPLETE]
-    assert len(pruned) + len(complete) == 8
-    assert pruned, "of eight, one at least is worse than the one before"
+    assert pruned
+    assert len(pruned) + len(complete) == 6
     best = min(trial.params["x"] for trial in complete)
     for trial in pruned:
         assert trial.params["x"] > best
-        assert len(trial.intermediate_values) in (1, 2, 4, 8, 16)
-        table = Path(f"s/trial_{trial.number:04d}/stand_in/20260101-000000-abcd/metrics.csv")
-        assert len(table.read_text().splitlines()) < 21, "the training was ended"
-        assert f"trial {trial.number} pruned after" in said
-    assert [row["state"] for row in rows()] == ["complete"] * len(complete) + ["pruned"] * len(pruned)
-
-
-@contextmanager
-def sent_when(number: signal.Signals, condition: Callable[[], bool]) -> Iterator[None]:
-    """Sends this process the signal as soon as the condition holds."""
-
-    def send() -> None:
-        while not condition():
-            time.sleep(0.01)
-        os.kill(os.getpid(), number)
-
-    thread = threading.Thread(target=send, daemon=True)
-    thread.start()
-    yield
-    thread.join()
+        assert len(trial.intermediate_values) in (1, 2, 4, 8)
+        assert f"trial {trial.number} pruned after" in out
+        (table,) = Path(f"s/trial_{trial.number:04d}").glob("*/*/metrics.csv")
+        assert len(table.read_text().splitlines()) < 10
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_sweep_that_is_stopped_goes_on_with_the_same_trials(
-    searched: Script, number: signal.Signals, exit_code: int
-) -> None:
-    def both_train() -> bool:
-        return len(list(Path("s").glob("*/*/*/metrics.csv"))) == 3 and len(rows()) == 1
-
-    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
-    assert searched(1, steps=5, pause=0.1)[0] == 0
-    with sent_when(number, both_train):
-        code, _, complained = searched(4, "--workers", 2, steps=5, pause=0.1)
-    assert code == exit_code
-    assert f"sweep: stopped by {number.name}; the same command goes on" in complained
-    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+def test_a_stopped_sweep_resumes_its_trials(searched: Script, number: signal.Signals, exit_code: int) -> None:
+    assert searched(1, "--pause=0.1")[0] == 0
+    with sent_when(number, lambda: len(list(Path("s").glob("*/*/*/metrics.csv"))) == 3):
+        code, _, err = searched(4, "--pause=0.1", workers=2)
+    assert (code, err) == (exit_code, f"sweep: stopped by {number.name}; run the same command again to resume\n")
     stopped = trials()
     assert [trial.state for trial in stopped] == [TrialState.COMPLETE, TrialState.RUNNING, TrialState.RUNNING]
-    reached = {path: path.read_text() for path in Path("s").glob("*/*/*/metrics.csv")}
+    tables = {path: path.read_text() for path in Path("s").glob("*/*/*/metrics.csv")}
     time.sleep(0.3)
-    assert {path: path.read_text() for path in reached} == reached, "no training goes on alone"
+    assert {path: path.read_text() for path in tables} == tables, "no training continues alone"
 
-    assert searched(4, "--workers", 2, steps=5, pause=0.1)[0] == 0
-    assert [trial.state for trial in trials()] == [TrialState.COMPLETE] * 4
-    assert [trial.params for trial in trials()][:3] == [trial.params for trial in stopped]
-    assert trials()[0] == stopped[0]
-    assert [len(starts(n)) for n in range(4)] == [1, 2, 2, 1]
-    assert starts(1)[1].endswith("/config.yaml --ckpt_path last")
-    assert all(path.read_text().startswith(text) for path, text in reached.items()), "they went on where they were"
-    assert len(rows()) == 4
+    assert searched(4, "--pause=0.1", workers=2)[0] == 0
+    complete = [trial for trial in trials() if trial.state == TrialState.COMPLETE]
+    assert complete[0] == stopped[0]
+    assert [trial.params for trial in complete][:3] == [trial.params for trial in stopped]
+    assert [len(starts(f"trial_{n:04d}")) for n in (0, 1, 2)] == [1, 2, 2]
+    assert starts("trial_0001")[1].endswith("/config.yaml --ckpt_path last")
+    assert all(path.read_text().startswith(text) for path, text in tables.items())
+    assert len(list(Path("s").glob("trial_*"))) == len(complete) == 4
 
 
-def test_a_trial_that_was_killed_before_it_began_is_tried_again(searched: Script) -> None:
+def test_trials_killed_before_their_run_began_are_repeated(searched: Script) -> None:
     assert searched(1)[0] == 0
-    study = open_study(read_sweep(Path("s.yaml")), Path("s.journal"))
-    study.ask()  # killed before its parameters were drawn
-    study.ask({"x": optuna.distributions.FloatDistribution(0.0, 1.0)})
-    Path("s/trial_0002/stand_in/20260101-000000-wxyz").mkdir(parents=True)  # … before its config was there
-    drawn = study.trials[2].params
+    study().ask()
+    asked = study().ask({"x": FloatDistribution(0.0, 1.0)})
     assert searched(3)[0] == 0
-    assert [trial.state for trial in trials()] == [TrialState.COMPLETE] * 3
-    assert trials()[2].params == drawn
-    assert starts(2) == [f"fit -c any.yaml --x={drawn['x']}"]
-
-
-def test_a_training_that_outlives_its_sweep_is_waited_for(searched: Script) -> None:
-    assert searched(1)[0] == 0
-    study = open_study(read_sweep(Path("s.yaml")), Path("s.journal"))
-    study.ask({"x": optuna.distributions.FloatDistribution(0.0, 1.0)})
-    run = Path("s/trial_0001/stand_in/20260101-000000-abcd")
-    run.mkdir(parents=True)
-    (run / "config.yaml").write_text('{"x": "0.5"}')
-    (run / "run.json").write_text('{"id": "20260101-000000-abcd"}')
-    lock = FileLock(run / ".lock", thread_local=False)
-    lock.acquire()
-    released = threading.Timer(0.5, lock.release)
-    began = time.monotonic()
-    released.start()
-    assert searched(2)[0] == 0
-    assert time.monotonic() - began > 0.5
-    assert len(starts(1)) == 1
-    assert trials()[1].value == 0.5
+    complete = [trial for trial in trials() if trial.state == TrialState.COMPLETE]
+    assert len(complete) == 3
+    assert complete[2].params == asked.params
 
 
 @pytest.mark.parametrize(
-    ("does", "complaint"),
-    [("fails", "the run failed: no luck"), ("diverges", "score ended as nan")],
+    ("does", "error"), [("fails", "the run failed: no luck"), ("diverges", "the last score is nan")]
 )
-def test_failed_trials_are_kept_and_dont_stop_the_sweep(searched: Script, does: str, complaint: str) -> None:
-    code, said, _ = searched(2, does=does)
+def test_failed_trials_count_and_do_not_stop_the_sweep(searched: Script, does: str, error: str) -> None:
+    code, out, _ = searched(2, f"--does={does}")
     assert code == 0
-    assert [trial.state for trial in trials()] == [TrialState.FAIL] * 2
-    assert [(row["state"], row["score"], row["complaint"]) for row in rows()] == [("fail", "", complaint)] * 2
-    assert f"trial 1 fail after {5 if does == 'diverges' else 0} batches: {complaint}" in said
-    assert "no trial was trained to the end" in said
-    assert Path("s.png").exists()
+    assert [(trial.state, trial.user_attrs["error"]) for trial in trials()] == [(TrialState.FAIL, error)] * 2
+    assert f": {error}\n" in out
+    assert "no trial is complete" in out
 
 
 @pytest.mark.parametrize(
-    ("does", "told"),
+    ("does", "error"),
     [
         ("refuses", "sweep: trial 0: there is no setting --x here\n"),
-        ("silent", "score was never logged, but other; train longer, log it more often, or write another metric.name"),
+        ("silent", "sweep: trial 0: score was not logged, but step, other; write another metric.name\n"),
     ],
 )
-def test_the_first_trials_mistake_ends_the_sweep_and_leaves_room_for_a_better_one(
-    searched: Script, does: str, told: str
-) -> None:
-    code, said, complained = searched(9, "--workers", 1, does=does)
-    assert (code, said) == (2, "")
-    assert told in complained
-    assert not Path("s").exists()
-    assert not Path("s.csv").exists()
-    assert not Path("s.png").exists()
-    assert searched(1, does="well")[0] == 0
+def test_a_mistake_in_the_first_trial_stops_the_sweep(searched: Script, does: str, error: str) -> None:
+    assert searched(9, f"--does={does}") == (2, "", error)
+    assert searched(1)[0] == 0
     assert [trial.number for trial in trials()] == [0]
 
 
-def test_a_later_trial_that_is_refused_is_a_failure(searched: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_with_another_sweep_is_refused(searched: Script) -> None:
     assert searched(1)[0] == 0
-    monkeypatch.setenv("DOES", "refuses")
-    assert searched(3, "--workers", 2)[0] == 0
-    assert [trial.state.name for trial in trials()] == ["COMPLETE", "FAIL", "FAIL"]
-    assert {row["complaint"] for row in rows()} == {"", "there is no setting --x here"}
-
-
-def test_more_options_go_to_every_trial_and_count_as_part_of_the_sweep(searched: Script) -> None:
-    assert searched(1, "--", "--steps=3")[0] == 0
-    assert starts(0)[0].split()[-1] == "--steps=3"
-    assert rows()[0]["batches"] == "3"
-    code, _, complained = searched(2)
-    assert code == 2
-    assert "holds a sweep in which command was fit -c any.yaml ${args} --steps=3, and here it is fit -c" in complained
-
-
-def test_a_storage_of_another_space_is_refused(searched: Script, script: Script) -> None:
-    assert searched(1)[0] == 0
-    text = Path("s.yaml").read_text()
-    for old, new, told in (
-        ("max: 1.0", "max: 2.0", "in which x was {"),
-        ("goal: minimize", "goal: maximize", "in which goal was minimize, and here it is maximize; write another"),
-        ("name: score", "name: val/loss", "in which metric was score, and here it is val/loss"),
-        ("\n  x:", "\n  y: {value: 1}\n  x:", "in which y was not searched"),
+    for changed, message in (
+        ({"parameters": {"x": {"min": 0.0, "max": 2.0}}}, "whose x is FloatDistribution"),
+        ({"metric": {"name": "score", "goal": "maximize"}}, "whose goal is minimize, not maximize"),
+        ({"metric": {"name": "other"}}, "whose metric is score, not other; write another --out"),
+        ({"parameters": {**SWEEP["parameters"], "y": {"value": 1}}}, "whose y is not searched, not "),  # type: ignore[dict-item]
     ):
-        assert old in text
-        Path("other.yaml").write_text(text.replace(old, new))
-        code, _, complained = script(main, "other.yaml", "--storage", "s.journal")
-        assert code == 2
-        assert told in complained
-    Path("other.yaml").write_text(text.replace("method: random", "method: bayes"))
-    assert script(main, "other.yaml", "--storage", "s.journal", "--trials", 2)[0] == 0, "how is drawn may change"
-    assert len(trials()) == 2
+        code, _, err = searched(2, **changed)  # type: ignore[arg-type]
+        assert (code, err.count("\n")) == (2, 1)
+        assert message in err
+    assert "whose command is fit" in searched(2, "--pause=0")[2]
+    assert searched(2, method="bayes")[0] == 0, "the sampler may change"
+    Path("s/study.journal").unlink()
+    assert "s holds trials without their study.journal; write another --out" in searched(1)[2]
+    with FileLock("s/.lock"):
+        assert "another sweep runs in s; wait for it or stop it first" in searched(1)[2]
 
 
-def test_folders_that_the_storage_doesnt_know_are_left_alone(searched: Script) -> None:
-    assert searched(1)[0] == 0
-    Path("s.journal").unlink()
-    code, _, complained = searched(1)
-    assert code == 2
-    assert "s holds trials of another sweep; move it away, or write another --storage" in complained
-    assert Path("s/trial_0000/starts.txt").exists()
-
-
-def test_one_sweep_at_a_time_works_with_a_storage(searched: Script) -> None:
-    with FileLock(".s.journal.in_use"):
-        code, _, complained = searched(1)
-    assert code == 2
-    assert "another sweep works with s.journal; wait for it or end it first" in complained
-
-
-def test_storages_of_something_else_are_refused_and_stay_as_they_are(searched: Script) -> None:
-    for name in ("a.db", "a.journal"):
-        Path(name).write_text("a diary, dear reader\n")
-        code, _, complained = searched(1, "--storage", name)
-        assert code == 2, complained
-        assert f"--storage {name} can't be used: " in complained
-        assert complained.count("\n") == 1
-        assert Path(name).read_text() == "a diary, dear reader\n"
-    optuna.create_study(storage="sqlite:///mine.db", study_name="mine")
-    code, _, complained = searched(1, "--storage", "mine.db")
-    assert code == 2
-    assert "mine.db holds studies that scripts.sweep didn't make; write another file" in complained
-
-
-def test_what_cant_be_meant_is_refused(refuses: Callable[..., None], searched: Script) -> None:
-    assert searched(1)[0] == 0
-    Path("no_sweep.yaml").write_text("experiment: gan\n")
-    Path("folder.db").mkdir()
-    Path("file").touch()
+def test_mistakes_get_one_line(refuses: Callable[..., None], tmp_path: Path) -> None:
+    (tmp_path / "no_sweep.yaml").write_text("experiment: gan\n")
     refuses(
         main,
         [
             ("", "the following arguments are required: sweep"),
-            ("nowhere.yaml", "there is no sweep file nowhere.yaml; `ls configs/sweeps` shows some"),
-            ("no_sweep.yaml", "no_sweep.yaml is no sweep file, for it lacks command"),
-            ("s.yaml --trials 0", "--trials is 0; write 1 or more"),
-            ("s.yaml --workers 0", "--workers is 0; write 1 or more"),
-            ("s.yaml --trials many", "--trials can't be 'many'; write a whole number"),
-            ("s.yaml --trial 3", "there is no option --trial here; did you mean --trials?"),
-            ("s.yaml --storage s.sqlite", "--storage can't be s.sqlite; write a file that ends in .db or .journal"),
-            ("s.yaml --storage folder.db", "--storage folder.db is a folder; write a file's path"),
-            ("s.yaml --storage file/s.db", "--storage file/s.db can't be written"),
-            ("s.yaml --storage /proc/s.db", "--storage /proc/s.db can't be written"),
-            ("s.yaml --data.source packaged", "there is no option --data.source here"),
+            ("nowhere.yaml", "can't read the sweep file nowhere.yaml: nowhere.yaml: No such file or directory"),
+            ("no_sweep.yaml", "can't read the sweep file no_sweep.yaml: it lacks command; see configs/sweeps/gan.yaml"),
+            ("s.yaml --trials 0", "--trials and --workers must be 1 or more"),
+            ("s.yaml --trials many", "--trials"),
+            ("s.yaml --trial 3", "did you mean --trials?"),
         ],
     )
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"value": 3}, CategoricalDistribution([3])),
+        ({"values": ["a", True, 0.5]}, CategoricalDistribution(["a", True, 0.5])),
+        ({"min": 1, "max": 4}, IntDistribution(1, 4)),
+        ({"min": 1, "max": 4.0}, FloatDistribution(1.0, 4.0)),
+        ({"min": 1, "max": 4, "distribution": "uniform"}, FloatDistribution(1.0, 4.0)),
+        ({"min": 1, "max": 4, "distribution": "int_uniform"}, IntDistribution(1, 4)),
+        ({"min": 1, "max": 4, "distribution": "log_uniform_values"}, FloatDistribution(1.0, 4.0, log=True)),
+        ({"min": "1e-4", "max": 1.0, "distribution": "log_uniform_values"}, FloatDistribution(1e-4, 1.0, log=True)),
+        ({"min": 8, "max": 32, "q": 8, "distribution": "q_uniform"}, IntDistribution(8, 32, step=8)),
+        ({"min": 0, "max": 1, "q": 0.5, "distribution": "q_uniform"}, FloatDistribution(0.0, 1.0, step=0.5)),
+    ],
+)
+def test_distributions_are_those_of_wandb(spec: Any, expected: BaseDistribution) -> None:
+    assert distribution("x", spec) == expected
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"parameters": {"x": 3}}, "x can't be 3; write value, values, or min and max"),
+        ({"parameters": {"x": {"values": []}}}, "x can't be {'values': \\[\\]}"),
+        ({"parameters": {"x": {"min": 1, "max": 2, "distribution": "normal"}}}, "x can't be .*normal"),
+        ({"parameters": {"x": {"min": 0.5, "max": 2, "distribution": "int_uniform"}}}, "x can't be .*int_uniform"),
+        ({"parameters": {"x": {"min": 2, "max": 1}}}, "s.yaml: .*low"),
+        ({"parameters": {"x": {"min": 0, "max": 1.0, "distribution": "log_uniform_values"}}}, "s.yaml: .*low"),
+        ({"command": ["twofold", "fit", "-c", "any.yaml"]}, r"its command must hold fit, and \$\{args\} once"),
+        ({"method": "grid"}, "method can't be grid; write bayes or random"),
+        ({"metric": {"name": "score", "goal": "best"}}, "metric.goal can't be best; write minimize or maximize"),
+        ({"early_terminate": {"type": "envelope"}}, "early_terminate is not like { type: hyperband"),
+    ],
+)
+def test_what_optuna_can_not_do_is_refused(tmp_path: Path, changed: Any, message: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump({**SWEEP, **changed}))
+    with pytest.raises(UsageError, match=message):
+        read_sweep(path)

@@ -1,17 +1,14 @@
 """Training runs in subprocesses: finished ones are skipped, interrupted ones resume, failures and signals stop all."""
 
 import json
-import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from signals import sent_when
 
 from scripts import train_runs
 from scripts.train_runs import Job, Training, train
@@ -29,21 +26,6 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def starts(folder: Path, job: Job) -> list[str]:
     return (folder / job.folder / "starts.txt").read_text().splitlines()
-
-
-@contextmanager
-def sent_when(number: signal.Signals, condition: Callable[[], bool]) -> Iterator[None]:
-    """Sends this process the signal as soon as the condition holds."""
-
-    def send() -> None:
-        while not condition():
-            time.sleep(0.01)
-        os.kill(os.getpid(), number)
-
-    thread = threading.Thread(target=send, daemon=True)
-    thread.start()
-    yield
-    thread.join()
 
 
 def test_finished_runs_are_not_repeated(tmp_path: Path) -> None:
