@@ -164,7 +164,7 @@ def test_a_folder_with_another_sweep_is_refused(searched: Script) -> None:
         ({"metric": {"name": "other"}}, "whose metric is score, not other; write another --out"),
         ({"parameters": {**SWEEP["parameters"], "y": {"value": 1}}}, "whose y is not searched, not "),  # type: ignore[dict-item]
     ):
-        code, _, err = searched(2, **changed)  # type: ignore[arg-type]
+        code, _, err = searched(2, **changed)
         assert (code, err.count("\n")) == (2, 1)
         assert message in err
     assert "whose command is fit" in searched(2, "--pause=0")[2]
