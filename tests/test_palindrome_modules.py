@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -87,7 +87,8 @@ def test_evaluation_logs_what_is_true_of_the_whole_split(plain_trainer: MakeTrai
     trainer = plain_trainer()
     evaluate = trainer.validate if split == "val" else trainer.test
     (logged,) = evaluate(module, datamodule=data, verbose=False)
-    loader: Any = data.val_dataloader() if split == "val" else data.test_dataloader()
+    (tests,) = cast(Any, data.test_dataloader())
+    loader: Any = data.val_dataloader() if split == "val" else tests
     digits, target = (torch.cat(parts) for parts in zip(*(batch[:2] for batch in loader), strict=True))
     with torch.no_grad():
         logits = module(digits)
