@@ -1,1 +1,1 @@
-"""What the claims of speed and quality rest on: code, and in results/ the tables that it wrote."""
+"""Benchmarks, and in results/ the tables that they wrote: the numbers of docs/results.md."""

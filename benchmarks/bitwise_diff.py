@@ -1,4 +1,4 @@
-"""Whether two runs left the same: their numbers, pictures, generators and state of training, to the bit."""
+"""Whether two runs left the same bits: numbers, pictures, generators and the state of training."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,20 +9,20 @@ import torch
 from common.files import read_tensors
 
 MAY_DIFFER = ("wandb", "timing.csv", "run.json", ".lock")
-"""What measures time, and what belongs to one machine."""
+"""Files with times, and files that belong to one machine."""
 
 
 def differences(expected: Path, actual: Path) -> list[str]:
-    """What differs between two runs' folders, in words; nothing if the second is worth the first.
+    """The differences between two run folders, each in words; empty if there are none.
 
-    All files are compared byte by byte, but for checkpoints: the last and the best count, by what they hold of
-    training. Where Lightning's loops say that a resumed run began does not.
+    All files are compared byte by byte, except for checkpoints: of the last and the best, the state of training is
+    compared. Lightning's loops are left out, because they count from where a resumed run began.
     """
     found = []
     ours, theirs = _files(expected), _files(actual)
     for name in sorted(ours | theirs):
         if name not in theirs or name not in ours:
-            found.append(f"{name} is {'missing' if name in ours else 'too much'}")
+            found.append(f"{name} is {'missing' if name in ours else 'unexpected'}")
         elif (expected / name).read_bytes() != (actual / name).read_bytes():
             found.append(f"{name} differs")
     for name in (Path("checkpoints", "last.ckpt"), Path("checkpoints", "best.ckpt")):
@@ -32,7 +32,7 @@ def differences(expected: Path, actual: Path) -> list[str]:
 
 
 def _state(checkpoint: Path) -> dict[str, Any]:
-    """What a checkpoint holds of training; nothing where there is none."""
+    """The state of training in a checkpoint; empty where there is none."""
     state = read_tensors(checkpoint) if checkpoint.exists() else {}
     state.pop("loops", None)
     return state

@@ -1,43 +1,98 @@
-"""What benchmarks share as commands: how they start, and `twofold` as a user starts it, for those of whole runs."""
+"""The command line of a benchmark topic, and `twofold` in a subprocess.
+
+python -m benchmarks.gan                          all benchmarks of the topic
+python -m benchmarks.gan recipes --root DATA      one of them
+"""
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
+from benchmarks.results import RESULTS
+from datamodules import MNISTDataModule
+from datamodules.mnist import Source
 from twofold.errors import OneLineParser, UsageError, exit_code
 from twofold.provenance import ROOT
 from twofold.tables import read_rows
 
-RESULTS = ROOT / "benchmarks" / "results"
+Benchmark = Callable[[Namespace], None]
 
 
-def start(name: str, main: Callable[[], int | None], about: str | None) -> int:
-    """Starts a benchmark that takes no options, of which `--help` is one; returns the exit code.
+def main(
+    topic: str,
+    about: str | None,
+    benchmarks: Mapping[str, Benchmark],
+    arguments: Sequence[str] | None = None,
+    add_options: Callable[[ArgumentParser], None] = lambda parser: None,
+) -> int:
+    """Runs the benchmarks that the arguments name, all without one; returns the exit code.
 
     Args:
-        name: the one of its file.
-        about: the file's docstring.
+        topic: the name of the module.
+        about: its docstring.
+        benchmarks: by name. Each gets the parsed options, of which `out` is the folder for tables and pictures.
+        arguments: None for those of this process.
+        add_options: adds the options of the topic.
     """
 
     def run(arguments: list[str]) -> int:
-        OneLineParser(prog=f"python -m benchmarks.{name}", description=about).parse_args(arguments)
-        return main() or 0
+        parser = OneLineParser(prog=f"python -m benchmarks.{topic}", description=about)
+        parser.add_argument("benchmarks", nargs="*", help=f"{', '.join(benchmarks)}; by default all")
+        parser.add_argument("--out", type=Path, default=RESULTS, help="folder for tables and pictures")
+        add_options(parser)
+        options = parser.parse_args(arguments)
+        for name in options.benchmarks:
+            if name not in benchmarks:
+                raise UsageError(f"there is no benchmark {name} here; write {', '.join(benchmarks)}")
+        for name in options.benchmarks or benchmarks:
+            benchmarks[name](options)
+        return 0
 
-    return exit_code(name, run, None)
+    return exit_code(f"benchmarks.{topic}", run, arguments)
 
 
-def refuse_below_1(option: str, number: int) -> None:
-    """Raises UsageError when an option that counts something is 0 or negative."""
-    if number < 1:
-        raise UsageError(f"{option} can't be {number}; write 1 or more")
+def add_mnist(parser: ArgumentParser) -> None:
+    """Adds `--root` and `--source`, as `datamodules.MNISTDataModule` takes them."""
+    parser.add_argument("--root", type=Path, default=Path("data"), help="folder that holds MNIST/raw")
+    about = "packaged: a trial without MNIST"
+    parser.add_argument("--source", default="torchvision", choices=get_args(Source), help=about)
+
+
+def mnist(options: Namespace) -> MNISTDataModule:
+    """The images that the options name, downloaded if they are missing.
+
+    Raises:
+        UsageError: when they can't be had.
+    """
+    data = MNISTDataModule(options.root.absolute(), options.source)
+    try:
+        data.prepare_data()
+        data.setup()
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from error
+    return data
+
+
+def data_settings(options: Namespace) -> tuple[str, ...]:
+    """The same as arguments of `twofold`."""
+    return ("--data.root", str(options.root.absolute()), "--data.source", options.source)
 
 
 def launch(
     runs: str | Path, *arguments: object, stderr: int | None = None, **environment: str
 ) -> "subprocess.Popen[str]":
-    """Starts the command in a process of its own, with its runs in this folder; `stderr` as `subprocess` has it."""
+    """Starts `twofold` in a subprocess.
+
+    Args:
+        runs: folder for its runs.
+        arguments: of the command.
+        stderr: as `subprocess` takes it.
+        environment: variables to add.
+    """
     return subprocess.Popen(
         [str(Path(sys.executable).with_name("twofold")), *map(str, arguments)],
         cwd=ROOT,
@@ -48,11 +103,11 @@ def launch(
     )
 
 
-def twofold(runs: str, *arguments: object) -> float:
-    """Runs the command in a process of its own, with its runs in this folder; returns its peak memory in 10⁶ bytes.
+def twofold(runs: str | Path, *arguments: object) -> float:
+    """Runs `twofold` in a subprocess; returns its peak memory in MB (10⁶ bytes).
 
     Raises:
-        SystemExit: with the command's exit code, when it fails; what it complained stands on stderr.
+        SystemExit: with its exit code, when it fails; its error message is on stderr.
     """
     process = launch(runs, *arguments)
     _, status, usage = os.wait4(process.pid, 0)
@@ -64,6 +119,6 @@ def twofold(runs: str, *arguments: object) -> float:
 
 
 def seconds_after(runs: str | Path) -> dict[int, float]:
-    """How many seconds of training had passed after each number of batches that the only run in a folder noted down."""
+    """Seconds of training after each logged number of batches, of the only run in a folder."""
     (timing,) = Path(runs).glob("*/*/timing.csv")
     return {int(row["step"]) + 1: float(row["time/seconds"]) for row in read_rows(timing)}

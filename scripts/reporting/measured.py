@@ -6,8 +6,6 @@ from statistics import mean
 from typing import Any
 
 from callbacks.drawing import IN_WORDS
-from scripts import memory_horizon
-from scripts.plotting import svg
 from scripts.reporting.drawn import Drawn, Picture, Table
 from twofold.provenance import ROOT, last_commit
 from twofold.tables import read_rows
@@ -35,10 +33,9 @@ def horizon() -> Drawn:
     alt = "Accuracy against length for three RNNs and four LSTMs"
 
     def drawn(path: Path) -> Drawn:
-        figure = memory_horizon.draw(memory_horizon.read(path))
-        return Drawn([Picture("memory_horizon.svg", svg(figure), alt)])
+        return Drawn([Picture(path.name, path.read_bytes(), alt)])
 
-    return measured("memory_horizon.csv", "python -m scripts.memory_horizon", drawn)
+    return measured("memory_horizon.png", "python -m benchmarks.memory horizon", drawn)
 
 
 def kernels() -> Drawn:
@@ -53,40 +50,40 @@ def kernels() -> Drawn:
 
 def game_speed() -> Drawn:
     """Images per second of the textbook game."""
-    return measured("gan_speed.csv", "python -m benchmarks.gan_speed --peer PYTORCH_GAN", _game_speed)
+    return measured("gan_speed.csv", "python -m benchmarks.speed gan --peer PYTORCH_GAN", _game_speed)
 
 
 def _game_speed(path: Path) -> Drawn:
-    by_contestant = _grouped(read_rows(path), "who", "threads")
+    by_contestant = _grouped(read_rows(path), "program", "threads")
     rows = []
-    for (who, threads), ours in by_contestant.items():
-        what = {row["what"]: row for row in ours}
+    for (program, threads), ours in by_contestant.items():
+        what = {row["quantity"]: row for row in ours}
         speed, ratio = what["images per second"], what["twofold fit / this"]
         rows.append(
-            [who, threads, f"{float(speed['median']):,.0f}", _quartiles(speed), f"{float(ratio['median']):.2f}"]
+            [program, threads, f"{float(speed['median']):,.0f}", _quartiles(speed), f"{float(ratio['median']):.2f}"]
         )
-    columns = ("contestant", "threads", "images per second", "quartiles", "twofold fit / this")
+    columns = ("program", "threads", "images per second", "quartiles", "twofold fit / this")
     return Drawn(tables=[Table(columns, rows)])
 
 
 def lightning_overhead() -> Drawn:
-    """Milliseconds per batch of `twofold fit` and of a bare loop."""
-    return measured("lightning_overhead.csv", "python -m benchmarks.lightning_overhead", _lightning_price)
+    """Milliseconds per batch of `twofold fit` and of a plain loop."""
+    return measured("lightning_overhead.csv", "python -m benchmarks.speed overhead", _lightning_price)
 
 
 def _lightning_price(path: Path) -> Drawn:
     rows = []
     for (length, threads), ours in _grouped(read_rows(path), "length", "threads").items():
-        what = {row["what"]: row for row in ours}
-        medians = [f"{float(what[name]['median']):.2f}" for name in ("twofold fit, ms", "bare loop, ms", "ratio")]
+        what = {row["quantity"]: row for row in ours}
+        medians = [f"{float(what[name]['median']):.2f}" for name in ("twofold fit, ms", "plain loop, ms", "ratio")]
         rows.append([length, threads, *medians])
-    columns = ("digits", "threads", "twofold fit, ms", "bare loop, ms", "ratio")
+    columns = ("digits", "threads", "twofold fit, ms", "plain loop, ms", "ratio")
     return Drawn(tables=[Table(columns, rows, numbers_from=0)])
 
 
 def recipes() -> Drawn:
     """Final numbers of all recipes of the game at equal time, one table for each classifier and data source."""
-    return measured("gan_recipes.csv", "python -m benchmarks.gan_recipes --root DATA", _recipes)
+    return measured("gan_recipes.csv", "python -m benchmarks.gan recipes --root DATA", _recipes)
 
 
 SHOWN = {
@@ -103,7 +100,7 @@ def _recipes(path: Path) -> Drawn:
     for (classifier, batches, source), same in _grouped(
         measurements, "classifier", "batches_of_gan", "data_source"
     ).items():
-        by_recipe = sorted(_grouped(same, "recipe").items(), key=lambda group: _mean(group[1], "fid"))
+        by_recipe = sorted(_grouped(same, "config").items(), key=lambda group: _mean(group[1], "fid"))
         rows = [
             [recipe, str(len(ours)), *(_with_range(ours, name, how) for name, how in SHOWN.values())]
             for (recipe,), ours in by_recipe
@@ -114,7 +111,7 @@ def _recipes(path: Path) -> Drawn:
         tables.append(Table(("recipe", "seeds", *SHOWN), rows, title=title))
     pictures = [
         Picture(picture.name, picture.read_bytes(), f"64 images of {recipe}", recipe)
-        for recipe in dict.fromkeys(row["recipe"] for row in measurements)
+        for recipe in dict.fromkeys(row["config"] for row in measurements)
         if (picture := path.with_suffix("") / f"{recipe}.png").exists()
     ]
     return Drawn(pictures, tables, ["Means over seeds, lowest and highest in brackets."], per_row=2)

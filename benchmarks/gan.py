@@ -1,0 +1,273 @@
+"""How good generators get: python -m benchmarks.gan [recipes] [long] [draws] [fixes] [--root DATA]
+
+- recipes: every shipped recipe for as many batches as take the time of configs/gan.yaml. What a batch of each takes is
+  measured first, by interleaved timing with nothing else running. Writes gan_recipes_speed.csv, gan_recipes.csv and a
+  picture of 64 images per recipe.
+- long: configs/gan_long.yaml, or another one by `--config gan --batches 110000`. Writes gan_long.csv and gan_long.png.
+- draws: FID of 10,000 images from each of several draws of noise, and real-data FID of each disjoint set of 10,000
+  training images. The generators are those of `recipes` (gan.yaml) and `long`. Writes fid_draws.csv.
+- fixes: six short runs. The first is configs/gan_template.yaml, each next one adds one fix, the last is
+  configs/gan.yaml. Writes gan_fixes.csv, a row per evaluation, and pictures to docs/pictures.
+
+Trainings run two at a time, with one thread each: what they reach depends on the batches, not on the time. Finished
+runs and rows that are there are not repeated, interrupted runs resume. Both shipped classifiers evaluate 10,000
+images of each generator against the 10,000 test images.
+"""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from itertools import product
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+import torch
+from scripts.train_runs import Job, read_shipped, train
+from torch import nn
+
+from benchmarks.command import add_mnist, data_settings, main, mnist
+from benchmarks.results import Results
+from benchmarks.timing import batches_per_second, fit
+from callbacks.interpolation_strip import GENERATOR_FILE
+from common.seeding import latent_noise, rng
+from datamodules import MNISTDataModule
+from metrics.evaluate import RealImages
+from metrics.features import CLASSIFIERS, features_and_logits, load_classifier, scaled
+from metrics.mode_coverage import COVERED
+from networks.generator_files import load_generator
+from networks.sampling import draw
+from scripts import sample
+from twofold.errors import UsageError
+from twofold.provenance import CONFIGS, ROOT
+from twofold.run_folder import runs_root
+from twofold.tables import read_rows
+
+RECIPES = ("gan", "gan_template", "dcgan", "wgan_gp", "hinge_sn")
+ROUNDS = 5
+DRAWS = 10
+FIXES_BATCHES = 4000
+PICTURES = ROOT / "docs" / "pictures"
+SHOWN = 64
+
+Evaluate = Callable[[nn.Module, MNISTDataModule], list[dict[str, Any]]]
+
+
+def add_options(parser: ArgumentParser) -> None:
+    add_mnist(parser)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--batches", type=int, help="of a run, by default as many as its config says (fixes: 4,000)")
+    parser.add_argument("--recipes", nargs="+", default=RECIPES, choices=RECIPES, help="configs for `recipes`")
+    parser.add_argument("--config", default="gan_long", help="config for `long`")
+
+
+def recipes(options: Namespace) -> None:
+    """All recipes at equal time."""
+    data = mnist(options)
+    results = Results(options.out / "gan_recipes.csv", "config", "batches_of_gan", "seed", "classifier")
+    batches_of_gan = length("gan", options)
+    speeds = Results(options.out / "gan_recipes_speed.csv", "config")
+    time_recipes([config for config in options.recipes if not speeds.has(config=config)], speeds, options)
+    jobs = {}
+    for seed, config in product(options.seeds, options.recipes):
+        (speed,) = (row for row in speeds.rows if row["config"] == config)
+        batches = round(batches_of_gan * float(speed["ms_per_batch_of_gan"]) / float(speed["ms_per_batch"]))
+        columns = {"config": config, "batches": batches, "batches_of_gan": batches_of_gan, "seed": seed}
+        jobs[job(config, batches, seed, options)] = columns
+    for trained, weights in train_and_evaluate(jobs, data, results, evaluate):
+        draw_samples(weights, options.out / "gan_recipes" / f"{trained.config}.png")
+
+
+def time_recipes(configs: Sequence[str], speeds: Results, options: Namespace) -> None:
+    """Milliseconds per batch of each config, and of gan.yaml interleaved with it."""
+    if configs:
+        settings = data_settings(options)
+        trainings = {
+            config: partial(fit, config=CONFIGS / f"{config}.yaml", settings=settings) for config in {"gan", *configs}
+        }
+        ms = {config: 1000 / median(each) for config, each in batches_per_second(trainings, ROUNDS).items()}
+        for config in configs:
+            row = {"config": config, "ms_per_batch": ms[config], "ms_per_batch_of_gan": ms["gan"]}
+            speeds.add({**row, "threads": torch.get_num_threads()})
+
+
+def long(options: Namespace) -> None:
+    """A longer training with wider networks."""
+    data = mnist(options)
+    results = Results(options.out / "gan_long.csv", "config", "batches", "seed", "classifier")
+    for trained, weights in train_and_evaluate(jobs_of(options.config, options), data, results, evaluate):
+        if trained.config == "gan_long":
+            draw_samples(weights, options.out / "gan_long.png")
+
+
+def draws(options: Namespace) -> None:
+    """FID over several draws of images and of real data."""
+    data = mnist(options)
+    results = Results(options.out / "fid_draws.csv", "config", "batches", "seed", "classifier")
+    results.refuse_other(draws=DRAWS)
+    jobs = {**jobs_of("gan", options), **jobs_of("gan_long", options)}
+    train_and_evaluate(jobs, data, results, evaluate_draws)
+
+
+def length(config: str, options: Namespace) -> int:
+    """The number of batches of a run."""
+    batches: int = read_shipped(config)["trainer"]["max_steps"] if options.batches is None else options.batches
+    return batches
+
+
+def job(config: str, batches: int, seed: int, options: Namespace) -> Job:
+    """A shipped config with another length and seed."""
+    settings = ("--trainer.max_steps", str(batches), "--seed_everything", str(seed), "--data.source", options.source)
+    local = ("--data.root", str(options.root.absolute()))
+    return Job(f"{config}_{batches}_{seed}", config, settings, local)
+
+
+def jobs_of(config: str, options: Namespace) -> dict[Job, dict[str, Any]]:
+    """A config with each seed, and the first columns of its rows."""
+    batches = length(config, options)
+    return {
+        job(config, batches, seed, options): {"config": config, "batches": batches, "seed": seed}
+        for seed in options.seeds
+    }
+
+
+def train_and_evaluate(
+    jobs: Mapping[Job, Mapping[str, Any]], data: MNISTDataModule, results: Results, evaluate: Evaluate
+) -> list[tuple[Job, Path]]:
+    """Trains the jobs that have no row yet and adds a row per classifier.
+
+    Args:
+        jobs: each with the first columns of its rows.
+        evaluate: takes a generator in eval mode, returns the other columns for each classifier.
+
+    Returns:
+        The jobs that were evaluated, and their generator files.
+    """
+    results.refuse_other(data_source=data.data_source)
+    missing = {each: columns for each, columns in jobs.items() if not results.has(**columns)}
+    runs = train(list(missing), runs_root() / "benchmarks")
+    evaluated = [(each, runs[each.name].path / GENERATOR_FILE) for each in missing]
+    for each, weights in evaluated:
+        for numbers in evaluate(load_generator(weights), data):
+            results.add({**missing[each], "data_source": data.data_source, **numbers})
+    return evaluated
+
+
+@cache
+def real_images(data: MNISTDataModule) -> dict[str, RealImages]:
+    """The test images with the features of each classifier, by its name."""
+    return {name: RealImages(load_classifier(name), data.digits) for name in CLASSIFIERS}
+
+
+def evaluate(generator: nn.Module, data: MNISTDataModule) -> list[dict[str, Any]]:
+    """All metrics of one draw of images."""
+    return [{"classifier": name, **real.report(generator).numbers()} for name, real in real_images(data).items()]
+
+
+def evaluate_draws(generator: nn.Module, data: MNISTDataModule) -> list[dict[str, Any]]:
+    """FID of several draws of images, and of several draws of real data."""
+    rows = []
+    for name, real in real_images(data).items():
+        noise = (latent_noise(generator, real.samples, rng(seed, "report")) for seed in range(DRAWS))
+        fids = [fid(real, draw(generator, z)) for z in noise]
+        reals = real_fids(name, data)
+        row = {"fid": mean(fids), "fid_real": mean(reals), "fid_over_real": mean(fids) / mean(reals)}
+        row |= {"fid_samples": real.samples, "draws": DRAWS, "fid_std": stdev(fids)}
+        row |= {"fid_min": min(fids), "fid_max": max(fids), "real_draws": len(reals)}
+        rows.append({"classifier": name, **row, "fid_real_min": min(reals), "fid_real_max": max(reals)})
+    return rows
+
+
+def fid(real: RealImages, images: torch.Tensor) -> float:
+    return real.frechet_distance(features_and_logits(real.classifier, images).features).value
+
+
+@cache
+def real_fids(classifier: str, data: MNISTDataModule) -> list[float]:
+    """The FID of each disjoint set of training images that is as large as a draw."""
+    real = real_images(data)[classifier]
+    sets = [rows for rows in data.digits.train.split(real.samples) if len(rows) == real.samples]
+    return [fid(real, scaled(data.digits.images[rows])) for rows in sets]
+
+
+def draw_samples(weights: Path, picture: Path) -> None:
+    """A grid of 64 images; the noise is the same for all."""
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    if sample.main([str(weights), "--n", str(SHOWN), "--out", str(picture)]):
+        raise RuntimeError(f"no picture of {weights}")
+
+
+BETAS = tuple(
+    word
+    for network in ("generator", "discriminator")
+    for word in (f"--model.{network}_optimizer.init_args.betas", "[0.5,0.999]")
+)
+EMA = (*BETAS, "--model.ema_decay", "0.999")
+PENALTIES = (*EMA, "--model.r1", "1", "--model.r2", "1", "--model.d_reg_interval", "4")
+FIXES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "textbook": ("gan_template", ()),
+    "beta": ("gan_template", BETAS),
+    "ema": ("gan_template", EMA),
+    "penalties": ("gan_template", PENALTIES),
+    "relativistic": ("gan_template", (*PENALTIES, "--model.loss", "relativistic")),
+    "mlp_conv": ("gan", ()),
+}
+"""Each short run with its config and settings. All multiply matrices in float32, so that only the fixes differ."""
+ACCURACIES = ("d_accuracy_real", "d_accuracy_fake")
+
+
+def fixes(options: Namespace) -> None:
+    """What each fix changes, in short runs with one seed."""
+    batches, seed = options.batches or FIXES_BATCHES, options.seeds[0]
+    if batches < 40:
+        raise UsageError(f"--batches is {batches}; write 40 or more, so that each quarter logs something")
+    source = mnist(options).data_source
+    results = Results(options.out / "gan_fixes.csv", "fix", "batch")
+    results.refuse_other(data_source=source, seed=seed)
+    jobs = {}
+    for fix, (config, settings) in FIXES.items():
+        if not results.has(fix=fix, batch=batches):
+            base = job(config, batches, seed, options)
+            short = ("--trainer.log_every_n_steps", "10", "--model.matmul_precision", "highest")
+            callbacks = (
+                f'[{{"class_path": "callbacks.GenerativeMetrics", "init_args": {{"every_n_batches": {batches // 4}, '
+                '"final_samples": 0}}, {"class_path": "callbacks.InterpolationStrip"}]'
+            )
+            more = (*settings, *short, "--trainer.callbacks", callbacks)
+            jobs[fix] = Job(f"fixes_{fix}", config, (*base.settings, *more), base.local)
+    runs = train(list(jobs.values()), runs_root() / "benchmarks")
+    for fix in jobs:
+        run = runs[f"fixes_{fix}"].path
+        for row in evaluations(read_rows(run / "metrics.csv")):
+            results.add({"fix": fix, "seed": seed, "data_source": source, **row})
+        folder = PICTURES if options.out.samefile(ROOT / "benchmarks" / "results") else options.out
+        draw_samples(run / GENERATOR_FILE, folder / f"gan_{fix}.png")
+
+
+def evaluations(metrics: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """A row for each evaluation in a run's metrics.csv, with D's accuracies since the one before."""
+    rows: list[dict[str, Any]] = []
+    before = -1
+    for row in metrics:
+        if row["quality/fid"]:
+            step = int(row["step"])
+            since = [other for other in metrics if before < int(other["step"]) <= step and other["train/d_loss"]]
+            covered = [digit for digit in range(10) if float(row[f"quality/class_{digit}"]) >= COVERED]
+            evaluated = {
+                "batch": step + 1,
+                "fid": f"{float(row['quality/fid']):.1f}",
+                "fid_real": f"{float(row['quality/fid_real']):.2f}",
+                "fid_samples": int(float(row["quality/fid_samples"])),
+                "covered_digits": " ".join(map(str, covered)),
+            }
+            accuracies = {name: f"{mean(float(other[f'train/{name}']) for other in since):.3f}" for name in ACCURACIES}
+            rows.append({**evaluated, **accuracies})
+            before = step
+    return rows
+
+
+BENCHMARKS = {"recipes": recipes, "long": long, "draws": draws, "fixes": fixes}
+
+if __name__ == "__main__":
+    sys.exit(main("gan", __doc__, BENCHMARKS, add_options=add_options))

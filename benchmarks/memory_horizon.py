@@ -1,0 +1,199 @@
+"""How long RNNs and LSTMs remember, by initialisation and training length: python -m benchmarks.memory horizon
+
+Every network trains at every fixed length, and with the length growing from 5 to a greater one, with each learning
+rate and seed, on the same budget: 64 units, batches of 64 fresh palindromes, Adam, gradients clipped at norm 1, at most
+1,000 batches. A run ends early when ten batches in a row are perfect at its full length, a growing one also after 300
+batches without growth. The initialiser's horizon is the run's full length. Afterwards each network is tested at many
+lengths, most of which it wasn't trained at.
+
+Writes memory_horizon.csv, a row per run, and memory_horizon.png. The runs are independent; finished ones are not
+repeated.
+"""
+
+import logging
+import os
+import warnings
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from itertools import product
+from multiprocessing import get_context
+from statistics import mean
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.results import Results
+from callbacks import LengthCurriculum, StopWhenSolved
+from common.files import replacing
+from datamodules import ChunkedPalindromes, PalindromeDataModule
+from lightning_modules import PalindromeLSTM, PalindromeRNN
+from scripts.plotting import panels, png
+from twofold.warning_filters import filter_warnings
+
+Network = PalindromeLSTM | PalindromeRNN
+Row = Mapping[str, str]
+
+NETWORKS: dict[str, Callable[..., Network]] = {
+    "RNN default": PalindromeRNN,
+    "RNN orthogonal": partial(PalindromeRNN, init="orthogonal"),
+    "RNN identity": partial(PalindromeRNN, nonlinearity="relu", init="identity"),
+    "LSTM default": PalindromeLSTM,
+    "LSTM forget bias 1": partial(PalindromeLSTM, init="forget_one"),
+    "LSTM chrono": partial(PalindromeLSTM, init="chrono"),
+    "LSTM forget bias log T": partial(PalindromeLSTM, init="forget_log"),
+}
+LENGTHS = (5, 20, 50, 100, 200)
+GROWN_TO = 1000
+LEARNING_RATES = (1e-3, 3e-3, 1e-2)
+SEEDS = (1, 2, 3)
+MAX_BATCHES = 1000
+TESTED_LENGTHS = (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+HIDDEN_SIZE = BATCH_SIZE = 64
+PATIENCE = 300
+TESTED = 256
+CHANCE = 1 / 10
+
+
+class Run(NamedTuple):
+    """One network to train, at `length` or with the length growing towards it."""
+
+    network: str
+    growing: bool
+    length: int
+    learning_rate: float
+    seed: int
+    max_batches: int
+
+
+def all_runs() -> list[Run]:
+    """Every combination, seed by seed."""
+    trainings = [(False, length) for length in LENGTHS] + [(True, GROWN_TO)]
+    return [
+        Run(network, growing, length, rate, seed, MAX_BATCHES)
+        for seed, rate, (growing, length), network in product(SEEDS, LEARNING_RATES, trainings, NETWORKS)
+    ]
+
+
+def horizon(options: Namespace) -> None:
+    """Trains what has no row yet, in as many processes as there are cores, each with one thread."""
+    results = Results(options.out / "memory_horizon.csv", *Run._fields)
+    missing = [run for run in all_runs() if not results.has(**run._asdict())]
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), initializer=settle) as processes:
+        futures = [processes.submit(train_run, run, TESTED_LENGTHS) for run in missing]
+        try:
+            for future in as_completed(futures):
+                results.add(future.result())
+        except BaseException:
+            processes.shutdown(cancel_futures=True)
+            raise
+    with replacing(options.out / "memory_horizon.png") as draft:
+        draft.write_bytes(png(draw(results.rows), dpi=130))
+
+
+def train_run(run: Run, tested: Sequence[int]) -> dict[str, Any]:
+    """The row of a run: what it is, how it went, and its accuracy at each tested length."""
+    seed_everything(run.seed, verbose=False)
+    horizon = {"horizon": run.length} if run.network.startswith("LSTM") else {}
+    optimizer = partial(torch.optim.Adam, lr=run.learning_rate, fused=True)
+    module = NETWORKS[run.network](hidden_size=HIDDEN_SIZE, optimizer=optimizer, **horizon)
+    curriculum = LengthCurriculum(start=5 if run.growing else run.length, patience=PATIENCE)
+    until_solved = StopWhenSolved()
+    trainer = plain_trainer([curriculum, until_solved], run.max_batches)
+    trainer.fit(module, datamodule=PalindromeDataModule(run.length, BATCH_SIZE))
+    went = {"batches": trainer.global_step, "length_reached": curriculum.length, "solved": until_solved.solved}
+    return run._asdict() | went | {f"T={length}": accuracy(module, length) for length in tested}
+
+
+@torch.no_grad()
+def accuracy(module: Network, length: int) -> float:
+    """The share of palindromes, the same for every network, whose last digit it names."""
+    state, right = None, 0
+    for chunk in ChunkedPalindromes(length, TESTED, TESTED, seed=0):
+        output, state = module.network(module.one_hot(chunk.digits), state)
+        if chunk.ends:
+            right += int((module.readout(output[-1]).argmax(dim=1) == chunk.target).sum())
+    return right / TESTED
+
+
+def settle() -> None:
+    """To be called first in a process that trains small networks: one thread, no messages, no denormal numbers.
+
+    Gradients too small for a normal float32 become 0. A CPU computes several times slower with denormal numbers, and
+    next to Adam's ε of 1e-8 they are nothing.
+    """
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    filter_warnings()
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+
+def plain_trainer(callbacks: Sequence[Callback], max_steps: int = -1) -> Trainer:
+    """On the CPU, with gradients clipped at norm 1, without validation, logger, checkpoints and progress bar."""
+    return Trainer(
+        accelerator="cpu",
+        max_steps=max_steps,
+        max_epochs=-1,
+        gradient_clip_val=1.0,
+        limit_val_batches=0,
+        callbacks=list(callbacks),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def draw(rows: Sequence[Row]) -> Figure:
+    """Accuracy against length: the mean over seeds at each network's best learning rate, and the range."""
+    figure, (fixed, longer, grown) = panels(3)
+    lengths = sorted({int(row["length"]) for row in rows if row["growing"] == "False"})
+    tested = [int(name.removeprefix("T=")) for name in rows[0] if name.startswith("T=")]
+    middle = lengths[1]
+    (goal,) = {int(row["length"]) for row in rows if row["growing"] == "True"}
+    for number, name in enumerate(NETWORKS):
+        style: dict[str, Any] = {"color": f"C{number}", "linestyle": "--" if name.startswith("RNN") else "-"}
+        ours = [row for row in rows if row["network"] == name]
+        at = {T: [row for row in ours if (row["growing"], row["length"]) == ("False", str(T))] for T in lengths}
+        _line(fixed, {T: _values(best_rate(at[T], f"T={T}"), T) for T in lengths}, name, style)
+        at_middle = best_rate(at[middle], f"T={middle}")
+        _line(longer, {T: _values(at_middle, T) for T in tested}, name, style)
+        grew = best_rate([row for row in ours if row["growing"] == "True"], f"T={goal}", "length_reached")
+        _line(grown, {T: _values(grew, T) for T in tested}, name, style)
+    fixed.set(title="trained at this length", ylabel="accuracy")
+    longer.set(title=f"trained at {middle} digits")
+    grown.set(title=f"length grown from 5 towards {goal:,} digits")
+    for axis, ticks, trained_at in ((fixed, lengths, None), (longer, tested, middle), (grown, tested, goal)):
+        axis.set(xscale="log", xlabel="length of the palindromes", ylim=(0, 1.03))
+        axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=8, rotation=45 if len(ticks) > 6 else 0)
+        axis.minorticks_off()
+        axis.axhline(CHANCE, color="grey", linewidth=0.8, linestyle=":")
+        if trained_at:
+            axis.axvline(trained_at, color="grey", linewidth=0.8, linestyle=":")
+    figure.legend(*fixed.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    figure.set_size_inches(13.5, 4.2)
+    return figure
+
+
+def best_rate(rows: Iterable[Row], *by: str) -> list[Row]:
+    """The rows of the learning rate that is best on average by the first of these columns, at a tie by the next."""
+    by_rate: dict[str, list[Row]] = {}
+    for row in rows:
+        by_rate.setdefault(row["learning_rate"], []).append(row)
+    return max(by_rate.values(), key=lambda same: [mean(float(row[name]) for row in same) for name in by], default=[])
+
+
+def _values(rows: Iterable[Row], length: int) -> list[float]:
+    return [float(row[f"T={length}"]) for row in rows]
+
+
+def _line(axis: Axes, accuracies: dict[int, list[float]], name: str, style: dict[str, Any]) -> None:
+    points = {length: values for length, values in accuracies.items() if values}
+    axis.plot(list(points), [mean(values) for values in points.values()], label=name, marker=".", **style)
+    lowest, highest = ([f(values) for values in points.values()] for f in (min, max))
+    axis.fill_between(list(points), lowest, highest, color=style["color"], alpha=0.12, linewidth=0)

@@ -1,0 +1,265 @@
+"""The speed of whole commands: python -m benchmarks.speed [gan] [overhead] [evaluations] [processes]
+
+- gan: images per second of configs/gan_template.yaml by `twofold fit` (as shipped; without W&B; with matrix products
+  in float32), by a plain PyTorch loop of the same mathematics, and by PyTorch-GAN's implementations/gan/gan.py,
+  unmodified, where --peer names a checkout of https://github.com/eriklindernoren/PyTorch-GAN. Writes gan_speed.csv.
+- overhead: milliseconds per batch of configs/palindrome_lstm.yaml by `twofold fit` and by a plain loop. Writes
+  lightning_overhead.csv.
+- evaluations: what the evaluations during training cost configs/gan.yaml, gan_long.yaml and gan_template.yaml. The
+  run's own stopwatch times the batches around an evaluation. Writes evaluation_share.csv.
+- processes: milliseconds per batch of one process with all threads and of two processes that share threads and batch,
+  by turns, the quickest of three rounds. Writes processes.csv.
+
+The programs of `gan` and `overhead` take turns of two seconds, see `benchmarks.timing`; starting up doesn't count. The
+tables hold median and quartiles over rounds, and ratios within a round.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import count
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import torch
+import torch.nn.functional as F
+from scripts.train_runs import read_shipped
+from torch import Tensor
+
+from benchmarks.command import add_mnist, data_settings, main, mnist, seconds_after, twofold
+from benchmarks.results import Results
+from benchmarks.timing import MARK, Training, batches_per_second, fit, interleaved, quartiles, ratios
+from callbacks import GenerativeMetrics
+from common.seeding import latent_noise, rng
+from datamodules import MNISTDataModule, PalindromeDataModule
+from datamodules.mnist import Source
+from lightning_modules import PalindromeLSTM
+from losses.gan import minimax_discriminator_loss, nonsaturating_generator_loss
+from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+from twofold.errors import UsageError
+from twofold.provenance import CONFIGS, ROOT
+
+PEER_COMMIT = "36d3c77e5ff20ebe0aeefd322326a134a279b93e"
+PEER_FILE = "implementations/gan/gan.py"
+BATCH_SIZE = 64
+OVERHEAD_LENGTHS = (5, 20)
+EVALUATED = ("gan", "gan_long", "gan_template")
+EXPERIMENTS = {
+    "palindrome_lstm": ("--data.length", "100"),
+    "gan_template": ("--data.source", "packaged"),
+    "dcgan": ("--data.source", "packaged"),
+}
+
+
+def add_options(parser: ArgumentParser) -> None:
+    add_mnist(parser)
+    parser.add_argument("--peer", type=Path, help="a checkout of PyTorch-GAN")
+    parser.add_argument("--rounds", type=int, default=5)
+
+
+def gan(options: Namespace) -> None:
+    """Images per second of the textbook recipe."""
+    script = None if options.peer is None else peer_script(options.peer)
+    root = mnist(options).root
+    config = CONFIGS / "gan_template.yaml"
+    fits = {
+        "twofold fit": (),
+        "twofold fit without W&B": ("--trainer.logger", "twofold.loggers.CSVLogger"),
+        "twofold fit, matmul_precision highest": ("--model.matmul_precision", "highest"),
+    }
+    programs: dict[str, Callable[[Path], Training]] = {
+        name: partial(fit, config=config, settings=(*data_settings(options), *settings))
+        for name, settings in fits.items()
+    }
+    programs["plain loop"] = partial(loop, function="gan_loop", arguments=(str(root), options.source))
+    if script is None:
+        print("PyTorch-GAN is left out; --peer names a checkout of it")
+    else:
+        programs["PyTorch-GAN"] = partial(peer, script=script, root=root)
+    measured = batches_per_second(programs, options.rounds)
+    results = Results(options.out / "gan_speed.csv", "program", "threads", "quantity")
+    for program, batches in measured.items():
+        speeds = {
+            "images per second": [BATCH_SIZE * each for each in batches],
+            "twofold fit / this": ratios(measured["twofold fit"], batches),
+        }
+        add_quartiles(results, {"program": program}, speeds)
+
+
+def overhead(options: Namespace) -> None:
+    """What Lightning, loggers, validation and checkpoints cost."""
+    results = Results(options.out / "lightning_overhead.csv", "length", "threads", "quantity")
+    config = CONFIGS / "palindrome_lstm.yaml"
+    for length in OVERHEAD_LENGTHS:
+        endless = ("--data.length", length, "--trainer.max_steps", "-1")
+        ours, plain = batches_per_second(
+            {
+                "twofold fit": partial(fit, config=config, settings=endless),
+                "plain loop": partial(loop, function="palindrome_loop", arguments=(length,)),
+            },
+            options.rounds,
+        ).values()
+        times = {
+            "twofold fit, ms": [1000 / each for each in ours],
+            "plain loop, ms": [1000 / each for each in plain],
+            "ratio": ratios(plain, ours),
+        }
+        add_quartiles(results, {"length": length}, times)
+
+
+def add_quartiles(results: Results, columns: Mapping[str, object], quantities: Mapping[str, Sequence[float]]) -> None:
+    """Adds a row for each quantity, with its quartiles over rounds."""
+    for quantity, values in quantities.items():
+        lower, middle, upper = quartiles(values)
+        row = {**columns, "threads": torch.get_num_threads(), "quantity": quantity}
+        results.add({**row, "lower_quartile": lower, "median": middle, "upper_quartile": upper})
+
+
+def loop(folder: Path, function: str, arguments: tuple[object, ...]) -> Training:
+    """A function of this file in a subprocess."""
+    marks = folder / "marks"
+    command = f"from benchmarks import speed; speed.write_marks({str(marks)!r}, speed.{function}(*{arguments!r}))"
+    return Training(subprocess.Popen([sys.executable, "-c", command], cwd=ROOT), marks)
+
+
+def write_marks(path: str, losses: Iterable[Tensor]) -> None:
+    """Trains until the process is killed; reads the summed losses every 50 batches."""
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # Lightning sets it, and torch would ask the driver each step
+    with open(path, "wb", buffering=0) as file:
+        total = torch.zeros(())
+        for batch, loss in enumerate(losses):
+            total = total + loss
+            if batch % 50 == 49:
+                total.tolist()
+            file.write(MARK)
+
+
+def gan_loop(root: str, source: Source) -> Iterable[Tensor]:
+    """configs/gan_template.yaml without Lightning: the same networks, data, noise, precision and fused Adam."""
+    torch.set_float32_matmul_precision(read_shipped("gan_template")["model"]["init_args"]["matmul_precision"])
+    torch.manual_seed(1)
+    data = MNISTDataModule(root, source, BATCH_SIZE, train_on_validation=True)
+    data.setup()
+    data.load_state_dict({"seed": 1})
+    G, D = MLPGenerator(), MLPDiscriminator()
+    adam = partial(torch.optim.Adam, lr=2e-4, betas=(0.9, 0.999), fused=True)
+    g_optimizer, d_optimizer = adam(G.parameters()), adam(D.parameters())
+    batches = (images for _ in count() for images, _ in data.train_dataloader())
+    for batch, images in enumerate(batches):
+        fakes = G(latent_noise(G, len(images), rng(1, "noise", batch)))
+        d_loss = minimax_discriminator_loss(D(images), D(fakes.detach()))
+        d_optimizer.zero_grad()
+        d_loss.backward()
+        d_optimizer.step()
+        D.requires_grad_(False)
+        fake = D(fakes)
+        g_loss = nonsaturating_generator_loss(fake, fake)
+        g_optimizer.zero_grad()
+        g_loss.backward()
+        g_optimizer.step()
+        D.requires_grad_(True)
+        yield torch.stack([d_loss.detach(), g_loss.detach()])
+
+
+def palindrome_loop(length: int) -> Iterable[Tensor]:
+    """configs/palindrome_lstm.yaml without Lightning."""
+    torch.manual_seed(1)
+    module = PalindromeLSTM(64, init="forget_log", horizon=length)
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.01, fused=True)
+    data = PalindromeDataModule(length)
+    data.load_state_dict({"seed": 1})
+    for digits, target in (batch for _ in count() for batch in data.train_dataloader()):
+        loss = F.cross_entropy(module(digits), target)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+        yield loss.detach()
+
+
+def peer_script(checkout: Path) -> bytes:
+    """PyTorch-GAN's script at the commit.
+
+    Raises:
+        UsageError: when the checkout doesn't hold it.
+    """
+    show = ["git", "-C", str(checkout), "show", f"{PEER_COMMIT}:{PEER_FILE}"]
+    shown = subprocess.run(show, check=False, capture_output=True)
+    if shown.returncode != 0:
+        raise UsageError(f"--peer {checkout} is no checkout of PyTorch-GAN with commit {PEER_COMMIT[:7]}")
+    return shown.stdout
+
+
+def peer(folder: Path, script: bytes, root: Path) -> Training:
+    """PyTorch-GAN's script, which prints a line after each batch."""
+    path = folder / PEER_FILE
+    path.parent.mkdir(parents=True)
+    path.write_bytes(script)
+    shutil.copytree(root / "MNIST" / "raw", folder / "data" / "mnist" / "MNIST" / "raw")
+    printed = folder / "printed"
+    with printed.open("wb") as file:  # unbuffered by -u, or its lines would come in blocks
+        process = subprocess.Popen([sys.executable, "-u", path.name], cwd=path.parent, stdout=file)
+    return Training(process, printed, b"] [Batch ")
+
+
+def evaluations(options: Namespace) -> None:
+    """The share of the evaluations in the training time."""
+    root = mnist(options).root
+    every = GenerativeMetrics().every_n_batches
+    results = Results(options.out / "evaluation_share.csv", "config", "threads")
+    for config in EVALUATED:
+        trainer = read_shipped(config)["trainer"]
+        interval = trainer["log_every_n_steps"]
+        with TemporaryDirectory() as folder:  # an empty cache of reference statistics
+            (Path(folder) / "MNIST").symlink_to(root / "MNIST")
+            settings = ("--data.root", folder, "--data.source", options.source)
+            batches = 3 * every + interval
+            twofold(folder, "fit", "-c", CONFIGS / f"{config}.yaml", "--trainer.max_steps", batches, *settings)
+            after = seconds_after(folder)
+        seconds = {end: s - before for (end, s), before in zip(after.items(), [0, *after.values()], strict=False)}
+        numbers = evaluation_cost(seconds, every, interval, trainer["max_steps"])
+        results.add({"config": config, "threads": torch.get_num_threads(), "every_n_batches": every, **numbers})
+
+
+def evaluation_cost(seconds: Mapping[int, float], every: int, interval: int, max_steps: int) -> dict[str, float]:
+    """The cost of evaluations every so many batches of a whole run.
+
+    Args:
+        seconds: of each logged interval of batches, by the number of batches after it.
+    """
+    batch = median(s for batches, s in seconds.items() if batches % every) / interval
+    first, *later = [s - interval * batch for batches, s in seconds.items() if batches % every == 0]
+    evaluation = median(later)
+    total = first + (max_steps // every - 1) * evaluation
+    numbers = {"ms_per_batch": 1000 * batch, "first_evaluation_seconds": first, "evaluation_seconds": evaluation}
+    return {**numbers, "share_of_run": total / (total + max_steps * batch)}
+
+
+def processes(options: Namespace) -> None:
+    """Two processes next to one, on the CPU."""
+    results = Results(options.out / "processes.csv", "experiment", "cores")
+    for experiment, settings in EXPERIMENTS.items():
+        command = ("-c", CONFIGS / f"{experiment}.yaml", *settings, "--trainer.accelerator", "cpu")
+        programs = {n: partial(milliseconds_per_batch, *command, "--trainer.devices", n) for n in "12"}
+        one, two = (min(times) for times in interleaved(programs, rounds=3).values())
+        row = {"experiment": experiment, "cores": os.cpu_count(), "ms_by_1": one, "ms_by_2": two}
+        results.add({**row, "ratio": two / one})
+
+
+def milliseconds_per_batch(*arguments: object, first: int = 100, last: int = 300) -> float:
+    """Of `twofold fit`, between these batches."""
+    with TemporaryDirectory() as runs:
+        twofold(runs, "fit", *arguments, "--trainer.max_steps", last)
+        seconds = seconds_after(runs)
+    return 1000 * (seconds[last] - seconds[first]) / (last - first)
+
+
+BENCHMARKS = {"gan": gan, "overhead": overhead, "evaluations": evaluations, "processes": processes}
+
+if __name__ == "__main__":
+    sys.exit(main("speed", __doc__, BENCHMARKS, add_options=add_options))
