@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 ROOT_OF_MNIST = $(if $(DATA),--root "$(DATA)")
 
-.PHONY: help setup demo test test-all lint report explore bench
+.PHONY: help setup demo test test-all lint report explore bench docs
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -41,25 +41,14 @@ report: setup ## the report within 75 minutes: report/index.html; FULL=1 trains 
 explore: setup ## a page to play with trained networks; RUNS=folder, by default runs, and PORT=number
 	$(BIN)/python -m scripts.explore $(if $(RUNS),"$(RUNS)") $(if $(PORT),--port $(PORT))
 
-bench: setup ## all benchmarks; what benchmarks/results holds is not always measured anew
-	$(BIN)/python -m benchmarks.palindrome_batches
+bench: setup ## all benchmarks, hours; most skip what benchmarks/results holds
 	$(BIN)/python -m benchmarks.lstm_kernels
-	$(BIN)/python -m benchmarks.lightning_overhead
-	$(BIN)/python -m benchmarks.palindromes_solved
-	$(BIN)/python -m benchmarks.untrained_lengths
-	$(BIN)/python -m scripts.memory_horizon
-	$(BIN)/python -m benchmarks.recall_capacity
+	$(BIN)/python -m benchmarks.steps
+	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.explorer_latency
-	$(BIN)/python -m benchmarks.scaling
-	$(BIN)/python -m benchmarks.processes
-	$(BIN)/python -m benchmarks.bfloat16
-	$(BIN)/python -m benchmarks.help_times
 	$(BIN)/python -m benchmarks.crash_resume
-	$(BIN)/python -m benchmarks.gan_speed $(if $(PEER),--peer "$(PEER)") $(ROOT_OF_MNIST)
-	$(BIN)/python -m benchmarks.evaluation_share $(ROOT_OF_MNIST)
-	$(BIN)/python -m benchmarks.gan_search $(ROOT_OF_MNIST)
-	$(BIN)/python -m benchmarks.gan_finals $(ROOT_OF_MNIST)
-	$(BIN)/python -m benchmarks.gan_recipes $(ROOT_OF_MNIST)
-	$(BIN)/python -m benchmarks.gan_long $(ROOT_OF_MNIST)
-	$(BIN)/python -m benchmarks.gan_fixes $(ROOT_OF_MNIST)
-	$(BIN)/python -m benchmarks.fid_draws $(ROOT_OF_MNIST)
+	$(BIN)/python -m benchmarks.speed $(if $(PEER),--peer "$(PEER)") $(ROOT_OF_MNIST)
+	$(BIN)/python -m benchmarks.gan $(ROOT_OF_MNIST)
+
+docs: setup ## write the tables of README.md and docs/ from benchmarks/results
+	$(BIN)/python -m benchmarks.docs

@@ -22,12 +22,16 @@ from twofold.tables import read_rows
 Benchmark = Callable[[Namespace], None]
 
 
-def main(
+def no_options(parser: ArgumentParser) -> None:
+    """For a topic without options of its own."""
+
+
+def run(
     topic: str,
     about: str | None,
     benchmarks: Mapping[str, Benchmark],
+    add_options: Callable[[ArgumentParser], None],
     arguments: Sequence[str] | None = None,
-    add_options: Callable[[ArgumentParser], None] = lambda parser: None,
 ) -> int:
     """Runs the benchmarks that the arguments name, all without one; returns the exit code.
 
@@ -35,11 +39,11 @@ def main(
         topic: the name of the module.
         about: its docstring.
         benchmarks: by name. Each gets the parsed options, of which `out` is the folder for tables and pictures.
-        arguments: None for those of this process.
         add_options: adds the options of the topic.
+        arguments: None for those of this process.
     """
 
-    def run(arguments: list[str]) -> int:
+    def parse_and_run(arguments: list[str]) -> int:
         parser = OneLineParser(prog=f"python -m benchmarks.{topic}", description=about)
         parser.add_argument("benchmarks", nargs="*", help=f"{', '.join(benchmarks)}; by default all")
         parser.add_argument("--out", type=Path, default=RESULTS, help="folder for tables and pictures")
@@ -52,7 +56,7 @@ def main(
             benchmarks[name](options)
         return 0
 
-    return exit_code(f"benchmarks.{topic}", run, arguments)
+    return exit_code(f"benchmarks.{topic}", parse_and_run, arguments)
 
 
 def add_mnist(parser: ArgumentParser) -> None:

@@ -16,15 +16,16 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import yaml
-from scripts.train_runs import read_shipped
 
 from benchmarks.bitwise_diff import differences
-from benchmarks.command import launch, main
+from benchmarks.command import launch, run
 from benchmarks.results import Results
+from scripts.train_runs import read_shipped
 from twofold.run_folder import RunFolder
 
 KILLS_IN_A_ROW = 8
@@ -162,6 +163,7 @@ def _resume(run: RunFolder | None) -> list[str] | None:
 
 
 BENCHMARKS = {"crash_resume": crash_resume}
+main = partial(run, "crash_resume", __doc__, BENCHMARKS, add_options)
 
 if __name__ == "__main__":
-    sys.exit(main("crash_resume", __doc__, BENCHMARKS, add_options=add_options))
+    sys.exit(main())

@@ -7,7 +7,7 @@ A page says where: between `<!-- table: NAME -->` and `<!-- end -->` stands the 
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -290,18 +290,23 @@ def updated(page: str) -> str:
     return MARKED.sub(table, page)
 
 
-def _run(arguments: list[str]) -> int:
-    parser = OneLineParser(prog="python -m benchmarks.docs", description=__doc__)
-    parser.add_argument("pages", nargs="*", type=Path, default=PAGES, help="by default README.md and docs/*.md")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a page is out of date")
-    options = parser.parse_args(arguments)
-    stale = [page for page in options.pages if updated(page.read_text()) != page.read_text()]
-    for page in stale:
-        if not options.check:
-            page.write_text(updated(page.read_text()))
-        print(f"{page}: tables {'out of date' if options.check else 'written'}")
-    return 1 if stale and options.check else 0
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes or checks pages; returns the exit code."""
+
+    def run(arguments: list[str]) -> int:
+        parser = OneLineParser(prog="python -m benchmarks.docs", description=__doc__)
+        parser.add_argument("pages", nargs="*", type=Path, default=PAGES, help="by default README.md and docs/*.md")
+        parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a table is out of date")
+        options = parser.parse_args(arguments)
+        stale = [page for page in options.pages if updated(page.read_text()) != page.read_text()]
+        for page in stale:
+            if not options.check:
+                page.write_text(updated(page.read_text()))
+            print(f"{page}: tables {'out of date' if options.check else 'written'}")
+        return 1 if stale and options.check else 0
+
+    return exit_code("benchmarks.docs", run, arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code("benchmarks.docs", _run, None))
+    sys.exit(main())

@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.command import main, twofold
+from benchmarks.command import no_options, run, twofold
 from benchmarks.results import Results
 from benchmarks.timing import milliseconds
 from callbacks.interpolation_strip import GENERATOR_FILE
@@ -131,5 +131,8 @@ def explorer(runs: Path) -> Iterator[str]:
         process.wait()
 
 
+BENCHMARKS = {"latency": explorer_latency}
+main = partial(run, "explorer_latency", __doc__, BENCHMARKS, no_options)
+
 if __name__ == "__main__":
-    sys.exit(main("explorer_latency", __doc__, {"latency": explorer_latency}))
+    sys.exit(main())

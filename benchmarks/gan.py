@@ -24,10 +24,9 @@ from statistics import mean, median, stdev
 from typing import Any
 
 import torch
-from scripts.train_runs import Job, read_shipped, train
 from torch import nn
 
-from benchmarks.command import add_mnist, data_settings, main, mnist
+from benchmarks.command import add_mnist, data_settings, mnist, run
 from benchmarks.results import Results
 from benchmarks.timing import batches_per_second, fit
 from callbacks.interpolation_strip import GENERATOR_FILE
@@ -39,6 +38,7 @@ from metrics.mode_coverage import COVERED
 from networks.generator_files import load_generator
 from networks.sampling import draw
 from scripts import sample
+from scripts.train_runs import Job, read_shipped, train
 from twofold.errors import UsageError
 from twofold.provenance import CONFIGS, ROOT
 from twofold.run_folder import runs_root
@@ -268,6 +268,7 @@ def evaluations(metrics: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
 
 
 BENCHMARKS = {"recipes": recipes, "long": long, "draws": draws, "fixes": fixes}
+main = partial(run, "gan", __doc__, BENCHMARKS, add_options)
 
 if __name__ == "__main__":
-    sys.exit(main("gan", __doc__, BENCHMARKS, add_options=add_options))
+    sys.exit(main())

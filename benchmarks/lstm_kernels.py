@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from benchmarks.command import main
+from benchmarks.command import no_options, run
 from benchmarks.results import Results
 from benchmarks.timing import in_new_process, interleaved, milliseconds, peak_growth, quartiles, ratios
 from networks.lstm import LSTM
@@ -137,5 +137,8 @@ def draw_lstm(rows: Sequence[Mapping[str, str]]) -> bytes:
     return svg(figure)
 
 
+BENCHMARKS = {"kernels": kernels}
+main = partial(run, "lstm_kernels", __doc__, BENCHMARKS, no_options)
+
 if __name__ == "__main__":
-    sys.exit(main("lstm_kernels", __doc__, {"kernels": kernels}))
+    sys.exit(main())

@@ -28,10 +28,9 @@ from tempfile import TemporaryDirectory
 
 import torch
 import torch.nn.functional as F
-from scripts.train_runs import read_shipped
 from torch import Tensor
 
-from benchmarks.command import add_mnist, data_settings, main, mnist, seconds_after, twofold
+from benchmarks.command import add_mnist, data_settings, mnist, run, seconds_after, twofold
 from benchmarks.results import Results
 from benchmarks.timing import MARK, Training, batches_per_second, fit, interleaved, quartiles, ratios
 from callbacks import GenerativeMetrics
@@ -41,6 +40,7 @@ from datamodules.mnist import Source
 from lightning_modules import PalindromeLSTM
 from losses.gan import minimax_discriminator_loss, nonsaturating_generator_loss
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+from scripts.train_runs import read_shipped
 from twofold.errors import UsageError
 from twofold.provenance import CONFIGS, ROOT
 
@@ -260,6 +260,7 @@ def milliseconds_per_batch(*arguments: object, first: int = 100, last: int = 300
 
 
 BENCHMARKS = {"gan": gan, "overhead": overhead, "evaluations": evaluations, "processes": processes}
+main = partial(run, "speed", __doc__, BENCHMARKS, add_options)
 
 if __name__ == "__main__":
-    sys.exit(main("speed", __doc__, BENCHMARKS, add_options=add_options))
+    sys.exit(main())

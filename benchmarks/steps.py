@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.command import main
+from benchmarks.command import no_options, run
 from benchmarks.results import Results
 from benchmarks.timing import in_new_process, milliseconds, peak_growth
 from common.matmul_precision import matmul_precision
@@ -147,6 +147,7 @@ def precision(options: Namespace) -> None:
 
 
 BENCHMARKS = {"scaling": scaling, "precision": precision}
+main = partial(run, "steps", __doc__, BENCHMARKS, no_options)
 
 if __name__ == "__main__":
-    sys.exit(main("steps", __doc__, BENCHMARKS))
+    sys.exit(main())

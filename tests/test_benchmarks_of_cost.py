@@ -1,98 +1,162 @@
-"""The benchmarks of what steps cost on the smallest possible scale: that they measure what they say, not how much."""
+"""The benchmarks of speed and memory: that they measure what they say, not how much."""
 
-import csv
-from concurrent.futures import ProcessPoolExecutor
+import subprocess
+from argparse import Namespace
+from collections.abc import Mapping
+from contextlib import closing
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
+from torch import nn
 
-from benchmarks import bfloat16, processes, scaling
-from benchmarks.memory import peak_growth
-
-
-def rows(table: Path) -> list[dict[str, str]]:
-    with table.open(newline="") as file:
-        return list(csv.DictReader(file))
+from benchmarks import lstm_kernels, speed, steps, timing
+from benchmarks.timing import peak_growth
+from datamodules import MNISTDataModule
+from twofold.tables import read_rows
 
 
-def test_one_thing_grows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scaling, "GROWING", {"length": (3, 5), "hidden_size": (4,), "batch_size": (2,)})
-    monkeypatch.setattr(scaling, "MIDDLE", {"length": 3, "hidden_size": 4, "batch_size": 2})
-    monkeypatch.setattr(scaling, "BATCHES", (2,))
-    monkeypatch.setattr(scaling, "PAIRS", {"mlp": scaling.PAIRS["mlp"]})
-    scaling.main(tmp_path, seconds=0)
-    measured = rows(tmp_path / "scaling.csv")
-    assert [(row["network"], row["grows"], row["value"]) for row in measured] == [
-        ("LSTM", "length", "3"),
-        ("LSTM", "length", "5"),
-        ("LSTM", "hidden_size", "4"),
-        ("LSTM", "batch_size", "2"),
-        ("mlp", "batch_size", "2"),
-    ]
-    assert all(float(row["ms"]) > 0 and float(row["peak_mb"]) >= 0 for row in measured)
-    assert (tmp_path / "scaling.png").exists()
+def test_one_size_grows_at_a_time() -> None:
+    cases = [columns for columns, _ in steps.scaling_cases()]
+    assert len(cases) == 7 + 6 + 5 + 3 * 5
+    for columns, make_step in steps.scaling_cases():
+        if columns["network"] == "LSTM":
+            changed = {name: value for name, value in make_step.keywords.items() if value != steps.SIZES[name]}  # type: ignore[attr-defined]
+            assert changed in ({}, {columns["grows"]: columns["value"]})
 
 
-def test_milliseconds_are_read_off_a_short_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "twofold", lambda *_: None)
-    monkeypatch.setattr(processes, "seconds_after", lambda _: {10: 1.0, 20: 1.9, 30: 2.0})
-    assert processes.milliseconds_per_batch(Path("gan.yaml"), first=10, last=30) == pytest.approx(50)
-
-
-def test_two_processes_are_timed_beside_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[object, ...]] = []
-
-    def tell(config: Path, *arguments: object) -> float:
-        asked.append((config.stem, *arguments))
-        return {1: 8.0, 2: 10.0}[int(str(arguments[-1]))] + len(asked)
-
-    monkeypatch.setattr(processes, "milliseconds_per_batch", tell)
-    monkeypatch.setattr(processes, "EXPERIMENTS", {"dcgan": ("--data.source", "packaged")})
-    processes.main(tmp_path / "processes.csv", rounds=2)
-    [row] = rows(tmp_path / "processes.csv")
-    assert [words[-1] for words in asked] == [1, 2, 2, 1]
-    assert asked[0][:3] == ("dcgan", "--data.source", "packaged")
-    assert (row["ms_by_1"], row["ms_by_2"], row["ratio"]) == ("9", "12", "1.333")
-
-
-def test_sixteen_bits_are_compared_with_thirty_two_within_each_round(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    measured_in = bfloat16._turn_in
-    milliseconds: dict[ProcessPoolExecutor, float] = {}
-
-    def slower_and_slower(process: ProcessPoolExecutor, seconds: float) -> float:
-        assert measured_in(process, seconds) > 0
-        milliseconds[process] = 2 * milliseconds.get(process, 10.0 - len(milliseconds))
-        return milliseconds[process]
-
-    monkeypatch.setattr(bfloat16, "_turn_in", slower_and_slower)
-    bfloat16.main(tmp_path, pairs=["mlp"], ways=[False], seconds=0)
-    measured = rows(tmp_path / "bfloat16.csv")
-    assert [(row["bfloat16"], row["ratio"]) for row in measured] == [
-        ("nowhere", "1.00"),
-        ("products", "0.90"),
-        ("everywhere", "0.80"),
-    ]
-    assert {row["compiled"] for row in measured} == {"False"}
-
-
-def test_the_networks_of_a_step_compute_in_the_bits_that_are_asked_for() -> None:
-    made: list[torch.dtype] = []
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16-mixed", torch.bfloat16), ("medium", torch.float32)])
+def test_a_gan_step_computes_in_the_precision_of_its_row(precision: str, dtype: torch.dtype) -> None:
+    outputs: list[torch.dtype] = []
     hook = torch.nn.modules.module.register_module_forward_hook(
-        lambda module, _, output: made.append(output.dtype) if isinstance(module, torch.nn.Linear) else None
+        lambda module, _, output: outputs.append(output.dtype) if isinstance(module, nn.Linear) else None
     )
-    try:
-        scaling.game_step("mlp", 2, bfloat16=True)()
-        assert set(made) == {torch.bfloat16}
-        made.clear()
-        scaling.game_step("mlp", 2, products="medium")()
-        assert set(made) == {torch.float32}
-    finally:
-        hook.remove()
+    with closing(Namespace(close=hook.remove)):
+        steps.gan_step("mlp", 2, precision=precision)()
+    assert set(outputs) == {dtype}
 
 
-def test_memory_that_is_filled_is_seen() -> None:
-    megabytes = 300
-    assert peak_growth(lambda: torch.ones(megabytes * 10**6, dtype=torch.uint8)) > megabytes / 2
+@pytest.mark.slow
+def test_steps_are_measured_in_new_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"PAIRS": {"mlp": steps.PAIRS["mlp"]}, "PRECISIONS": ("32-true",), "SECONDS": 0}.items():
+        monkeypatch.setattr(steps, name, value)
+    steps.precision(Namespace(out=tmp_path))
+    rows = read_rows(tmp_path / "bfloat16.csv")
+    assert [row["compiled"] for row in rows] == ["False", "True"]
+    assert all(float(row["ms"]) > 0 and float(row["peak_mb"]) >= 0 for row in rows)
+
+
+def test_peak_growth_sees_memory_that_is_filled() -> None:
+    assert peak_growth(lambda: torch.ones(300 * 10**6, dtype=torch.uint8)) > 150
+
+
+def test_kernels_that_disagree_are_not_measured() -> None:
+    reference, x = nn.LSTM(3, 4), torch.randn(7, 5, 3)
+    networks = {name: lstm_kernels.lstm_with(name, reference.state_dict()) for name in lstm_kernels.LSTMS}
+    lstm_kernels.assert_agreement(networks, x, tolerance=1e-5)
+    networks["manual"].get_parameter("bias_hh_l0").data[0] += 0.01
+    with pytest.raises(AssertionError, match="manual after 7 steps: the relative error of output is"):
+        lstm_kernels.assert_agreement(networks, x, tolerance=1e-5)
+
+
+def test_all_kernels_are_measured_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lstm_kernels, "in_new_process", lambda work, *arguments: work(*arguments))
+    monkeypatch.setattr(lstm_kernels, "ROUNDS", {3: 2, 5: 2})
+    monkeypatch.setattr(lstm_kernels, "THREADS", [1])
+    threads = torch.get_num_threads()
+    lstm_kernels.kernels(Namespace(out=tmp_path))
+    torch.set_num_threads(threads)
+    rows = read_rows(tmp_path / "lstm_kernels.csv")
+    names = ["nn.LSTM", "equations", "manual", "native", "auto"]
+    assert [(row["length"], row["implementation"]) for row in rows] == [(T, name) for T in "35" for name in names]
+    assert all(float(row["ratio"]) == 1 for row in rows if row["implementation"] == "nn.LSTM")
+    assert "</svg>" in (tmp_path / "lstm_kernels.svg").read_text()
+
+
+def test_milliseconds_are_read_from_the_stopwatch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "twofold", lambda *_: None)
+    monkeypatch.setattr(speed, "seconds_after", lambda _: {10: 1.0, 20: 1.9, 30: 2.0})
+    assert speed.milliseconds_per_batch("-c", "gan.yaml", first=10, last=30) == pytest.approx(50)
+
+
+def test_the_share_of_evaluations_counts_the_first_one_once() -> None:
+    seconds = {10: 1.0, 20: 6.0, 30: 1.0, 40: 3.0, 50: 1.0, 60: 3.0}
+    assert speed.evaluation_cost(seconds, every=20, interval=10, max_steps=100) == {
+        "ms_per_batch": 100,
+        "first_evaluation_seconds": 5,
+        "evaluation_seconds": 2,
+        "share_of_run": pytest.approx(13 / 23),
+    }
+
+
+@pytest.mark.parametrize("with_peer", [True, False])
+def test_speeds_are_compared_within_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], with_peer: bool
+) -> None:
+    batches = {"twofold fit": [10.0, 30.0], "plain loop": [20.0, 30.0], "PyTorch-GAN": [5.0, 10.0]}
+
+    def measured(trainings: Mapping[str, object], rounds: int) -> dict[str, list[float]]:
+        return {name: batches.get(name, [1.0, 1.0])[:rounds] for name in trainings}
+
+    monkeypatch.setattr(speed, "batches_per_second", measured)
+    monkeypatch.setattr(speed, "peer_script", lambda _: b"")
+    arguments = ["gan", "--source", "packaged", "--out", str(tmp_path), *(["--peer", "somewhere"] if with_peer else [])]
+    assert speed.main(arguments) == 0
+    assert ("PyTorch-GAN is left out" in capsys.readouterr().out) == (not with_peer)
+    rows = {(row["program"], row["quantity"]): float(row["median"]) for row in read_rows(tmp_path / "gan_speed.csv")}
+    assert len(rows) == 2 * (4 + with_peer)
+    assert rows["twofold fit", "images per second"] == 64 * 20
+    assert rows["plain loop", "twofold fit / this"] == 0.75
+    assert rows.get(("PyTorch-GAN", "twofold fit / this"), 2.5) == 2.5
+
+
+def test_plain_loops_train(tmp_path: Path) -> None:
+    MNISTDataModule(tmp_path, "packaged").prepare_data()
+    assert all(loss.isfinite().all() for loss in islice(speed.gan_loop(str(tmp_path), "packaged"), 2))
+    assert all(loss.isfinite() for loss in islice(speed.palindrome_loop(5), 2))
+
+
+def test_the_peer_trains_as_it_was_at_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout, raw = tmp_path / "peer", tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "images.gz").write_bytes(b"")
+    script = checkout / speed.PEER_FILE
+    script.parent.mkdir(parents=True)
+    script.write_text(
+        "import os, time\n"
+        "assert os.listdir('../../data/mnist/MNIST/raw') == ['images.gz']\n"
+        "for k in range(400):\n"
+        "    print(f'[Epoch {k // 4}/200] [Batch {k % 4}/4] [D loss: 0.5] [G loss: 0.5]')\n"
+        "    time.sleep(0.005)\n"
+    )
+    git = ["git", "-C", str(checkout), "-c", "user.name=x", "-c", "user.email=x"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *words], check=True)
+    script.write_text("changed since")
+    monkeypatch.setattr(speed, "PEER_COMMIT", "HEAD")
+    with (
+        TemporaryDirectory() as folder,
+        closing(speed.peer(Path(folder), speed.peer_script(checkout), tmp_path / "data")) as peer,
+    ):
+        peer.warm_up(5)
+        assert 0 < peer.turn(seconds=0.2) < 1 / 0.005
+
+
+@pytest.mark.slow
+def test_runs_and_the_plain_loop_train_in_their_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr(timing, "WARM_UP", 10)
+    monkeypatch.setattr(speed, "batches_per_second", partial(timing.batches_per_second, turns=1, seconds=1))
+    arguments = ["gan", "--root", str(tmp_path), "--source", "packaged", "--out", str(tmp_path), "--rounds", "2"]
+    assert speed.main(arguments) == 0
+    rows = [row for row in read_rows(tmp_path / "gan_speed.csv") if row["quantity"] == "images per second"]
+    assert len(rows) == 4
+    assert all(float(row["median"]) > 64 for row in rows)
+
+
+def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert speed.main(["gna"]) == 2
+    assert "there is no benchmark gna here; write gan, overhead, evaluations, processes" in capsys.readouterr().err

@@ -1,80 +1,86 @@
-"""The benchmarks of the memory lesson on the smallest possible scale: that they measure what they say, not how much."""
+"""The memory benchmarks on a small scale."""
 
-import csv
+import math
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from lightning.pytorch import Trainer
+from matplotlib import pyplot as plt
 
-from benchmarks import lightning_overhead, palindrome_batches, palindromes_solved, recall_capacity, untrained_lengths
-from benchmarks.palindromes_solved import Case
-
-
-def rows(table: Path) -> list[dict[str, str]]:
-    with table.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def test_a_batch_of_palindromes_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(palindrome_batches, "TABLE", tmp_path / "batches.csv")
-    monkeypatch.setattr(palindrome_batches, "LENGTHS", (5, 20))
-    monkeypatch.setattr(palindrome_batches, "BATCHES", 3)
-    palindrome_batches.main()
-    measured = rows(tmp_path / "batches.csv")
-    assert [row["length"] for row in measured] == ["5", "20"]
-    assert all(0 < float(row["lowest_ms"]) <= float(row["median_ms"]) <= float(row["highest_ms"]) for row in measured)
+from benchmarks import memory, memory_horizon
+from benchmarks.memory_horizon import NETWORKS, Run, all_runs, best_rate, draw, train_run
+from callbacks import LengthCurriculum
+from lightning_modules import PalindromeLSTM, PalindromeRNN
+from twofold.tables import read_rows
 
 
-def test_the_price_of_lightning_is_a_ratio_within_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TWOFOLD_RUNS", "set anew by the benchmark")
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    lightning_overhead.main(tmp_path / "price.csv", lengths=[5], batches=10, rounds=2)
-    measured = rows(tmp_path / "price.csv")
-    assert [row["what"] for row in measured] == ["twofold fit, ms", "bare loop, ms", "ratio"]
-    assert all(float(row["lower_quartile"]) <= float(row["median"]) <= float(row["upper_quartile"]) for row in measured)
+def test_everything_is_combined_with_everything() -> None:
+    runs = all_runs()
+    assert len(set(runs)) == len(runs) == 7 * 6 * 3 * 3
+    assert {run.length for run in runs if not run.growing} == {5, 20, 50, 100, 200}
+    assert {run.length for run in runs if run.growing} == {1000}
 
 
-def test_a_run_that_is_not_solved_says_so_and_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    table = tmp_path / "solved.csv"
-    hopeless = Case("palindrome_lstm", 5, 1, 100, ("--trainer.max_steps", "10"))
-    palindromes_solved.main(table, [hopeless])
-    (row,) = rows(table)
-    assert (row["config"], row["length"], row["seed"], row["batches"]) == ("palindrome_lstm", "5", "1", "10")
-    assert row["solved"] == "False"
-    assert float(row["accuracy"]) < 0.9
-    before = table.stat().st_mtime_ns
-    palindromes_solved.main(table, [hopeless])
-    assert table.stat().st_mtime_ns == before
-
-
-def test_a_run_that_is_solved_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    palindromes_solved.main(tmp_path / "solved.csv", [Case("palindrome_long", 10, 1, 100)])
-    (row,) = rows(tmp_path / "solved.csv")
-    assert row["solved"] == "True"
-    assert float(row["accuracy"]) > 0.9
-    assert float(row["seconds"]) > 0
-
-
-def test_other_lengths_are_asked_in_processes_whose_memory_is_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("growing", "start", "rate"), [(False, 1000, 1e-3), (True, 5, 3e-3)])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_runs_differ_only_in_what_is_compared(
+    monkeypatch: pytest.MonkeyPatch, name: str, growing: bool, start: int, rate: float
 ) -> None:
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    few = ["--trainer.max_steps", "2", "--data.length", "6"]
-    untrained_lengths.main(tmp_path / "untrained.csv", lengths=[7, 5000], fit=few)
-    measured = rows(tmp_path / "untrained.csv")
-    assert [row["length"] for row in measured] == ["7", "5000"]
-    assert all(0 <= float(row["accuracy"]) <= 1 for row in measured)
-    assert all(50 < int(row["peak_mb"]) < 5000 for row in measured)
+    def fit(trainer: Any, module: Any, datamodule: Any) -> None:
+        (curriculum,) = (callback for callback in trainer.callbacks if isinstance(callback, LengthCurriculum))
+        assert (curriculum.start, curriculum.patience, trainer.gradient_clip_val) == (start, 300, 1.0)
+        assert module.configure_optimizers().param_groups[0]["lr"] == rate
+        assert (datamodule.batch_size, module.hidden_size, trainer.max_steps) == (64, 64, 77)
+        if name == "LSTM forget bias log T":
+            bias = module.network.get_parameter("bias_ih_l0")[64:128]
+            torch.testing.assert_close(bias, torch.full((64,), math.log(1000)))
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    train_run(Run(name, growing, 1000, rate, 1, 77), [5])
 
 
-def test_recall_is_measured_at_each_position(tmp_path: Path) -> None:
-    recall_capacity.main(tmp_path, minutes=0.001, asked=[6, 7])
-    answers = rows(tmp_path / "recall_accuracy.csv")
-    assert {row["hidden"] for row in answers} == {"64", "128", "256"}
-    ours = [(row["length"], row["position"]) for row in answers if row["hidden"] == "64"]
-    assert ours == [("6", "4"), ("6", "5"), ("6", "6"), ("7", "5"), ("7", "6"), ("7", "7")]
-    assert (tmp_path / "recall_capacity.png").read_bytes().startswith(b"\x89PNG")
-    before = (tmp_path / "recall_accuracy.csv").stat().st_mtime_ns
-    recall_capacity.main(tmp_path, minutes=0.001, asked=[6, 7])
-    assert (tmp_path / "recall_accuracy.csv").stat().st_mtime_ns == before
+def test_a_solved_run_ends_early() -> None:
+    row = train_run(Run("LSTM forget bias log T", True, 8, 1e-2, 1, 600), [8])
+    assert (row["solved"], row["length_reached"]) == (True, 8)
+    assert row["batches"] < 600
+    assert row["T=8"] > 0.99
+
+
+@pytest.mark.parametrize("module", [PalindromeLSTM(hidden_size=8), PalindromeRNN(hidden_size=8)])
+def test_accuracy_in_chunks_is_that_of_a_constant_answer(module: PalindromeLSTM | PalindromeRNN) -> None:
+    torch.nn.init.zeros_(module.readout.weight)
+    module.readout.bias.data = torch.eye(10)[7]
+    assert 0.05 < memory_horizon.accuracy(module, 5000) < 0.16
+    assert memory_horizon.accuracy(module, 5000) == memory_horizon.accuracy(module, 5000)
+
+
+def test_the_best_rate_is_best_on_average_and_then_by_the_next_column() -> None:
+    measured = [(0.1, 1.0, 9), (0.1, 0.2, 9), (0.2, 0.7, 5), (0.2, 0.7, 5), (0.3, 0.7, 7), (0.3, 0.7, 7)]
+    rows = [{"learning_rate": str(lr), "T=5": str(at_5), "reached": str(n)} for lr, at_5, n in measured]
+    assert [row["learning_rate"] for row in best_rate(rows, "T=5", "reached")] == ["0.3", "0.3"]
+
+
+@pytest.mark.slow
+def test_an_interrupted_study_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = {"LENGTHS": (2, 3), "GROWN_TO": 6, "LEARNING_RATES": (1e-2,), "SEEDS": (1,), "MAX_BATCHES": 2}
+    for name, value in {**study, "TESTED_LENGTHS": (2, 3, 6)}.items():
+        monkeypatch.setattr(memory_horizon, name, value)
+    table = tmp_path / "memory_horizon.csv"
+    memory_horizon.horizon(Namespace(out=tmp_path))
+    whole = table.read_text()
+    assert len(read_rows(table)) == len(all_runs()) == 21
+    table.write_text("".join(whole.splitlines(keepends=True)[:-2]))
+    memory_horizon.horizon(Namespace(out=tmp_path))
+    assert sorted(table.read_text().splitlines()) == sorted(whole.splitlines())
+    assert (tmp_path / "memory_horizon.png").read_bytes().startswith(b"\x89PNG")
+    plt.close(draw(read_rows(table)))
+
+
+def test_recall_is_tested_with_the_weights_of_the_last_mastered_length() -> None:
+    mastered, accuracies = memory.train_recall(8, minutes=0.001, lengths=[6, 7])
+    assert mastered == {}
+    assert [len(shares) for shares in accuracies.values()] == [3, 3]
+    assert all(0 <= share <= 1 for shares in accuracies.values() for share in shares)

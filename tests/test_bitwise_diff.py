@@ -1,4 +1,4 @@
-"""The comparison of two runs sees a bit, a byte and a file."""
+"""The bitwise comparison of two runs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from benchmarks.bitwise_diff import differences, unequal
 
 
 def a_run(folder: Path) -> Path:
-    """A folder such as a run leaves."""
+    """A folder like that of a run."""
     (folder / "images").mkdir(parents=True)
     (folder / "checkpoints").mkdir()
     (folder / "images" / "step_000000.png").write_bytes(b"picture")
@@ -23,7 +23,7 @@ def a_run(folder: Path) -> Path:
     return folder
 
 
-def test_runs_that_differ_in_time_and_name_alone_are_the_same(tmp_path: Path) -> None:
+def test_runs_that_differ_only_in_time_and_name_are_equal(tmp_path: Path) -> None:
     assert differences(a_run(tmp_path / "a"), a_run(tmp_path / "b")) == []
 
 
@@ -33,12 +33,12 @@ def save(folder: Path, **changed: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("change", "difference"),
     [
         (lambda run: (run / "images" / "step_000000.png").write_bytes(b"pictur\0"), "images/step_000000.png differs"),
         (lambda run: (run / "metrics.csv").write_text("step,loss\n1,0.50\n"), "metrics.csv differs"),
         (lambda run: (run / "metrics.csv").unlink(), "metrics.csv is missing"),
-        (lambda run: (run / "images" / "other.png").touch(), "images/other.png is too much"),
+        (lambda run: (run / "images" / "other.png").touch(), "images/other.png is unexpected"),
         (lambda run: save(run, global_step=8), "checkpoints/last.ckpt: global_step"),
         (
             lambda run: save(run, state_dict={"weight": torch.tensor([[0, 0, 0], [0, 0, 1e-45]])}),
@@ -46,10 +46,10 @@ def save(folder: Path, **changed: Any) -> None:
         ),
     ],
 )
-def test_a_difference_is_named(spoil: Callable[[Path], object], told: str, tmp_path: Path) -> None:
+def test_a_difference_is_named(change: Callable[[Path], object], difference: str, tmp_path: Path) -> None:
     one, other = a_run(tmp_path / "a"), a_run(tmp_path / "b")
-    spoil(other)
-    assert differences(one, other) == [told]
+    change(other)
+    assert differences(one, other) == [difference]
 
 
 @pytest.mark.parametrize(

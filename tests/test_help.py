@@ -4,16 +4,14 @@ import inspect
 import re
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
-from benchmarks import help_times
 from datamodules import MNISTDataModule, PalindromeDataModule
 from lightning_modules import GAN, DigitClassifier, PalindromeLSTM, PalindromeRNN
-from twofold.tables import read_rows
+from twofold.provenance import ROOT
 
-SCRIPTS = [name.split(".")[1].removesuffix(" --help") for name in help_times.commands() if name.startswith("scripts.")]
+SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if "def main(" in path.read_text())
 
 
 @pytest.mark.parametrize("command", ["fit", "predict"])
@@ -54,15 +52,3 @@ def test_help_ends_with_examples_of_itself(script: str, capsys: pytest.CaptureFi
     assert ended.value.code in (0, None)
     _, _, examples = capsys.readouterr().out.partition("\nexamples:\n")
     assert f"  python -m scripts.{script}" in examples
-
-
-def test_help_is_timed_beside_the_import_of_lightning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = {help_times.YARDSTICK: ["-c", "sum(range(3_000_000))"], "slower": ["-c", "sum(range(30_000_000))"]}
-    monkeypatch.setattr(help_times, "commands", lambda: quick)
-    help_times.main(tmp_path / "table.csv", rounds=2)
-    yardstick, slower = read_rows(tmp_path / "table.csv")
-    assert yardstick["ratio"] == "1.00"
-    assert float(slower["ratio"]) > 0
-    monkeypatch.setattr(help_times, "commands", lambda: {"broken": ["-c", "raise SystemExit(3)"]})
-    with pytest.raises(RuntimeError, match=r"^python -c raise SystemExit\(3\) ended with 3$"):
-        help_times.main(tmp_path / "table.csv", rounds=2)

@@ -429,7 +429,7 @@ def test_speed_tables_are_those_that_were_measured() -> None:
     expected = ["bare loop", "2", f"{int(images['median']):,}", spread, f"{float(ratio['median']):.2f}"]
     assert expected in [list(row) for row in speed.tables[0].rows]
     assert re.fullmatch(r"benchmarks/results/gan_speed.csv(, commit \w+ of [\d-]+)?", speed.measured_from)
-    assert speed.measured_by.startswith("python -m benchmarks.gan_speed")
+    assert speed.measured_by.startswith("python -m benchmarks.speed gan")
     assert measured.lightning_overhead().tables[0].rows[1] == ["20", "2", "3.89", "3.04", "1.28"]
     assert b"LSTM chrono" in measured.horizon().pictures[0].content
 

@@ -100,10 +100,10 @@ KINDS = [
     Kind("python -m scripts.sweep .* -- ", TRIALS, SWEEP, "best is", slow=True),
     Kind("python -m scripts.sweep ", f"-- {DIGITS} {TRIALS}", SWEEP, "best is", slow=True),
     Kind(
-        "python -m benchmarks.gan_fixes",
+        "python -m benchmarks.gan fixes",
         "--source packaged --batches 40",
-        ("benchmarks/results/gan_fixes.csv", "docs/pictures/gan_textbook.png", "docs/pictures/gan_brushes.png"),
-        r"\| the textbook recipe \|",
+        ("benchmarks/results/gan_fixes.csv", "docs/pictures/gan_textbook.png", "docs/pictures/gan_mlp_conv.png"),
+        "fix textbook",
         slow=True,
     ),
     Kind("torchrun", f"{DIGITS} {FEW}", GAME, "results in runs/dcgan", slow=True),
@@ -272,7 +272,7 @@ def test_make_hands_on_what_is_typed(typed: Typed) -> None:
     assert last_line("make report FULL=0") == report
     assert last_line("make explore RUNS='my runs' PORT=8000") == f'{explore} "my runs" --port 8000'
     bench = typed("make bench --dry-run VENV=anew DATA=d PEER='a checkout'")
-    assert '-m benchmarks.gan_speed --peer "a checkout" --root "d"\n' in bench
+    assert '-m benchmarks.speed --peer "a checkout" --root "d"\n' in bench
 
 
 def test_what_make_runs_is_run_elsewhere(typed: Typed) -> None:

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -277,8 +278,8 @@ def test_many_at_once_each_get_their_own_pictures(address: str, between: str) ->
     alone = [drag_slider(address, client, GENERATOR, between) for client in range(clients)]
     together = dragged_at_once(address, clients, GENERATOR, between)
     for before, now in zip(alone, together, strict=True):
-        assert [move.answer for move in before] == [move.answer for move in now]
-    ways = {tuple(move.answer for move in moves) for moves in together}
+        assert [answer for answer, _ in before] == [answer for answer, _ in now]
+    ways = {tuple(answer for answer, _ in moves) for moves in together}
     assert len(ways) > clients / 2, "else they couldn't be told apart"
 
 
@@ -289,12 +290,11 @@ def test_answers_are_timed_between_seeds_and_between_digits(
         save_generator(digit_painter, runs / GENERATOR, weights="raw", step=1500, data_source="packaged")
         return runs / GENERATOR
 
-    for name, value in {"trained": trained, "CLIENTS": (1, 2), "MOVES": 3}.items():
+    for name, value in {"train_generator": trained, "CLIENTS": (1, 2), "MOVES": 3}.items():
         monkeypatch.setattr(explorer_latency, name, value)
-    (tmp_path / "latency.csv").write_text("clients\n3\n")
-    explorer_latency.main(tmp_path / "latency.csv")
-    rows = read_rows(tmp_path / "latency.csv")
-    assert [(row["between"], row["clients"], row["moves"], row["others_pictures"]) for row in rows] == [
+    explorer_latency.explorer_latency(Namespace(out=tmp_path))
+    rows = read_rows(tmp_path / "explorer_latency.csv")
+    assert [(row["between"], row["clients"], row["requests"], row["wrong_answers"]) for row in rows] == [
         ("seeds", "1", "3", "0"),
         ("seeds", "2", "6", "0"),
         ("digits", "1", "3", "0"),

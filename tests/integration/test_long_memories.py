@@ -1,23 +1,19 @@
-"""The shipped configs do what the README says: trained in full, seed by seed, as `twofold fit` does it."""
+"""The shipped palindrome configs are solved, trained in full by `twofold fit`."""
 
-import csv
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import palindromes_solved, untrained_lengths
-from benchmarks.palindromes_solved import STOP, Case
+from benchmarks import memory
+from benchmarks.memory import STOP, Case
+from twofold.tables import read_rows
 
 pytestmark = pytest.mark.slow
 
 
-def rows(table: Path) -> list[dict[str, str]]:
-    with table.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.mark.parametrize(
-    ("case", "least"),
+    ("case", "accuracy"),
     [
         (Case("palindrome_lstm", 20, 2, 10_000, STOP), 0.99),
         (Case("palindrome_long", 1000, 2, 10_000), 0.999),
@@ -25,20 +21,22 @@ def rows(table: Path) -> list[dict[str, str]]:
     ],
 )
 def test_shipped_configs_solve_their_palindromes(
-    case: Case, least: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    case: Case, accuracy: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    palindromes_solved.main(tmp_path / "solved.csv", [case])
-    for row in rows(tmp_path / "solved.csv"):
+    monkeypatch.setattr(memory, "CASES", [case])
+    memory.solved(Namespace(out=tmp_path))
+    rows = read_rows(tmp_path / "palindromes_solved.csv")
+    assert len(rows) == case.seeds
+    for row in rows:
         assert row["solved"] == "True"
-        assert float(row["accuracy"]) >= least
+        assert float(row["accuracy"]) >= accuracy
 
 
-def test_a_network_trained_at_1000_digits_names_the_last_of_100_000_in_the_memory_of_10_000(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_trained_at_1000_digits_answers_at_100_000(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    untrained_lengths.main(tmp_path / "untrained.csv", lengths=[10_000, 100_000])
-    short, long = rows(tmp_path / "untrained.csv")
+    monkeypatch.setattr(memory, "LENGTHS", [10_000, 100_000])
+    memory.untrained(Namespace(out=tmp_path))
+    short, long = read_rows(tmp_path / "untrained_lengths.csv")
     assert float(short["accuracy"]) == float(long["accuracy"]) == 1
     assert int(long["peak_mb"]) < 1.1 * int(short["peak_mb"])
