@@ -1,13 +1,11 @@
-# `make demo` and `make test` set everything up by themselves.
-# `make report` and `make bench` take DATA=folder that holds MNIST/raw; `make bench` also PEER=a checkout of PyTorch-GAN
-# to measure against.
+# `make report` and `make bench` take DATA=folder with MNIST/raw; `make bench` also PEER=checkout of PyTorch-GAN.
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 ROOT_OF_MNIST = $(if $(DATA),--root "$(DATA)")
 
-.PHONY: help setup demo test test-all lint report explore bench docs
+.PHONY: help setup demo test test-all lint docs report explore bench
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -21,13 +19,13 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: setup ## both lessons in a few minutes, and a page that shows them: runs/demo/index.html
+demo: setup ## train both lessons in minutes; writes runs/demo/index.html
 	$(BIN)/python -m scripts.demo
 
-test: lint ## the tests that take minutes
+test: lint ## linters and the fast tests
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-test-all: lint ## the tests that take up to an hour, too
+test-all: lint ## linters and all tests, up to an hour
 	$(BIN)/python -m pytest -n auto --dist loadfile -m ''
 
 lint: setup ## ruff and mypy
@@ -35,20 +33,21 @@ lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-report: setup ## the report within 75 minutes: report/index.html; FULL=1 trains the textbook recipe to its end
+docs: setup ## write the tables of the pages from benchmarks/results
+	$(BIN)/python -m benchmarks.docs
+
+report: setup ## train both lessons, up to 75 minutes; writes report/index.html; FULL=1 trains the textbook recipe to its end
 	$(BIN)/python -m scripts.report $(if $(filter-out 0,$(FULL)),--full) $(ROOT_OF_MNIST)
 
-explore: setup ## a page to play with trained networks; RUNS=folder, by default runs, and PORT=number
+explore: setup ## a local page to explore trained networks; RUNS=folder (default runs), PORT=number
 	$(BIN)/python -m scripts.explore $(if $(RUNS),"$(RUNS)") $(if $(PORT),--port $(PORT))
 
-bench: setup ## all benchmarks, hours; most skip what benchmarks/results holds
+bench: setup ## all benchmarks that benchmarks/results lacks; takes days
+	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.lstm_kernels
 	$(BIN)/python -m benchmarks.steps
-	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.explorer_latency
 	$(BIN)/python -m benchmarks.crash_resume
 	$(BIN)/python -m benchmarks.speed $(if $(PEER),--peer "$(PEER)") $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan $(ROOT_OF_MNIST)
-
-docs: setup ## write the tables of README.md and docs/ from benchmarks/results
 	$(BIN)/python -m benchmarks.docs
