@@ -33,10 +33,11 @@ from callbacks.interpolation_strip import GENERATOR_FILE
 from common.seeding import latent_noise, rng
 from datamodules import MNISTDataModule
 from metrics.evaluate import RealImages
+from metrics.evaluate import evaluate as evaluate_with
 from metrics.features import CLASSIFIERS, features_and_logits, load_classifier, scaled
 from metrics.mode_coverage import COVERED
+from networks import sampling
 from networks.generator_files import load_generator
-from networks.sampling import draw
 from scripts import sample
 from scripts.train_runs import Job, read_shipped, train
 from twofold.errors import UsageError
@@ -162,7 +163,7 @@ def real_images(data: MNISTDataModule) -> dict[str, RealImages]:
 
 def evaluate(generator: nn.Module, data: MNISTDataModule) -> list[dict[str, Any]]:
     """All metrics of one draw of images."""
-    return [{"classifier": name, **real.report(generator).numbers()} for name, real in real_images(data).items()]
+    return [{"classifier": name, **evaluate_with(generator, real)} for name, real in real_images(data).items()]
 
 
 def evaluate_draws(generator: nn.Module, data: MNISTDataModule) -> list[dict[str, Any]]:
@@ -170,7 +171,7 @@ def evaluate_draws(generator: nn.Module, data: MNISTDataModule) -> list[dict[str
     rows = []
     for name, real in real_images(data).items():
         noise = (latent_noise(generator, real.samples, rng(seed, "report")) for seed in range(DRAWS))
-        fids = [fid(real, draw(generator, z)) for z in noise]
+        fids = [fid(real, sampling.sample(generator, z)) for z in noise]
         reals = real_fids(name, data)
         row = {"fid": mean(fids), "fid_real": mean(reals), "fid_over_real": mean(fids) / mean(reals)}
         row |= {"fid_samples": real.samples, "draws": DRAWS, "fid_std": stdev(fids)}
@@ -180,7 +181,7 @@ def evaluate_draws(generator: nn.Module, data: MNISTDataModule) -> list[dict[str
 
 
 def fid(real: RealImages, images: torch.Tensor) -> float:
-    return real.frechet_distance(features_and_logits(real.classifier, images).features).value
+    return real.frechet_distance(features_and_logits(real.classifier, images).features)["fid"]
 
 
 @cache

@@ -26,13 +26,12 @@ from common.files import replacing
 from common.seeding import latent_noise
 from common.seeding import rng as random_numbers
 from losses.gan import wasserstein_discriminator_loss
-from metrics.evaluate import RealImages, Report, SplitDigits
-from metrics.features import CLASSIFIERS, features_and_logits, load_classifier
-from metrics.fid import FrechetDistance
-from metrics.mode_coverage import class_histogram, histogram_numbers
+from metrics.evaluate import Evaluation, RealImages, evaluate, summary
+from metrics.features import CLASSIFIERS, SplitDigits, features_and_logits, load_classifier
+from metrics.fid import FrechetDistance, distance_to_training
+from metrics.mode_coverage import class_histogram, mode_coverage
 from metrics.precision_recall import NEIGHBOURS
-from metrics.reference_statistics import distance_to_training
-from networks.sampling import draw
+from networks.sampling import sample
 
 BEST_GENERATOR_FILE = "best_generator.pth"
 REPORT_FILE = "quality.json"
@@ -142,27 +141,26 @@ class GenerativeMetrics(Callback):
         assert self.seed is not None, "the seed is known when training starts"
         n = self._frechet_distance.samples
         with unnoticed(generator):
-            images = draw(generator, latent_noise(generator, n, random_numbers(self.seed, "quality", step)))
+            images = sample(generator, latent_noise(generator, n, random_numbers(self.seed, "quality", step)))
         features, logits = features_and_logits(classifier, images)
-        fid, shares = self._frechet_distance(features), class_histogram(logits)
-        numbers = {f"quality/{name}": value for name, value in {**fid.numbers(), **histogram_numbers(shares)}.items()}
+        fid, histogram = self._frechet_distance(features), class_histogram(logits)
+        numbers = {f"quality/{name}": value for name, value in {**fid, **mode_coverage(histogram)}.items()}
         # Not by `pl_module.log`, which Lightning hands on only every `log_every_n_steps` batches. The step is that of
         # the batch's losses, for Lightning names a batch by how many came before it.
         log_numbers(trainer, numbers, step - 1)
-        if fid.value < self.best_fid:
-            self.best_fid = fid.value
+        if fid["fid"] < self.best_fid:
+            self.best_fid = fid["fid"]
             with self._files.attempt():
                 keep_generator(trainer, pl_module, Path(trainer.default_root_dir) / BEST_GENERATOR_FILE)
-        _warn(self.alarms.see(step, shares))
-        return fid.value
+        _warn(self.alarms.see(step, histogram))
+        return fid["fid"]
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not may_write(trainer) or self.final_samples == 0:
             return
         reports = self._reports(trainer, pl_module)
         # At a step after the last batch's: a run that is extended takes back what stands there.
-        numbers = {weights: report.numbers() for weights, report in reports.items()}
-        flat = {f"final/{weights}/{name}": value for weights in numbers for name, value in numbers[weights].items()}
+        flat = {f"final/{weights}/{name}": value for weights in reports for name, value in reports[weights].items()}
         log_numbers(trainer, flat, trainer.global_step)
         self._publish(trainer, reports)
         assert self.seed is not None, "the seed is known when training starts"
@@ -173,30 +171,30 @@ class GenerativeMetrics(Callback):
         if self.final_samples == 0 or not trainer.is_global_zero:
             return
         for weights, report in self._reports(trainer, pl_module).items():
-            numbers = {f"test/{weights}/{name}": float(value) for name, value in report.numbers().items()}
+            numbers = {f"test/{weights}/{name}": float(value) for name, value in report.items()}
             pl_module.log_dict(numbers, rank_zero_only=True)
         if data_source(trainer) == "packaged":
             print(CLASSIFIER_TRAINED_ON_THEM)
 
-    def _reports(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Report]:
+    def _reports(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Evaluation]:
         """Of the generator as it is, and of its average if there is one."""
         seed = seed_of(pl_module) if self.seed is None else self.seed
         real = RealImages(load_classifier(self.classifier).to(pl_module.device), _digits(trainer), self.final_samples)
         reports = {}
         for weights, generator in generators(pl_module).items():
             with unnoticed(generator):
-                reports[weights] = real.report(generator, seed)
+                reports[weights] = evaluate(generator, real, seed)
         return reports
 
-    def _publish(self, trainer: Trainer, reports: dict[str, Report]) -> None:
+    def _publish(self, trainer: Trainer, reports: dict[str, Evaluation]) -> None:
         source = data_source(trainer)
         remark = CLASSIFIER_TRAINED_ON_THEM if source == "packaged" else ""
         facts: dict[str, Any] = {"classifier": self.classifier, "data_source": source, "step": trainer.global_step}
         if remark:
             facts["remark"] = remark
         for weights, report in reports.items():
-            facts[weights] = {name: _for_json(value) for name, value in report.numbers().items()}
-            print(" ".join(filter(None, [f"{weights} generator, {origin(trainer)}: {report}.", remark])))
+            facts[weights] = {name: _for_json(value) for name, value in report.items()}
+            print(" ".join(filter(None, [f"{weights} generator, {origin(trainer)}: {summary(report)}.", remark])))
         with self._files.attempt(), replacing(Path(trainer.default_root_dir) / REPORT_FILE) as draft:
             draft.write_text(json.dumps(facts, indent=2) + "\n")
 

@@ -27,6 +27,7 @@ from common.seeding import HIGHEST_SEED
 from metrics.features import load_classifier
 from metrics.interpolation import (
     CANDIDATES,
+    class_log_probabilities,
     interpolate_latents,
     latents_from_seeds,
     most_confident_latents,
@@ -35,7 +36,7 @@ from metrics.interpolation import (
 )
 from networks.generator_files import load_generator
 from networks.registry import NotRegisteredError
-from networks.sampling import draw
+from networks.sampling import sample
 
 GENERATOR_FILE = "mnist_generator.pth"
 STRIP_FILE = "interpolation.png"
@@ -114,7 +115,8 @@ class InterpolationStrip(Callback):
         """The strip and what it shows; raises ValueError where it can't be drawn."""
         if self.digits is not None:
             candidates = fixed_noise(pl_module, CANDIDATES, "digits to walk between")
-            waypoints = most_confident_latents(generator, load_classifier(), self.digits, candidates)
+            log_probabilities = class_log_probabilities(generator, load_classifier(), candidates)
+            waypoints = most_confident_latents(candidates, log_probabilities, self.digits)
             ends = [str(digit) for digit in self.digits]
         elif self.seeds is not None:
             waypoints = latents_from_seeds(generator, self.seeds)
@@ -129,7 +131,7 @@ class InterpolationStrip(Callback):
         return self._through(ends, generator, path), along(path)
 
     def _through(self, waypoints: Float[Tensor, "waypoints latent"], generator: nn.Module, path: str) -> Image.Image:
-        images = draw(generator, interpolate_latents(waypoints, self.steps, path))
+        images = sample(generator, interpolate_latents(waypoints, self.steps, path))
         return strip(images, readings(load_classifier(), images) if images.shape[1:] == READ else ())
 
     def _saved_and_loaded(self, path: Path, trainer: Trainer, pl_module: LightningModule) -> nn.Module:

@@ -8,7 +8,7 @@ from callbacks.to_loggers import log_table, shows_tables
 from common.seeding import latent_noise
 from common.seeding import rng as random_numbers
 from metrics.features import Classifier, features_and_logits
-from networks.sampling import draw
+from networks.sampling import sample
 
 SAMPLES = 64
 
@@ -19,7 +19,7 @@ def log_samples(trainer: Trainer, pl_module: LightningModule, classifier: Classi
         return
     generator = sampling_generator(pl_module)
     with unnoticed(generator):
-        images = draw(generator, latent_noise(generator, SAMPLES, random_numbers(seed, "samples")))
+        images = sample(generator, latent_noise(generator, SAMPLES, random_numbers(seed, "samples")))
     confidences, digits = features_and_logits(classifier, images).logits.softmax(dim=1).max(dim=1)
     rows = list(zip(shades(images), digits.tolist(), confidences.tolist(), strict=True))
     log_table(trainer, "samples", ("image", "digit", "confidence"), rows)

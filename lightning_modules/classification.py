@@ -13,7 +13,9 @@ from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_modules.base import TwofoldModule, scheduler_config
-from metrics.mode_coverage import DIGITS
+
+DIGITS = 10
+"""Classes: the digits 0 to 9."""
 
 
 class Classification(TwofoldModule):

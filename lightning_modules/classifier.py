@@ -8,8 +8,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from common.eval_mode import evaluating
-from lightning_modules.classification import Classification
-from metrics.mode_coverage import DIGITS
+from lightning_modules.classification import DIGITS, Classification
 from networks.lstm import LSTM
 
 

@@ -1,91 +1,99 @@
-"""The classifiers of digits that ship with the code, `assets/classifiers/<name>.safetensors`, trained on MNIST.
+"""The shipped digit classifiers, `assets/classifiers/<name>.safetensors`, trained on MNIST, as feature extractors.
 
     classifier = load_classifier()
-    classifier(images).softmax(dim=1)    # how sure it is of each digit
-    classifier.features(images)          # 128 numbers an image, the space in which FID compares
+    classifier(images).softmax(dim=1)    # (n, 10) class probabilities of images (n, 1, 28, 28) in [−1, 1]
+    classifier.features(images)          # (n, 128) features, the space in which FID compares images
 
-Two of different architectures, so that what one says can be checked with the other. What each is, what it was trained
-on and how often it errs stands in the model card beside its weights. `python -m scripts.train_classifier` makes both
-files.
+There are two of different architectures, so that a result can be checked with the other one. The model card beside each
+file says what it was trained on and how accurate it is. `python -m scripts.train_classifier` writes both.
 
-A safetensors file holds tensors and text and can't hold code. Its text says by the table of names which network to
-build.
+The metadata of a file names its network by `networks.registry`; a safetensors file can't hold code.
 """
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Float, Float64, Int, UInt8
 from torch import Tensor
 
 from common.files import read_safetensors, write_safetensors
 from networks.classifiers import DigitCNN, DigitReader
-from networks.generator_files import fill, skeleton
+from networks.generator_files import build_with_weights
 from networks.registry import to_spec
 from networks.sampling import BATCH
 
 Classifier = DigitCNN | DigitReader
-"""`classifier(images)` gives logits `(batch, 10)`, `classifier.features(images)` 128 features; images in [−1, 1]."""
+"""Maps images `(n, 1, 28, 28)` in [−1, 1] to logits `(n, 10)`, or by its method `features` to features `(n, 128)`."""
 
-CLASSIFIERS = ("digit_cnn", "digit_reader")
+CLASSIFIERS: dict[str, type[Classifier]] = {"digit_cnn": DigitCNN, "digit_reader": DigitReader}
 FOLDER = Path(__file__).parents[1] / "assets" / "classifiers"
 
 
 def load_classifier(name: str = "digit_cnn") -> Classifier:
-    """A trained classifier on the CPU, in eval mode, its parameters frozen. Draws no random numbers.
+    """Returns a trained classifier on the CPU, in eval mode, with frozen parameters. Draws no random numbers.
 
     Raises:
-        ValueError: when the name isn't known, or its file is missing, damaged, or describes no classifier.
+        ValueError: when the name isn't known, or the file is missing, damaged or not a classifier's.
     """
     if name not in CLASSIFIERS:
         raise ValueError(f"classifier '{name}' isn't known; write one of {', '.join(CLASSIFIERS)}")
     path = FOLDER / f"{name}.safetensors"
     if not path.is_file():
-        raise ValueError(
-            f"{path} is missing; get it back by git checkout, or make it by python -m scripts.train_classifier"
-        )
+        raise ValueError(f"{path} is missing; restore it by git checkout, or run python -m scripts.train_classifier")
+    weights, metadata = read_safetensors(path)
     try:
-        weights, text = read_safetensors(path)
-        network = json.loads(text["classifier"])["network"]
+        spec = json.loads(metadata["classifier"])["network"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged or isn't a classifier's file; get it back by git checkout") from error
-    classifier = skeleton(network)
+        raise ValueError(f"{path} is damaged or isn't a classifier's file; restore it by git checkout") from error
+    classifier = build_with_weights(spec, weights, path)
     if not isinstance(classifier, Classifier):
-        raise ValueError(f"{path} names a {type(classifier).__name__}, which is no classifier")
-    fill(classifier, weights, path)
+        raise ValueError(f"{path} names a {type(classifier).__name__}, which isn't a classifier")
     return classifier.requires_grad_(False).eval()
 
 
-def save_classifier(classifier: Classifier, path: str | Path, **facts: Any) -> None:
-    """Writes the weights and, as the file's text, what network they belong to and whatever else is to be known.
+def save_classifier(classifier: Classifier, path: str | Path, **metadata: Any) -> None:
+    """Writes the weights, and as the file's metadata the network's spec and whatever else is given.
 
-    The same weights and facts make the same bytes.
+    The same weights and metadata give the same bytes.
 
     Args:
-        facts: plain values, such as `test_accuracy=0.994`.
+        metadata: plain values, such as `test_accuracy=0.994`.
     """
-    write_safetensors(classifier.state_dict(), path, "classifier", {"network": to_spec(classifier), **facts})
+    write_safetensors(classifier.state_dict(), path, "classifier", {"network": to_spec(classifier), **metadata})
 
 
 class FeaturesAndLogits(NamedTuple):
-    """What a classifier makes of images, on the CPU."""
+    """A classifier's outputs for a set of images, on the CPU."""
 
     features: Float64[Tensor, "n 128"]
     logits: Float[Tensor, "n 10"]
 
 
 def features_and_logits(classifier: Classifier, images: Float[Tensor, "n 1 28 28"]) -> FeaturesAndLogits:
-    """Shows the classifier images in [−1, 1], on whatever device it is."""
+    """Runs the classifier on images in [−1, 1], in batches on the classifier's device."""
     device = next(classifier.parameters()).device
     with torch.no_grad():
         features = torch.cat([classifier.features(batch.to(device)) for batch in images.split(BATCH)])
-        return FeaturesAndLogits(
-            features.cpu().double(), classifier.head(features).cpu()
-        )  # not every device knows float64
+        # Float64 on the CPU, because MPS doesn't have it.
+        return FeaturesAndLogits(features.cpu().double(), classifier.head(features).cpu())
+
+
+@runtime_checkable
+class SplitDigits(Protocol):
+    """Images from 0 (background) to 255 and the rows of each split, such as `datamodules.MNISTDataModule.digits`."""
+
+    @property
+    def images(self) -> UInt8[Tensor, "size 28 28"]: ...
+    @property
+    def train(self) -> Int[Tensor, " train"]: ...
+    @property
+    def validation(self) -> Int[Tensor, " validation"]: ...
+    @property
+    def test(self) -> Int[Tensor, " test"]: ...
 
 
 def scaled(images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor, "n 1 28 28"]:
-    """Real images from 0 to 255 as a classifier wants them, in [−1, 1]."""
+    """Scales images from 0 … 255 to [−1, 1], the range of generated images."""
     return images[:, None].float() / 127.5 - 1

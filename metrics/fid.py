@@ -1,62 +1,46 @@
-"""Fréchet and kernel distances between the features of two sets of images."""
+"""FID and KID on the features of a digit classifier.
 
+FID depends on the feature extractor, the reference and the number of samples, and it is above 0 even for real images.
+So every FID comes with the real-data FID: that of as many real images that aren't in the reference.
+
+    distance = FrechetDistance(reference_statistics(real_features), held_out_features)
+    distance(fake_features)    # {"fid": 7.2, "fid_real": 2.5, "fid_over_real": 2.9, "fid_samples": 10000}
+"""
+
+import hashlib
 import warnings
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Float64, Int, UInt8
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
+from common.files import read_tensors, write_tensors
 from common.seeding import reseed
+from metrics.features import Classifier, SplitDigits, features_and_logits, scaled
 
 KID_SUBSET = 1000
-
-
-class FID(NamedTuple):
-    """A Fréchet distance with what it needs to be read: it falls with the number of samples, and never to 0.
-
-    `value` is that of `samples` images; `floor` that of as many real images, none of them in the reference.
-    """
-
-    value: float
-    floor: float
-    samples: int
-
-    @property
-    def ratio(self) -> float:
-        """How many times farther from real images than other real images are; 1 is as good as it gets."""
-        return self.value / self.floor
-
-    def numbers(self) -> dict[str, float]:
-        """By the names under which they are logged."""
-        return {"fid": self.value, "fid_real": self.floor, "fid_over_real": self.ratio, "fid_samples": self.samples}
+IMAGES_AT_ONCE = 5000
 
 
 class Statistics(NamedTuple):
-    """All that FID keeps of a set of images: the sum of their features, that of the outer products, how many."""
+    """What FID needs of the reference images: the sum of their features, of the outer products, and their number."""
 
     features_sum: Float64[Tensor, " features"]
     features_cov_sum: Float64[Tensor, "features features"]
     features_num_samples: Int[Tensor, ""]
 
 
-def statistics(features: Float64[Tensor, "n features"]) -> Statistics:
-    """What `FrechetDistance` has to know of its reference."""
-    metric = _frechet_metric(features.shape[1])
-    metric.update(features, real=True)
-    return Statistics(metric.real_features_sum, metric.real_features_cov_sum, metric.real_features_num_samples)
-
-
 class FrechetDistance:
-    """FID (Heusel et al. 2017, https://arxiv.org/abs/1706.08500) of samples to a reference that stays.
-
-    In float64 on the CPU. `distance(features)` raises ValueError unless there are as many as for the floor.
+    """FID (Heusel et al. 2017, https://arxiv.org/abs/1706.08500) to a fixed reference, in float64 on the CPU.
 
     Args:
-        reference: the `statistics` of real images.
-        held_out: features of other real images, which give the floor.
+        reference: `reference_statistics` of real images.
+        held_out: features of other real images; their FID is the real-data FID.
 
     Raises:
         ValueError: when fewer than two images are held out.
@@ -64,40 +48,45 @@ class FrechetDistance:
 
     def __init__(self, reference: Statistics, held_out: Float64[Tensor, "n features"]) -> None:
         if len(held_out) < 2:
-            raise ValueError(f"{len(held_out)} images are held out for FID's floor; it needs 2 or more")
+            raise ValueError(f"{len(held_out)} images are held out for the real-data FID; it needs 2 or more")
         self.metric = _frechet_metric(held_out.shape[1])
         for name, value in reference._asdict().items():
             setattr(self.metric, f"real_{name}", value)
         self.samples = len(held_out)
-        self.floor = self._to_reference(held_out)
+        self.fid_real = self._fid(held_out)
 
-    def __call__(self, features: Float64[Tensor, "n features"]) -> FID:
+    def __call__(self, features: Float64[Tensor, "n features"]) -> dict[str, float]:
+        """Returns fid, fid_real, fid_over_real (their quotient) and fid_samples. FID is NaN if a feature isn't finite.
+
+        Raises:
+            ValueError: unless there are as many samples as images held out.
+        """
         if len(features) != self.samples:
             raise ValueError(
-                f"the floor is that of {self.samples:,} images, so {len(features):,} can't be compared with it; "
-                f"take {self.samples:,} samples"
+                f"the real-data FID is that of {self.samples:,} images, so the FID of {len(features):,} can't be "
+                f"compared with it; take {self.samples:,} samples"
             )
-        return FID(self._to_reference(features), self.floor, self.samples)
+        fid = self._fid(features)
+        return {
+            "fid": fid,
+            "fid_real": self.fid_real,
+            "fid_over_real": fid / self.fid_real,
+            "fid_samples": self.samples,
+        }
 
-    def _to_reference(self, features: Float64[Tensor, "n features"]) -> float:
-        if not features.isfinite().all():  # where torch would find no eigenvalues
+    def _fid(self, features: Float64[Tensor, "n features"]) -> float:
+        if not features.isfinite().all():  # torch finds no eigenvalues then
             return float("nan")
         self.metric.reset()
         self.metric.update(features, real=False)
         return float(self.metric.compute())
 
 
-def _frechet_metric(features: int) -> FrechetInceptionDistance:
-    as_given = nn.Identity()
-    as_given.num_features = features  # type: ignore[assignment]
-    # One process measures, so it must not wait for the others.
-    return FrechetInceptionDistance(as_given, reset_real_features=False, sync_on_compute=False)
-
-
 def kernel_distance(real: Float64[Tensor, "n features"], fake: Float64[Tensor, "m features"]) -> float:
     """KID (Bińkowski et al. 2018, https://arxiv.org/abs/1801.01401), the mean over 100 subsets of at most 1,000 images.
 
-    Has no bias: for images of one distribution it lies around 0, on either side. The subsets are the same every time.
+    KID has no bias: for two sets of one distribution its expected value is 0. The subsets don't depend on the global
+    random state and don't change it.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance` will save all")
@@ -109,3 +98,61 @@ def kernel_distance(real: Float64[Tensor, "n features"], fake: Float64[Tensor, "
         reseed(0, torch.device("cpu"))
         mean, _ = metric.compute()
     return float(mean)
+
+
+def distance_to_training(
+    classifier: Classifier, digits: SplitDigits, samples: int, folder: Path | None
+) -> FrechetDistance:
+    """Returns FID to the training images. The real-data FID is that of the first `samples` validation images.
+
+    Args:
+        samples: number of samples; where there are fewer validation images, their number.
+        folder: where `cached_reference_statistics` keeps its files.
+    """
+    held_out = features_and_logits(classifier, scaled(digits.images[digits.validation[:samples]])).features
+    return FrechetDistance(cached_reference_statistics(classifier, digits.images[digits.train], folder), held_out)
+
+
+def cached_reference_statistics(
+    classifier: Classifier, images: UInt8[Tensor, "n 28 28"], folder: Path | None
+) -> Statistics:
+    """Returns the `reference_statistics` of images in 0 … 255, read from `folder` if they are there.
+
+    55,000 images take some seconds. The file's name depends on the weights and the images, and on the number of
+    threads and the version of torch, because the last bits may differ with those. Without a folder, or where it can't
+    be written, the statistics are computed each time.
+    """
+    path = None if folder is None else folder / f"{_fingerprint(classifier, images)}.pt"
+    if path is not None and path.is_file():
+        with suppress(ValueError, TypeError):  # a damaged file is written again
+            return Statistics(**read_tensors(path))
+    batches = images.split(IMAGES_AT_ONCE)
+    features = torch.cat([features_and_logits(classifier, scaled(batch)).features for batch in batches])
+    statistics = reference_statistics(features)
+    if path is not None:
+        with suppress(OSError):  # a read-only folder or a full disk
+            write_tensors(statistics._asdict(), path)
+    return statistics
+
+
+def reference_statistics(features: Float64[Tensor, "n features"]) -> Statistics:
+    """Computes what `FrechetDistance` needs of its reference."""
+    metric = _frechet_metric(features.shape[1])
+    metric.update(features, real=True)
+    return Statistics(metric.real_features_sum, metric.real_features_cov_sum, metric.real_features_num_samples)
+
+
+def _frechet_metric(features: int) -> FrechetInceptionDistance:
+    identity = nn.Identity()  # features are given instead of images
+    identity.num_features = features  # type: ignore[assignment]
+    # Only one process computes FID, so it must not wait for the others.
+    return FrechetInceptionDistance(identity, reset_real_features=False, sync_on_compute=False)
+
+
+def _fingerprint(classifier: Classifier, images: UInt8[Tensor, "n 28 28"]) -> str:
+    device = next(classifier.parameters()).device.type
+    environment = (type(classifier).__name__, device, torch.get_num_threads(), torch.__version__)
+    digest = hashlib.blake2b(repr(environment).encode(), digest_size=16)
+    for tensor in (*classifier.state_dict().values(), images):
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

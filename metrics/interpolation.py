@@ -1,9 +1,9 @@
-"""Walks through a generator's noise: what lies between two images, and where in the noise a given digit is.
+"""Latent interpolation, and the latents whose images show a given digit.
 
-    walk(waypoints, steps=5)    a ····· b ····· c    from waypoint to waypoint, each included once
+    interpolate_latents(waypoints, steps=5)    a · · · b · · · c    a latent at each waypoint and three in between
 
-A straight line between two vectors from N(0, 1) leads through vectors that are shorter than the generator is used to.
-An arc keeps to their length: spherical interpolation is Shoemake 1985, "Animating rotation with quaternion curves", and
+Linear interpolation between two vectors from N(0, 1) passes through vectors that are shorter than those the generator
+was trained on. Spherical interpolation (Shoemake 1985, "Animating rotation with quaternion curves") keeps the length;
 White 2016, "Sampling generative networks" (arXiv 1609.04468), recommends it for generators.
 """
 
@@ -15,51 +15,38 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from common.seeding import latent_noise
-from common.seeding import rng as random_numbers
-from networks.sampling import images_from
+from common.seeding import latent_noise, rng
+from networks.sampling import finite_samples
 
 CANDIDATES = 4096
-"""How many latents to look for digits in; a generator that makes all digits makes about 400 of each."""
-SURE = 0.9
-"""How sure the classifier has to be of a digit that a walk leads through."""
+"""How many latents to search for digits; if all digits are equally frequent, each has about 400."""
+MIN_CONFIDENCE = 0.9
+"""The lowest class probability of a waypoint's image."""
 NEARLY_OPPOSITE = 1e-4
-"""Radians from opposite directions within which it depends on rounding which way the arc goes."""
-
-
-class MissingDigitError(ValueError):
-    """A generator doesn't make a digit as often as a walk needs it.
-
-    Args:
-        finding: what was looked for and found; what to do about it is added, and differs where nothing can be written.
-    """
-
-    def __init__(self, finding: str) -> None:
-        super().__init__(f"{finding}; write other digits, or another seed, or train for longer")
-        self.finding = finding
+"""Radians from opposite directions, below which rounding would choose the arc."""
 
 
 def lerp(
     start: Float[Tensor, " latent"], end: Float[Tensor, " latent"], t: Float[Tensor, " steps"]
 ) -> Float[Tensor, "steps latent"]:
-    """The points (1 − t)·start + t·end of the straight line."""
+    """Linear interpolation: (1 − t)·start + t·end."""
     return torch.outer(1 - t, start) + torch.outer(t, end)
 
 
 def slerp(
     start: Float[Tensor, " latent"], end: Float[Tensor, " latent"], t: Float[Tensor, " steps"]
 ) -> Float[Tensor, "steps latent"]:
-    """The points (sin((1 − t)ω)·start + sin(tω)·end) / sin ω, where ω is the angle between the two.
+    """Spherical interpolation: (sin((1 − t)ω)·start + sin(tω)·end) / sin ω, with ω the angle between the two.
 
-    Between vectors of the same length all points have that length, and for parallel ones it is the straight line.
+    Between vectors of one length all points have that length. For parallel vectors it equals linear interpolation.
 
     Raises:
-        ValueError: when one of the two is zero, or they point in opposite directions, so that no arc is the shortest.
+        ValueError: when a vector is zero or the two are opposite, so that there is no shortest arc.
     """
     if not (start.any() and end.any()):
         raise ValueError("a waypoint is the zero vector, which has no direction; write interpolation: lerp")
     a, b = start / start.norm(), end / end.norm()
-    omega = 2 * torch.atan2((a - b).norm(), (a + b).norm())  # unlike arccos(a·b) exact for small angles, too
+    omega = 2 * torch.atan2((a - b).norm(), (a + b).norm())  # unlike arccos(a·b), exact for small angles
     if torch.pi - omega < NEARLY_OPPOSITE:
         raise ValueError("two neighbouring waypoints point in opposite directions; write interpolation: lerp")
     return torch.outer(_sine_ratio(1 - t, omega), start) + torch.outer(_sine_ratio(t, omega), end)
@@ -71,34 +58,34 @@ INTERPOLATIONS = {"lerp": lerp, "slerp": slerp}
 def interpolate_latents(
     waypoints: Float[Tensor, "waypoints latent"], steps: int, interpolation: str = "lerp"
 ) -> Float[Tensor, "frames latent"]:
-    """The latents from the first waypoint through all others to the last.
+    """Returns the latents from the first waypoint through all others to the last.
 
     Args:
-        steps: latents on the way from one waypoint to the next, both included; there are (steps − 1)·legs + 1 in all.
+        steps: latents from one waypoint to the next, both included, so there are (steps − 1)·(waypoints − 1) + 1.
         interpolation: lerp or slerp.
 
     Raises:
-        ValueError: when there are fewer than two waypoints or steps, the interpolation is unknown, or there is no such
-        arc.
+        ValueError: when there are fewer than two waypoints or steps, the interpolation is unknown, or slerp isn't
+            defined for the waypoints.
     """
     validate_interpolation(len(waypoints), steps, interpolation)
     t = torch.linspace(0, 1, steps, dtype=torch.float64)
-    exact = waypoints.cpu().double()  # not every device knows float64
-    legs = [INTERPOLATIONS[interpolation](start, end, t)[1:] for start, end in pairwise(exact)]
-    return torch.cat([exact[:1], *legs]).to(waypoints)
+    exact = waypoints.cpu().double()  # on the CPU, because MPS has no float64
+    segments = [INTERPOLATIONS[interpolation](start, end, t)[1:] for start, end in pairwise(exact)]
+    return torch.cat([exact[:1], *segments]).to(waypoints)
 
 
 def latents_from_seeds(network: nn.Module, seeds: Sequence[int], place: int = 0) -> Float[Tensor, "seeds latent"]:
-    """One latent of a generator for each seed, another one at each place."""
-    return torch.cat([latent_noise(network, 1, random_numbers(seed, "interpolation", place)) for seed in seeds])
+    """Returns one latent of a generator for each seed; another `place` gives other latents."""
+    return torch.cat([latent_noise(network, 1, rng(seed, "interpolation", place)) for seed in seeds])
 
 
 def validate_interpolation(waypoints: int, steps: int, interpolation: str) -> None:
-    """Raises ValueError unless `walk` can be taken through so many waypoints."""
+    """Raises ValueError unless `interpolate_latents` takes so many waypoints and these arguments."""
     if waypoints < 2:
-        raise ValueError(f"a walk through {waypoints} waypoint{'s' * (waypoints != 1)} leads nowhere; write 2 or more")
+        raise ValueError(f"an interpolation needs 2 or more waypoints, not {waypoints}")
     if steps < 2:
-        raise ValueError(f"steps is {steps}; a way from one waypoint to the next needs at least its 2 ends")
+        raise ValueError(f"steps is {steps}; write 2 or more, the number of images from one waypoint to the next")
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"interpolation is '{interpolation}'; write {' or '.join(INTERPOLATIONS)}")
 
@@ -111,45 +98,43 @@ def validate_digits(digits: Sequence[int]) -> None:
 
 
 def most_confident_latents(
-    generator: nn.Module, classifier: nn.Module, digits: Sequence[int], candidates: Float[Tensor, "candidates latent"]
+    candidates: Float[Tensor, "candidates latent"],
+    log_probabilities: Float[Tensor, "candidates 10"],
+    digits: Sequence[int],
 ) -> Float[Tensor, "digits latent"]:
-    """For each digit the candidate with the highest confidence; for the same digit again, the next.
+    """For each digit, returns the candidate with the highest probability of it; for a repeated digit, the next one.
 
     Args:
-        generator: in eval mode.
-        classifier: in eval mode; takes images in [−1, 1] to ten logits.
+        log_probabilities: of the candidates, see `class_log_probabilities`.
 
     Raises:
-        MissingDigitError: when the classifier isn't at least `SURE` about as many images of a digit as are needed.
+        ValueError: when too few candidates have a probability of `MIN_CONFIDENCE` for a digit.
     """
     validate_digits(digits)
-    return most_confident(candidates, log_confidence(generator, classifier, candidates), digits)
-
-
-def log_confidence(
-    generator: nn.Module, classifier: nn.Module, candidates: Float[Tensor, "candidates latent"]
-) -> Float[Tensor, "candidates 10"]:
-    """The classifier's log-probability of each digit in each candidate's image; both networks in eval mode."""
-    with torch.no_grad():
-        logits = torch.cat([classifier(images) for images in images_from(generator, candidates)])
-    return logits.cpu().double().log_softmax(dim=1)  # logarithms still differ where it is near 100 %
-
-
-def most_confident(
-    candidates: Float[Tensor, "candidates latent"], sureness: Float[Tensor, "candidates 10"], digits: Sequence[int]
-) -> Float[Tensor, "digits latent"]:
-    """What `most_confident_latents` says of digits from 0 to 9, where the candidates' `sureness` is already known."""
     latents = {}
     for digit, needed in Counter(digits).items():
-        ordered, places = sureness[:, digit].sort(descending=True, stable=True)
-        good = int((ordered.exp() >= SURE).sum())
-        if good < needed:
-            raise MissingDigitError(
-                f"of {len(candidates):,} images {good or 'none'} can be read as a {digit} with {SURE:.0%} confidence "
-                f"or more (the best: {ordered[0].exp():.0%}), and the walk needs {needed}"
+        ordered, places = log_probabilities[:, digit].sort(descending=True, stable=True)
+        found = int((ordered.exp() >= MIN_CONFIDENCE).sum())
+        if found < needed:
+            raise ValueError(
+                f"the classifier reads {found or 'none'} of {len(candidates):,} images as a {digit} with a confidence "
+                f"of {MIN_CONFIDENCE:.0%} or more (the highest is {ordered[0].exp():.0%}), and {needed} are needed; "
+                "choose other digits or another seed, or train for longer"
             )
         latents[digit] = iter(candidates[places[:needed]])
     return torch.stack([next(latents[digit]) for digit in digits])
+
+
+def class_log_probabilities(
+    generator: nn.Module, classifier: nn.Module, latents: Float[Tensor, "n latent"]
+) -> Float[Tensor, "n 10"]:
+    """Returns the classifier's log-probabilities for the latents' images, in float64; both networks in eval mode.
+
+    Logarithms, because they still differ where the probabilities round to 1.
+    """
+    with torch.no_grad():
+        logits = torch.cat([classifier(images) for images in finite_samples(generator, latents)])
+    return logits.cpu().double().log_softmax(dim=1)
 
 
 def _sine_ratio(t: Float[Tensor, " steps"], omega: Float[Tensor, ""]) -> Float[Tensor, " steps"]:

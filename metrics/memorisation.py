@@ -1,4 +1,4 @@
-"""Whether a generator copies training images: nearest-neighbour distances on pixels."""
+"""Nearest-neighbour distances in pixel space, which show whether a generator copies training images."""
 
 import torch
 from jaxtyping import Float, Float64, UInt8
@@ -10,9 +10,9 @@ from metrics.precision_recall import ROWS_AT_ONCE
 def nearest_neighbour_distances(
     images: Float[Tensor, "n 1 28 28"], training: UInt8[Tensor, "m 28 28"]
 ) -> Float64[Tensor, " n"]:
-    """How far each image in [−1, 1] is from the nearest training image: Euclidean, in pixels from 0 to 1.
+    """Returns the distance of each image in [−1, 1] to the nearest training image: Euclidean, with pixels in [0, 1].
 
-    0 is a copy; the median of MNIST's test images is 4.4.
+    A copy has distance 0. The median of MNIST's test images is 4.4.
     """
     pixels = ((images + 1) / 2).flatten(1)
     smallest = torch.full((len(pixels),), torch.inf)
@@ -22,6 +22,6 @@ def nearest_neighbour_distances(
         distances, indices = torch.cdist(pixels, rows).min(dim=1)
         nearest = torch.where(distances < smallest, start + indices, nearest)
         smallest = torch.minimum(smallest, distances)
-    # Through matrix products float32 loses the small distances, of all things.
+    # cdist uses matrix products, which are inexact for small distances in float32.
     exact: Tensor = (pixels.double() - training[nearest].flatten(1).double() / 255).norm(dim=1)
     return exact

@@ -1,32 +1,30 @@
-"""Which classes a generator makes: the class histogram and how many modes are covered."""
+"""The class histogram of generated images, and how many of the ten classes (modes) are covered."""
 
 from jaxtyping import Float
 from torch import Tensor
 
 DIGITS = 10
-
-
 COVERED = 0.02
-"""The share of images from which on a digit counts as alive; a tenth is what real digits have."""
+"""A mode is covered if at least this fraction of the images belongs to it; for real digits it is about 0.1."""
 
 
 def class_histogram(logits: Float[Tensor, "n 10"]) -> list[float]:
-    """Which share of the images shows each digit, 0 to 9. An image without finite logits shows none."""
+    """Returns the fraction of images of each digit, 0 to 9. Images without finite logits count for no digit."""
     digits = logits.argmax(dim=1)[logits.isfinite().all(dim=1)]
     return [count / len(logits) for count in digits.bincount(minlength=DIGITS).tolist()]
 
 
-def modes_covered(shares: list[float]) -> int:
-    """How many digits make up at least 2 % of the images."""
-    return sum(share >= COVERED for share in shares)
+def modes_covered(histogram: list[float]) -> int:
+    """Returns the number of digits with a fraction of at least `COVERED`."""
+    return sum(fraction >= COVERED for fraction in histogram)
 
 
-def histogram_numbers(shares: list[float]) -> dict[str, float]:
-    """By the names under which they are logged."""
-    each = {f"class_{digit}": share for digit, share in enumerate(shares)}
-    return {**each, "modes_covered": modes_covered(shares)}
+def mode_coverage(histogram: list[float]) -> dict[str, float]:
+    """Returns class_0 … class_9 and modes_covered, as they are logged."""
+    classes = {f"class_{digit}": fraction for digit, fraction in enumerate(histogram)}
+    return {**classes, "modes_covered": modes_covered(histogram)}
 
 
 def confidence(logits: Float[Tensor, "n 10"]) -> float:
-    """How sure a classifier is of the digit it reads, from 0.1 to 1, on average over the images."""
+    """Returns the mean of the highest class probability, from 0.1 to 1."""
     return float(logits.double().softmax(dim=1).amax(dim=1).mean())

@@ -1,4 +1,4 @@
-"""Plain torch, to copy and read alone: no Lightning, no W&B."""
+"""Networks in plain torch: no Lightning, no W&B. Each file can be copied and read by itself."""
 
 from networks.registry import register
 

@@ -1,4 +1,4 @@
-"""Moving images about, so that a discriminator can't learn the training images by heart."""
+"""Differentiable augmentation of a discriminator's images (Zhao et al. 2020, arXiv 2006.10738): translation."""
 
 import torch
 import torch.nn.functional as F
@@ -6,22 +6,21 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def random_shifts(n: int, most: int, stream: torch.Generator) -> Int[Tensor, "n 2"]:
-    """`n` shifts (down, right) of −`most` to `most` pixels each, on the stream's device."""
-    return torch.randint(-most, most + 1, (n, 2), generator=stream, device=stream.device)
+def random_shifts(n: int, max_shift: int, rng: torch.Generator) -> Int[Tensor, "n 2"]:
+    """Draws `n` shifts (down, right) from −`max_shift` … `max_shift` pixels, on the generator's device."""
+    return torch.randint(-max_shift, max_shift + 1, (n, 2), generator=rng, device=rng.device)
 
 
 def translate(
-    images: Float[Tensor, "batch 1 height width"], shifts: Int[Tensor, "batch 2"], paper: float = -1.0
+    images: Float[Tensor, "batch 1 height width"], shifts: Int[Tensor, "batch 2"], background: float = -1.0
 ) -> Float[Tensor, "batch 1 height width"]:
-    """Moves each image by its shift (down, right) in pixels; what comes into view is `paper`.
+    """Moves each image by its shift (down, right) in pixels and fills the border with `background`.
 
-    Differentiable, so that a generator learns through it (Zhao et al. 2020, "Differentiable Augmentation for
-    Data-Efficient GAN Training", arXiv 2006.10738).
+    Differentiable with respect to the images, so a generator learns through it.
     """
     height, width = images.shape[2:]
     margin = max(height, width)
-    padded = F.pad(images[:, 0], (margin,) * 4, value=paper)
+    padded = F.pad(images[:, 0], (margin,) * 4, value=background)
     down, right = (margin - shifts).unbind(1)
     rows = down[:, None] + torch.arange(height, device=images.device)  # (batch, height)
     columns = right[:, None] + torch.arange(width, device=images.device)  # (batch, width)

@@ -1,21 +1,15 @@
-"""Two small networks that classify digits.
+"""Two classifiers of digits, images `(batch, 1, 28, 28)` in [−1, 1] to logits `(batch, 10)`, as unlike as possible.
 
-`DigitCNN`: a small convolutional network that reads digits.
+`DigitCNN`: a small convolutional network, 421,738 parameters.
 
     image 1×28×28 → conv 32×28×28 → pool 32×14×14 → conv 64×14×14 → pool 64×7×7 → 128 features → 10 logits
 
-Its answers say whether a generated digit can be read, and its 128 features are the space in which FID compares
-generated digits with real ones. 421,738 parameters, 1.7 MB.
-
-`DigitReader`: two LSTMs that read a digit as one reads a page: one its rows from top to bottom, one its columns from
-left to right.
+`DigitReader`: two LSTMs that read an image as sequences, without convolution, pooling or BatchNorm, 195,978 parameters.
 
     image 1×28×28 → 28 rows    → LSTM → h of the last row    (hidden_size) ┐
                   → 28 columns → LSTM → h of the last column (hidden_size) ┴→ 128 features → 10 logits
 
-A classifier as unlike `networks.digit_cnn` as can be: no convolution, no pooling, no BatchNorm, and all it knows of an
-image
-is what its memory kept. 195,978 parameters, 0.8 MB.
+The 128 features are the space in which FID compares generated digits with real ones.
 """
 
 import torch
@@ -24,14 +18,16 @@ from torch import Tensor, nn
 
 from networks.lstm import LSTM
 
+SIDE = 28
+
 
 class DigitCNN(nn.Module):
-    """Names the digit in images `(batch, 1, 28, 28)` in [−1, 1], as the GAN makes them: logits `(batch, 10)`."""
+    """A convolutional classifier: images `(batch, 1, 28, 28)` in [−1, 1] to logits `(batch, 10)`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            # Pooling comes first, so that BatchNorm and ReLU have a quarter of the pixels to go through.
+            # Pooling first, so that BatchNorm and ReLU have a quarter of the pixels to process.
             nn.Conv2d(1, 32, kernel_size=3, padding=1, bias=False),  # (batch, 32, 28, 28)
             nn.MaxPool2d(2),  # (batch, 32, 14, 14)
             nn.BatchNorm2d(32),
@@ -48,7 +44,7 @@ class DigitCNN(nn.Module):
         self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(128, 10))
 
     def features(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 128"]:
-        """The penultimate layer: 128 numbers ≥ 0 for each image in [−1, 1]."""
+        """Returns the activations of the penultimate layer, all ≥ 0."""
         features: Tensor = self.body((images + 1) / 2)
         return features
 
@@ -57,14 +53,11 @@ class DigitCNN(nn.Module):
         return logits
 
 
-SIDE = 28
-
-
 class DigitReader(nn.Module):
-    """Names the digit in images `(batch, 1, 28, 28)` in [−1, 1], as the GAN makes them: logits `(batch, 10)`.
+    """A recurrent classifier: images `(batch, 1, 28, 28)` in [−1, 1] to logits `(batch, 10)`.
 
     Args:
-        hidden_size: numbers that each LSTM can keep in mind.
+        hidden_size: units of each LSTM.
 
     Raises:
         ValueError: when it is below 1.
@@ -73,14 +66,14 @@ class DigitReader(nn.Module):
     def __init__(self, hidden_size: int = 128) -> None:
         super().__init__()
         self.hidden_size = hidden_size
-        # The first row still counts after the last one, hence a forget bias for 28 steps.
+        # The first row must be remembered for 28 steps.
         self.rows = LSTM(SIDE, hidden_size, init="forget_log", horizon=SIDE)
         self.columns = LSTM(SIDE, hidden_size, init="forget_log", horizon=SIDE)
         self.body = nn.Sequential(nn.Dropout(0.25), nn.Linear(2 * hidden_size, 128), nn.ReLU())
         self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(128, 10))
 
     def features(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 128"]:
-        """The penultimate layer: 128 numbers ≥ 0 for each image in [−1, 1]."""
+        """Returns the activations of the penultimate layer, all ≥ 0."""
         pixels = (images[:, 0] + 1) / 2
         _, (after_rows, _) = self.rows(pixels.permute(1, 0, 2))  # (1, batch, hidden)
         _, (after_columns, _) = self.columns(pixels.permute(2, 0, 1))

@@ -1,9 +1,9 @@
-"""The convolutional pair, after Radford et al. 2015, "DCGAN" (arXiv 1511.06434), made for images of 28 × 28 pixels.
+"""A convolutional generator and discriminator, after DCGAN (Radford et al. 2015, arXiv 1511.06434), for 28×28 images.
 
     G: z 100 → 128×7×7 → 64×14×14 → 1×28×28      transposed convolutions; BatchNorm and ReLU, Tanh at the end
-    D: 1×28×28 → 64×14×14 → 128×7×7 → 1 logit    convolutions with stride 2; LeakyReLU, BatchNorm but at the start
+    D: 1×28×28 → 64×14×14 → 128×7×7 → 1 logit    convolutions with stride 2; LeakyReLU, BatchNorm after the second
 
-Weights start from N(0, 0.02²), as in the paper.
+Initial weights are drawn from N(0, 0.02²), as in the paper.
 """
 
 from typing import Literal
@@ -11,11 +11,11 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from networks.normalisation import image_norm, refuse_unknown, spectrally
+from networks.normalisation import add_spectral_norm, image_norm, validate_normalisation
 
 SIDE = 7
 SLOPE = 0.2
-INITIAL_SPREAD = 0.02
+INITIAL_STD = 0.02
 
 
 class DCGANGenerator(nn.Module):
@@ -34,7 +34,7 @@ class DCGANGenerator(nn.Module):
         self, latent_dim: int = 100, channels: int = 64, normalisation: Literal["batch", "none"] = "batch"
     ) -> None:
         super().__init__()
-        refuse_unknown(normalisation, ("batch", "none"))
+        validate_normalisation(normalisation, ("batch", "none"))
         if min(latent_dim, channels) < 1:
             raise ValueError(f"latent_dim is {latent_dim} and channels is {channels}; write positive numbers")
         self.latent_dim = latent_dim
@@ -53,7 +53,7 @@ class DCGANGenerator(nn.Module):
             nn.ConvTranspose2d(channels, 1, kernel_size=4, stride=2, padding=1),  # (batch, 1, 28, 28)
             nn.Tanh(),
         )
-        self.layers.apply(_as_in_the_paper)
+        self.layers.apply(_initialise)
 
     def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 1 28 28"]:
         images: Tensor = self.layers(z)
@@ -65,7 +65,7 @@ class DCGANDiscriminator(nn.Module):
 
     Args:
         channels: of the first layer; the second has twice as many.
-        normalisation: batch (as in the paper), spectral (bounds how fast the logit can change), or none.
+        normalisation: batch (as in the paper), spectral (bounds the network's Lipschitz constant) or none.
 
     Raises:
         ValueError: when `channels` is below 1 or the normalisation is unknown.
@@ -73,7 +73,7 @@ class DCGANDiscriminator(nn.Module):
 
     def __init__(self, channels: int = 64, normalisation: Literal["batch", "spectral", "none"] = "batch") -> None:
         super().__init__()
-        refuse_unknown(normalisation, ("batch", "spectral", "none"))
+        validate_normalisation(normalisation, ("batch", "spectral", "none"))
         if channels < 1:
             raise ValueError(f"channels is {channels}; write a positive number, such as 64")
         self.channels = channels
@@ -88,17 +88,17 @@ class DCGANDiscriminator(nn.Module):
             nn.Flatten(),
             nn.Linear(2 * channels * SIDE * SIDE, 1),
         )
-        self.layers.apply(_as_in_the_paper)
+        self.layers.apply(_initialise)
         if normalisation == "spectral":
-            spectrally(self.layers)
+            add_spectral_norm(self.layers)
 
     def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, " batch"]:
         logits: Tensor = self.layers(images)
         return logits.squeeze(1)
 
 
-def _as_in_the_paper(layer: nn.Module) -> None:
+def _initialise(layer: nn.Module) -> None:
     if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(layer.weight, std=INITIAL_SPREAD)
+        nn.init.normal_(layer.weight, std=INITIAL_STD)
     elif isinstance(layer, nn.BatchNorm2d):
-        nn.init.normal_(layer.weight, mean=1, std=INITIAL_SPREAD)
+        nn.init.normal_(layer.weight, mean=1, std=INITIAL_STD)

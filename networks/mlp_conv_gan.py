@@ -1,18 +1,19 @@
-"""A pair that learns digits quickly on a CPU: linear layers do most of the work, short strokes the rest.
+"""The pair of `gan.yaml`: an MLP with a transposed-convolution head, and a small pixel-unshuffle CNN.
 
-    G: z 16 → 256 → 512 → 512 → 4 brushes at 14×14 places → 1×28×28    LeakyReLU, BatchNorm as in the MLP, Tanh
-    D: 1×28×28 → 8×14×14 → 16×7×7 → 128 → 1 logit                      convolutions of 2×2 places folded; LeakyReLU
+    G: z 16 → 256 → 512 → 512 → 4×14×14 → 1×28×28           linear layers, then a transposed convolution; LeakyReLU,
+                                                            BatchNorm after all hidden layers but the first, Tanh
+    D: 1×28×28 → 8×14×14 → 16×7×7 → 128 → 1 logit           3×3 convolutions, each after a pixel unshuffle; LeakyReLU
 
-Two things make the difference to the textbook's pair and to a small DCGAN, with everything else equal:
+Two properties account for its lead over the MLP pair and a small DCGAN with everything else equal, measured by
+`benchmarks/gan_search.py`:
 
-- G paints with brushes. Where each pixel is an output of its own, each learns for itself, and digits stay grainy.
-- D sees pixels less their mean and over their standard deviation. Most pixels of most digits are paper, −1; an input
-  that is nearly the same number everywhere drowns what differs.
+- The head shares its 4×4 kernels between all positions. Where each pixel is an output of its own, as in the MLP, each
+  is learned separately, and digits stay grainy.
+- D standardises its input with the mean and standard deviation of MNIST's pixels. Most pixels are background, −1, and
+  a nearly constant input hides the differences.
 
-D's convolutions look at 6×6 places and move on by two. Written as 3×3 convolutions of 2×2 places folded into channels,
-their gradients, and those of gradients that penalties need, take less time.
-
-`benchmarks/gan_search.py` compares them.
+A pixel unshuffle moves 2×2 pixels into channels, so D's 3×3 convolutions see 6×6 pixels with stride 2. Their gradients,
+and the second derivatives that penalties need, take less time than those of strided convolutions.
 """
 
 from collections.abc import Sequence
@@ -22,11 +23,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from networks.mlp_gan import SLOPE, hidden_layers
-from networks.normalisation import refuse_unknown
+from networks.normalisation import validate_normalisation
 
-PLACES = 14
-MNIST_MEAN, MNIST_DEVIATION = 2 * 0.1307 - 1, 2 * 0.3081
-"""Of the training images' pixels; everybody's numbers for [0, 1], here for [−1, 1]."""
+SIDE = 14
+MNIST_MEAN, MNIST_STD = 2 * 0.1307 - 1, 2 * 0.3081
+"""Mean and standard deviation of the training images' pixels: the usual numbers for [0, 1], here for [−1, 1]."""
 
 
 class MLPConvGenerator(nn.Module):
@@ -37,8 +38,7 @@ class MLPConvGenerator(nn.Module):
     Args:
         latent_dim: length of the noise.
         widths: units of the hidden layers.
-        brushes: so many learned strokes of 4 × 4 pixels. A last linear layer presses each onto each of 14 × 14 places,
-            harder here and softer there; strokes at neighbouring places overlap.
+        channels: of the 14×14 feature map that the transposed convolution turns into an image.
         normalisation: after all hidden layers but the first: batch, layer or none.
 
     Raises:
@@ -49,26 +49,26 @@ class MLPConvGenerator(nn.Module):
         self,
         latent_dim: int = 16,
         widths: Sequence[int] = (256, 512, 512),
-        brushes: int = 4,
+        channels: int = 4,
         normalisation: Literal["batch", "layer", "none"] = "batch",
     ) -> None:
         super().__init__()
-        refuse_unknown(normalisation, ("batch", "layer", "none"))
-        if not widths or min(latent_dim, brushes, *widths) < 1:
+        validate_normalisation(normalisation, ("batch", "layer", "none"))
+        if not widths or min(latent_dim, channels, *widths) < 1:
             raise ValueError(
-                f"latent_dim is {latent_dim}, widths {list(widths)} and brushes {brushes}; write positive numbers, "
+                f"latent_dim is {latent_dim}, widths {list(widths)} and channels {channels}; write positive numbers, "
                 "such as 16, [256, 512, 512] and 4"
             )
         self.latent_dim = latent_dim
         self.widths = tuple(widths)
-        self.brushes = brushes
+        self.channels = channels
         self.normalisation = normalisation
         self.layers = nn.Sequential(
             *hidden_layers(latent_dim, self.widths, normalisation),
-            nn.Linear(self.widths[-1], brushes * PLACES * PLACES),
+            nn.Linear(self.widths[-1], channels * SIDE * SIDE),
             nn.LeakyReLU(SLOPE),
-            nn.Unflatten(1, (brushes, PLACES, PLACES)),  # (batch, brushes, 14, 14)
-            nn.ConvTranspose2d(brushes, 1, kernel_size=4, stride=2, padding=1),  # (batch, 1, 28, 28)
+            nn.Unflatten(1, (channels, SIDE, SIDE)),  # (batch, channels, 14, 14)
+            nn.ConvTranspose2d(channels, 1, kernel_size=4, stride=2, padding=1),  # (batch, 1, 28, 28)
             nn.Tanh(),
         )
 
@@ -108,5 +108,5 @@ class PixelUnshuffleDiscriminator(nn.Module):
         )
 
     def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, " batch"]:
-        logits: Tensor = self.layers((images - MNIST_MEAN) / MNIST_DEVIATION)
+        logits: Tensor = self.layers((images - MNIST_MEAN) / MNIST_STD)
         return logits.squeeze(1)

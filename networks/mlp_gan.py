@@ -1,11 +1,11 @@
-"""The textbook pair: a generator and a discriminator made of linear layers.
+"""An MLP generator and discriminator, the pair of PyTorch-GAN's `gan.py`.
 
     G: z 100 → 128 → 256 → 512 → 1024 → 784    LeakyReLU, BatchNorm after all hidden layers but the first, Tanh
     D: 784 → 512 → 256 → 1 logit               LeakyReLU
 
-The game is Goodfellow et al. 2014, "Generative Adversarial Nets" (arXiv 1406.2661); the layers are those of `gan.py` in
-PyTorch-GAN, except that D returns logits, so that each loss is free to take the sigmoid inside its logarithm, and that
-BatchNorm's ε is torch's 10⁻⁵, where that script, perhaps by mistake for the momentum, says 0.8.
+There are two differences from that script. D returns logits, so that each loss can use a numerically stable sigmoid.
+BatchNorm's ε is torch's 10⁻⁵; the script writes 0.8, perhaps by mistake for the momentum. GAN training is from
+Goodfellow et al. 2014, "Generative Adversarial Nets" (arXiv 1406.2661).
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from networks.normalisation import linear_norm, refuse_unknown, spectrally
+from networks.normalisation import add_spectral_norm, linear_norm, validate_normalisation
 
 IMAGE_SHAPE = (1, 28, 28)
 PIXELS = 28 * 28
@@ -43,8 +43,8 @@ class MLPGenerator(nn.Module):
         normalisation: Literal["batch", "layer", "none"] = "batch",
     ) -> None:
         super().__init__()
-        refuse_unknown(normalisation, ("batch", "layer", "none"))
-        _refuse_sizes(widths)
+        validate_normalisation(normalisation, ("batch", "layer", "none"))
+        _validate_widths(widths)
         if latent_dim < 1:
             raise ValueError(f"latent_dim is {latent_dim}; write a positive number, such as 100")
         self.latent_dim = latent_dim
@@ -66,7 +66,7 @@ class MLPDiscriminator(nn.Module):
 
     Args:
         widths: units of the hidden layers.
-        normalisation: spectral bounds how fast the logit can change with the image; or none.
+        normalisation: spectral (bounds the network's Lipschitz constant) or none.
 
     Raises:
         ValueError: when a width is below 1, there is none, or the normalisation is unknown.
@@ -74,8 +74,8 @@ class MLPDiscriminator(nn.Module):
 
     def __init__(self, widths: Sequence[int] = (512, 256), normalisation: Literal["spectral", "none"] = "none") -> None:
         super().__init__()
-        refuse_unknown(normalisation, ("spectral", "none"))
-        _refuse_sizes(widths)
+        validate_normalisation(normalisation, ("spectral", "none"))
+        _validate_widths(widths)
         self.widths = tuple(widths)
         self.normalisation = normalisation
         hidden = [
@@ -85,7 +85,7 @@ class MLPDiscriminator(nn.Module):
         ]
         self.layers = nn.Sequential(*hidden, nn.Linear(self.widths[-1], 1))
         if normalisation == "spectral":
-            spectrally(self.layers)
+            add_spectral_norm(self.layers)
 
     def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, " batch"]:
         logits: Tensor = self.layers(images.flatten(1))
@@ -93,7 +93,7 @@ class MLPDiscriminator(nn.Module):
 
 
 def hidden_layers(latent_dim: int, widths: Sequence[int], normalisation: str) -> list[nn.Module]:
-    """Those of a generator, from noise `(batch, latent_dim)` to `(batch, widths[-1])`."""
+    """The hidden layers of a generator, from noise `(batch, latent_dim)` to `(batch, widths[-1])`."""
     later = [
         layer
         for fan_in, fan_out in pairwise(widths)
@@ -102,6 +102,6 @@ def hidden_layers(latent_dim: int, widths: Sequence[int], normalisation: str) ->
     return [nn.Linear(latent_dim, widths[0]), nn.LeakyReLU(SLOPE), *later]
 
 
-def _refuse_sizes(widths: Sequence[int]) -> None:
+def _validate_widths(widths: Sequence[int]) -> None:
     if not widths or min(widths) < 1:
         raise ValueError(f"widths is {list(widths)}; write one positive number for each hidden layer, such as [256]")

@@ -1,10 +1,10 @@
-"""The table of names: what a checkpoint or a generator's `.json` may ask us to build.
+"""The registry of names that a checkpoint or a generator's `.json` file may ask to be built.
 
-A file that comes from elsewhere must not choose what we import. So files hold a short name and plain arguments,
+A file from elsewhere must not choose what is imported. So files hold a registered name and plain arguments,
 
     {"name": "MLPGenerator", "arguments": {"latent_dim": 100}}
 
-and only names in this table are built. Your own class gets in by `networks.register("MyGenerator", MyGenerator)`.
+and only registered names are built. Add your own class by `networks.register("MyGenerator", MyGenerator)`.
 """
 
 import inspect
@@ -25,83 +25,86 @@ from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 Kind = TypeVar("Kind")
 
 Spec = dict[str, Any]
-"""`{"name": str, "arguments": {str: plain value} | None}`; plain is a number, string, None or a list of them."""
+"""`{"name": str, "arguments": {str: plain value} | None}`. A plain value is a number, a string, None, or a list of
+them."""
 
-LONGEST_LIST, DEEPEST_LIST = 1000, 3
-"""Of plain values; one of a million widths would take hours to build."""
+MALFORMED = 'the file doesn\'t describe its network as {"name": …, "arguments": {…}} with plain values'
 
 _classes: dict[str, type] = {}
 
 
 class NotRegisteredError(ValueError):
-    """A file names something that only whoever loads it can supply.
+    """A file names a class that isn't registered, or lacks arguments that only its author can pass.
 
-    Args:
-        finding: what the file names; to which command lines add advice of their own.
-        advice: to somebody who writes code.
+    Attributes:
+        problem: what the file asks for, without the advice to somebody who writes code.
     """
 
-    def __init__(self, finding: str, advice: str) -> None:
-        super().__init__(finding, advice)
-        self.finding = finding
-
-    def __str__(self) -> str:
-        return "; ".join(self.args)
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(f"{problem}; {advice}")
+        self.problem = problem
 
 
 def register(name: str, cls: type) -> None:
-    """Lets files name `cls` by `name`.
+    """Lets files refer to `cls` by `name`.
 
-    A network must keep each constructor argument as an attribute of the same name, so that it can be described.
+    A network must keep each constructor argument as an attribute of the same name; `to_spec` reads it there.
 
     Raises:
-        ValueError: when the name already means another class.
+        ValueError: when the name is registered for another class.
     """
     if _classes.setdefault(name, cls) is not cls:
         raise ValueError(f"the name '{name}' already means {_classes[name].__qualname__}; register another name")
 
 
 def to_spec(network: nn.Module) -> Spec:
-    """The name and arguments from which `build` makes a network like this one (with fresh weights)."""
+    """Returns the name and constructor arguments of a network, without its weights."""
     parameters = inspect.signature(type(network)).parameters
-    arguments = {name: getattr(network, name, inspect.Parameter.empty) for name in parameters}
-    return _description(type(network), arguments)
+    return _spec(type(network), {name: getattr(network, name, inspect.Parameter.empty) for name in parameters})
 
 
 def factory_to_spec(factory: Callable[..., Any]) -> Spec:
-    """The same for an optimizer or scheduler class, or a `partial` of one (which is what the CLI hands over)."""
+    """Returns the spec of an optimizer or scheduler class, or of a `partial` of one, which the CLI passes."""
     if not isinstance(factory, partial):
-        return _description(factory, {})
-    # jsonargparse's partial calls its own function and carries the class among the positional arguments.
-    classes = [thing for thing in (factory.func, *factory.args) if isinstance(thing, type)]
-    return _description(classes[0] if classes else factory.func, factory.keywords)
+        return _spec(factory, {})
+    # jsonargparse's partial calls a function of its own and has the class among the positional arguments.
+    classes = [value for value in (factory.func, *factory.args) if isinstance(value, type)]
+    return _spec(classes[0] if classes else factory.func, factory.keywords)
 
 
-def from_spec(description: Spec, kind: type[Kind]) -> Kind:
-    """Makes what `describe` described.
+def from_spec(spec: Spec, kind: type[Kind]) -> Kind:
+    """Builds the object of a spec.
 
     Raises:
-        NotRegisteredError: when the table doesn't hold the name, or the file doesn't hold the arguments.
-        ValueError: when the description is malformed or names something that is not a `kind`.
+        NotRegisteredError: when the name isn't registered, or the file lacks the arguments.
+        ValueError: when the spec is malformed, or names something that isn't a `kind`.
     """
-    factory = factory_from_spec(description, kind)
+    factory = factory_from_spec(spec, kind)
     try:
         return factory()
     except TypeError as error:
-        raise ValueError(f"{description['name']} can't be built from {description['arguments']}") from error
+        raise ValueError(f"{spec['name']} can't be built from {spec['arguments']}") from error
 
 
-def factory_from_spec(description: Spec, kind: type[Kind]) -> Callable[..., Kind]:
-    """Makes a `partial` of the described class, to be called with what is still missing (parameters, an optimizer).
+def factory_from_spec(spec: Spec, kind: type[Kind]) -> Callable[..., Kind]:
+    """Returns a `partial` of the class in a spec, to be called with what is missing (parameters, an optimizer).
 
     Raises:
-        ValueError: as `build` does.
+        ValueError: as `from_spec` does.
     """
-    name, arguments = _checked(description)
+    match spec:
+        case {"name": str(name), "arguments": None}:
+            raise NotRegisteredError(f"the file can't hold the arguments of '{name}'", "pass the object itself")
+        case {"name": str(name), "arguments": dict(arguments)} if all(map(_is_plain, arguments.values())):
+            pass
+        case _:
+            raise ValueError(
+                'the file doesn\'t describe its network as {"name": …, "arguments": {…}} with plain values'
+            )
     if name not in _classes:
         raise NotRegisteredError(
-            f"the file names '{name}', which the table of names doesn't hold",
-            f"either networks.register('{name}', YourClass) before loading, or pass the object itself",
+            f"the file names '{name}', which isn't registered",
+            f"call networks.register('{name}', YourClass) before loading, or pass the object itself",
         )
     cls = _classes[name]
     if not issubclass(cls, kind):
@@ -112,29 +115,16 @@ def factory_from_spec(description: Spec, kind: type[Kind]) -> Callable[..., Kind
     return partial(cls, **arguments)
 
 
-def _description(thing: Callable[..., Any], arguments: dict[str, Any]) -> Spec:
-    name = next((name for name, cls in _classes.items() if cls is thing), getattr(thing, "__qualname__", repr(thing)))
-    return {"name": name, "arguments": _plain_dict(arguments) if all(map(_is_plain, arguments.values())) else None}
+def _spec(cls: Callable[..., Any], arguments: dict[str, Any]) -> Spec:
+    name = next((name for name, known in _classes.items() if known is cls), getattr(cls, "__qualname__", repr(cls)))
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in arguments.items()}
+    return {"name": name, "arguments": plain if all(map(_is_plain, plain.values())) else None}
 
 
-def _checked(description: Spec) -> tuple[str, dict[str, Any]]:
-    match description:
-        case {"name": str(name), "arguments": dict(arguments), **rest} if not rest:
-            if all(map(_is_plain, arguments.values())):
-                return name, arguments
-        case {"name": str(name), "arguments": None}:
-            raise NotRegisteredError(f"the file can't hold the arguments of '{name}'", "pass the object itself")
-    raise ValueError('the file doesn\'t describe its network as {"name": …, "arguments": {…}} with plain values')
-
-
-def _is_plain(value: Any, nesting: int = DEEPEST_LIST) -> bool:
+def _is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
-        return nesting > 0 and len(value) <= LONGEST_LIST and all(_is_plain(inner, nesting - 1) for inner in value)
+        return all(map(_is_plain, value))
     return value is None or isinstance(value, bool | int | float | str)
-
-
-def _plain_dict(arguments: dict[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
 
 
 for _network in (

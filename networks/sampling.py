@@ -1,4 +1,4 @@
-"""Images from a trained generator, in batches, so that memory doesn't limit how many."""
+"""Samples a trained generator in batches, so that memory doesn't limit the number of images."""
 
 from collections.abc import Iterator
 
@@ -7,25 +7,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 BATCH = 100
-"""Images in one pass, few enough to stay in a processor's cache: by 500 it takes half as long again."""
+"""Images in one forward pass. They fit a CPU's cache; with 500, sampling takes 1.5 times as long."""
 
 Images = Float[Tensor, "batch 1 28 28"]
 
 
-def draw(generator: nn.Module, latents: Float[Tensor, "n latent"]) -> Float[Tensor, "n 1 28 28"]:
-    """What a generator in eval mode makes of the latents, whatever it is, in float32 on its own device."""
+def sample(generator: nn.Module, latents: Float[Tensor, "n latent"]) -> Float[Tensor, "n 1 28 28"]:
+    """Returns the images of a generator in eval mode, in float32 on the generator's device."""
     return torch.cat([*_batches(generator, latents)])
 
 
-def images_from(generator: nn.Module, latents: Float[Tensor, "n latent"]) -> Iterator[Images]:
-    """The same, to be looked at, at most `BATCH` images at a time.
+def finite_samples(generator: nn.Module, latents: Float[Tensor, "n latent"]) -> Iterator[Images]:
+    """Yields the same images, at most `BATCH` at a time.
 
     Raises:
-        ValueError: when a pixel is not a finite number.
+        ValueError: when a pixel is NaN or infinite.
     """
     for images in _batches(generator, latents):
         if not images.isfinite().all():
-            raise ValueError("the generator makes pixels that are no finite numbers; its training has failed")
+            raise ValueError("the generator's images hold NaN or infinite pixels; its training has failed")
         yield images
 
 

@@ -43,7 +43,7 @@ def open_generator(path: Path) -> GeneratorFile:
         trained = GeneratorFile(load_generator(path), read_metadata(path))
     except NotRegisteredError as error:
         instead = "scripts read what networks/registry.py builds, see docs/add_a_network.md"
-        raise UsageError(f"{error.finding}; {instead}") from error
+        raise UsageError(f"{error.problem}; {instead}") from error
     except ValueError as error:
         raise advised(error, INSTEAD) from error
     match trained.facts:

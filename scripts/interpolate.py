@@ -24,13 +24,14 @@ from metrics.features import load_classifier
 from metrics.interpolation import (
     CANDIDATES,
     INTERPOLATIONS,
+    class_log_probabilities,
     interpolate_latents,
     latents_from_seeds,
     most_confident_latents,
     validate_digits,
     validate_interpolation,
 )
-from networks.sampling import images_from
+from networks.sampling import finite_samples
 from scripts.generator_files import MOST_IMAGES, open_generator, refuse_other_seeds, written_to
 from twofold.errors import OneLineParser, UsageError, exit_code
 
@@ -57,7 +58,7 @@ def _run(arguments: list[str]) -> int:
         walks = [interpolate_latents(route, wanted.frames, wanted.interpolation) for route in waypoints]
     except ValueError as error:
         raise UsageError(str(error)) from error
-    strips = torch.stack([torch.cat(list(images_from(trained.network, latents))) for latents in walks])
+    strips = torch.stack([torch.cat(list(finite_samples(trained.network, latents))) for latents in walks])
     texts = [readings(classifier, images) for images in strips]
     caption = f"{along(wanted.interpolation, ends)}, {trained.origin}"
     with written_to(wanted.out):
@@ -79,7 +80,8 @@ def between_digits(
         ValueError: when the generator doesn't make as many of a digit.
     """
     candidates = latent_noise(network, CANDIDATES, rng(seed, "digits to walk between"))
-    return most_confident_latents(network, classifier, list(digits) * strips, candidates).view(strips, len(digits), -1)
+    log_probabilities = class_log_probabilities(network, classifier, candidates)
+    return most_confident_latents(candidates, log_probabilities, list(digits) * strips).view(strips, len(digits), -1)
 
 
 def between_seeds(network: nn.Module, seeds: Sequence[int], strips: int) -> Float[Tensor, "strips seeds latent"]:

@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from common.files import read_tensors, replacing
+from common.palindrome import DIGITS
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
-from metrics.mode_coverage import DIGITS
 from networks.lstm import LSTM
 from twofold.errors import OneLineParser, UsageError, advised, exit_code
 

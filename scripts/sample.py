@@ -17,7 +17,7 @@ import torch
 
 from callbacks.drawing import grid, page, write_numbered, write_png
 from common.seeding import latent_noise, rng
-from networks.sampling import images_from
+from networks.sampling import finite_samples
 from scripts.generator_files import MOST_IMAGES, open_generator, refuse_other_seeds, written_to
 from twofold.errors import OneLineParser, UsageError, exit_code
 
@@ -33,7 +33,7 @@ def _run(arguments: list[str]) -> int:
     wanted = _parse(arguments)
     trained = open_generator(wanted.generator)
     latents = latent_noise(trained.network, wanted.n, rng(wanted.seed, "sample"))
-    batches = images_from(trained.network, latents)
+    batches = finite_samples(trained.network, latents)
     with written_to(wanted.out):
         if wanted.out.suffix:
             picture = grid(torch.cat(list(batches)), per_row=ceil(sqrt(wanted.n)))

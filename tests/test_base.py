@@ -331,7 +331,6 @@ def test_a_users_network_is_registered_or_passed_in(plain_trainer: MakeTrainer, 
 
 HOSTILE: list[Any] = [
     {"class_path": "hostile.Network"},
-    {"class_path": "hostile.Network", "init_args": {}, "name": "DigitCNN", "arguments": {}},
     {"_class_path": "hostile.Network", "_instantiator": "hostile.instantiate"},
     {"name": "hostile.Network", "arguments": {}},
     {"name": "DigitCNN", "arguments": {"x": {"class_path": "hostile.Network"}}},

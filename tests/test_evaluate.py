@@ -1,4 +1,4 @@
-"""All the numbers of one generator, on planted generators."""
+"""All metrics of one generator, on generators whose images are known."""
 
 from typing import NamedTuple
 
@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from datamodules import MNISTDataModule
-from metrics.evaluate import RealImages, SplitDigits, report
-from metrics.features import CLASSIFIERS, features_and_logits, load_classifier, scaled
+from metrics.evaluate import Evaluation, RealImages, evaluate, summary
+from metrics.features import CLASSIFIERS, SplitDigits, load_classifier, scaled
 from networks.classifiers import DigitReader
-from networks.sampling import draw
+from networks.sampling import BATCH, finite_samples, sample
 
 
 class Digits(NamedTuple):
@@ -20,8 +20,8 @@ class Digits(NamedTuple):
     test: Tensor
 
 
-class Remembering(nn.Module):
-    """A generator that gives back images it was given, each about as often."""
+class Memorising(nn.Module):
+    """A generator that returns given images, each about equally often."""
 
     latent_dim = 3
 
@@ -33,123 +33,97 @@ class Remembering(nn.Module):
         return self.images[(noise[:, 0].double().erf().add(1).div(2) * len(self.images)).long() % len(self.images)]
 
 
-@pytest.fixture
-def some_digits() -> Digits:
-    images = torch.randint(0, 256, (300, 28, 28), dtype=torch.uint8)
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    images = torch.randint(0, 256, (300, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     return Digits(images, torch.arange(200), torch.arange(200, 240), torch.arange(240, 300))
 
 
 @pytest.fixture
-def classifier() -> DigitReader:
-    return DigitReader(hidden_size=4).eval()
+def real(digits: Digits) -> RealImages:
+    return RealImages(DigitReader(hidden_size=4).eval(), digits)
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
-def test_an_impression_is_what_the_judge_says(name: str) -> None:
-    classifier, images = load_classifier(name), torch.rand(103, 1, 28, 28) * 2 - 1
-    features, logits = features_and_logits(classifier, images)
-    torch.testing.assert_close(features, classifier.features(images).double(), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(logits, classifier(images), atol=1e-4, rtol=1e-4)
-
-
-def test_real_images_are_scaled_to_the_range_of_generated_ones() -> None:
-    pixels = torch.tensor([0, 255, 51], dtype=torch.uint8)[:, None, None].expand(3, 28, 28)
-    assert scaled(pixels)[:, 0, 5, 5].tolist() == pytest.approx([-1, 1, -0.6])
-
-
-def test_images_are_drawn_in_the_order_of_the_noise() -> None:
+def test_sampling_keeps_the_order_and_returns_float32() -> None:
     network = nn.Sequential(nn.Linear(2, 784), nn.Unflatten(1, (1, 28, 28)), nn.Tanh())
-    noise = torch.randn(230, 2)
-    torch.testing.assert_close(draw(network, noise), network(noise))
-    assert draw(network.bfloat16(), noise).dtype == torch.float32
+    noise = torch.randn(2 * BATCH + 3, 2)
+    torch.testing.assert_close(sample(network, noise), network(noise))
+    assert [len(batch) for batch in finite_samples(network, noise)] == [BATCH, BATCH, 3]
+    assert not sample(network, noise).requires_grad
+    assert sample(network.bfloat16(), noise).dtype == torch.float32
 
 
-def test_copies_are_seen_as_such(some_digits: Digits, classifier: DigitReader) -> None:
-    # Of the validation images, on which a GAN may have been trained as well.
-    copying = Remembering(scaled(some_digits.images[some_digits.validation]))
-    found = report(copying, classifier, some_digits)
-    assert found.nearest == pytest.approx(0, abs=1e-5)
-    assert found.real_nearest_neighbour_distance > 5
-    unseen = report(Remembering(scaled(some_digits.images[some_digits.test])), classifier, some_digits)
-    assert unseen.nearest == pytest.approx(found.real_nearest_neighbour_distance, rel=0.05)
-    assert unseen.fid.value < unseen.fid.floor
-    assert unseen.precision == 1
+def test_finite_samples_refuses_nan_pixels() -> None:
+    with pytest.raises(ValueError, match="images hold NaN or infinite pixels; its training has failed"):
+        list(finite_samples(Memorising(torch.full((1, 1, 28, 28), torch.nan)), torch.zeros(1, 3)))
 
 
-def test_a_generator_that_copies_some_images_only_is_seen_too(some_digits: Digits, classifier: DigitReader) -> None:
-    real = RealImages(classifier, some_digits)
-    unseen, seen = (scaled(some_digits.images[rows]) for rows in (some_digits.test, some_digits.train))
-    some = real.report(Remembering(torch.cat([unseen, seen[: len(unseen) // 2]])))
-    assert 0.2 < some.memorised < 0.5
-    assert some.nearest > real.very_near, "the median hides it"
-    assert real.report(Remembering(unseen)).memorised <= 0.05
+def test_copies_have_a_small_nearest_neighbour_distance(digits: Digits, real: RealImages) -> None:
+    # Of the validation images, because a GAN may have been trained on them as well.
+    copying = evaluate(Memorising(scaled(digits.images[digits.validation])), real)
+    assert copying["nearest_neighbour_distance"] == pytest.approx(0, abs=1e-5)
+    assert copying["memorised"] == 1
+    assert copying["real_nearest_neighbour_distance"] > 5
+    unseen = evaluate(Memorising(scaled(digits.images[digits.test])), real)
+    assert unseen["nearest_neighbour_distance"] == pytest.approx(copying["real_nearest_neighbour_distance"], rel=0.05)
+    assert unseen["memorised"] <= 0.05
+    assert unseen["fid"] < unseen["fid_real"]
+    assert unseen["precision"] == 1
 
 
-def test_a_report_depends_on_the_seed_alone(some_digits: Digits, classifier: DigitReader) -> None:
-    real = RealImages(classifier, some_digits)
-    generator = Remembering(scaled(some_digits.images))
-    first = real.report(generator, seed=1)
+def test_a_minority_of_copies_counts_as_memorised(digits: Digits, real: RealImages) -> None:
+    unseen, seen = (scaled(digits.images[rows]) for rows in (digits.test, digits.train))
+    some = evaluate(Memorising(torch.cat([unseen, seen[: len(unseen) // 2]])), real)
+    assert 0.2 < some["memorised"] < 0.5
+    assert some["nearest_neighbour_distance"] > real.close_distance, "the median doesn't show it"
+
+
+def test_evaluation_depends_on_the_seed_alone(digits: Digits, real: RealImages) -> None:
+    generator = Memorising(scaled(digits.images))
+    first = evaluate(generator, real, seed=1)
     torch.manual_seed(7)
-    assert report(generator, classifier, some_digits, seed=1) == first
-    assert real.report(generator, seed=1) == first
-    assert real.report(generator, seed=2) != first
-
-
-def test_the_noise_is_standard_normal(some_digits: Digits, classifier: DigitReader) -> None:
-    seen = []
-
-    class Listening(Remembering):
-        def forward(self, noise: Tensor) -> Tensor:
-            seen.append(noise)
-            return super().forward(noise)
-
-    report(Listening(scaled(some_digits.images)), classifier, some_digits, samples=50, seed=3)
-    noise = torch.cat(seen)
-    assert noise.shape == (50, 3)
-    assert abs(noise.mean()) < 0.3
-    assert noise.std() == pytest.approx(1, abs=0.2)
+    assert evaluate(generator, real, seed=1) == first
+    assert evaluate(generator, real, seed=2) != first
 
 
 @pytest.mark.parametrize(("samples", "taken"), [(10_000, 60), (20, 20)])
-def test_at_most_as_many_samples_as_there_are_real_images(
-    some_digits: Digits, classifier: DigitReader, samples: int, taken: int
-) -> None:
-    found = report(Remembering(scaled(some_digits.images)), classifier, some_digits, samples=samples)
-    assert found.fid.samples == found.memorisation_samples == taken
+def test_samples_are_limited_by_the_smallest_split(digits: Digits, samples: int, taken: int) -> None:
+    real = RealImages(DigitReader(hidden_size=4).eval(), digits, samples)
+    found = evaluate(Memorising(scaled(digits.images)), real)
+    assert found["fid_samples"] == found["memorisation_samples"] == taken
 
 
-def test_numbers_have_names_and_there_is_a_line(some_digits: Digits, classifier: DigitReader) -> None:
-    found = report(Remembering(scaled(some_digits.images)), classifier, some_digits)
-    assert list(found.numbers()) == [
+def test_evaluation_names_and_summary(digits: Digits, real: RealImages) -> None:
+    found: Evaluation = evaluate(Memorising(scaled(digits.images)), real)
+    assert list(found) == [
         *("fid", "fid_real", "fid_over_real", "fid_samples", "kid"),
         *(f"class_{digit}" for digit in range(10)),
-        *("modes_covered", "confidence", "precision", "recall", "nearest", "real_nearest_neighbour_distance"),
-        *("memorised", "memorisation_samples"),
+        *("modes_covered", "confidence", "precision", "recall", "nearest_neighbour_distance"),
+        *("real_nearest_neighbour_distance", "memorised", "memorisation_samples"),
     ]
-    assert found.numbers()["precision"] == found.precision
-    line = str(found)
-    assert f"FID {found.fid.value:.1f} with 60 samples, {found.fid.ratio:.1f} times the floor" in line
+    line = summary(found)
+    assert f"FID {found['fid']:.1f} with 60 samples, {found['fid_over_real']:.1f} times the real-data FID" in line
     assert "\n" not in line
 
 
-def test_a_generator_of_nothing_is_measured_too(some_digits: Digits, classifier: DigitReader) -> None:
-    found = report(Remembering(torch.full((5, 1, 28, 28), torch.nan)), classifier, some_digits)
-    assert torch.tensor([found.fid.value, found.kid, found.nearest]).isnan().all()
-    assert found.shares == [0] * 10
-    assert (found.precision, found.recall) == (0, 0)
+def test_a_generator_of_nan_pixels_is_evaluated(real: RealImages) -> None:
+    found = evaluate(Memorising(torch.full((5, 1, 28, 28), torch.nan)), real)
+    assert torch.tensor([found["fid"], found["kid"], found["nearest_neighbour_distance"]]).isnan().all()
+    assert found["modes_covered"] == found["precision"] == found["recall"] == 0
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_shipped_judges_tell_real_digits_from_noise(name: str, digits: MNISTDataModule) -> None:
-    digits.setup()
-    assert isinstance(digits.digits, SplitDigits)
-    real = RealImages(load_classifier(name), digits.digits, samples=300)
-    good = real.report(Remembering(scaled(digits.digits.images[digits.digits.validation])))
-    assert good.fid.ratio == pytest.approx(1, abs=0.5)
-    assert min(good.shares) > 0.05
-    assert good.confidence > 0.95
-    assert min(good.precision, good.recall) > 0.7
-    noise = real.report(Remembering(torch.rand(300, 1, 28, 28) * 2 - 1))
-    assert noise.fid.ratio > 10
-    assert noise.kid > 20 * abs(good.kid)
-    assert noise.recall < 0.1
+def test_shipped_classifiers_separate_real_digits_from_noise(name: str) -> None:
+    data = MNISTDataModule(source="packaged")
+    data.setup()
+    assert isinstance(data.digits, SplitDigits)
+    real = RealImages(load_classifier(name), data.digits, samples=300)
+    good = evaluate(Memorising(scaled(data.digits.images[data.digits.validation])), real)
+    assert good["fid_over_real"] == pytest.approx(1, abs=0.5)
+    assert good["modes_covered"] == 10
+    assert good["confidence"] > 0.95
+    assert min(good["precision"], good["recall"]) > 0.7
+    noise = evaluate(Memorising(torch.rand(300, 1, 28, 28) * 2 - 1), real)
+    assert noise["fid_over_real"] > 10
+    assert noise["kid"] > 20 * abs(good["kid"])
+    assert noise["recall"] < 0.1

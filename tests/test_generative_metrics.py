@@ -23,7 +23,7 @@ from callbacks.generative_metrics import CLASSIFIER_TRAINED_ON_THEM
 from datamodules import MNISTDataModule
 from lightning_modules import GAN, DigitClassifier
 from metrics.features import load_classifier
-from metrics.fid import FID, FrechetDistance
+from metrics.fid import FrechetDistance
 from networks.classifiers import DigitCNN, DigitReader
 from networks.generator_files import load_generator, read_metadata
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
@@ -212,7 +212,7 @@ def test_the_best_generator_is_kept(
     plain_trainer: MakeTrainer, few: MNISTDataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fids = iter([30.0, 10.0, 20.0, math.nan, 9.0])
-    monkeypatch.setattr(FrechetDistance, "__call__", lambda self, features: FID(next(fids), 1.0, 40))
+    monkeypatch.setattr(FrechetDistance, "__call__", lambda self, features: {"fid": next(fids)})
     kept = []
 
     class Watching(GenerativeMetrics):

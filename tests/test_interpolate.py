@@ -135,8 +135,8 @@ MISTAKES = [
     ("--digits 3 10 --out x.png", "digits holds 10; write digits from 0 to 9"),
     ("--digits -1 3 --out x.png", "digits holds -1; write digits from 0 to 9"),
     ("--digits three --out x.png", "--digits can't be 'three'; write a whole number"),
-    ("--digits 3 --out x.png", "a walk through 1 waypoint leads nowhere; write 2 or more"),
-    ("--seeds 3 --out x.png", "a walk through 1 waypoint leads nowhere; write 2 or more"),
+    ("--digits 3 --out x.png", "needs 2 or more waypoints, not 1"),
+    ("--seeds 3 --out x.png", "needs 2 or more waypoints, not 1"),
     ("--digits 3 8 --frames 1 --out x.png", "--frames is 1; a way from one waypoint to the next needs at least its 2"),
     ("--digits 3 8 --strips 0 --out x.png", "--strips is 0; write 1 or more"),
     ("--digits 3 8 --interpolation straight --out x.png", "argument --interpolation: invalid choice: 'straight'"),
@@ -149,7 +149,7 @@ MISTAKES = [
     ),
     ("--seeds 3 8 --out folder.gif", "can't write folder.gif: Is a directory"),
     ("--seeds 3 8 --out mnist_generator.pth/x.png", "can't write mnist_generator.pth/x.png: "),
-    ("--digits 3 8 --strips 1000 --frames 2 --out x.png", "can be read as a 3 with 90% confidence or more"),
+    ("--digits 3 8 --strips 1000 --frames 2 --out x.png", "as a 3 with a confidence of 90% or more"),
 ]
 
 
@@ -163,7 +163,7 @@ def test_a_generator_that_makes_no_such_digit_is_told_so(morph: Morph, tmp_path:
     save_generator(MLPGenerator(5), tmp_path / "new.pth", weights="raw", step=0, data_source="packaged")
     code, _, complained = morph("new.pth", "--digits 3 8 --out x.png")
     assert code == 2
-    assert complained.startswith("interpolate: of 1,024 images none can be read as a ")
+    assert complained.startswith("interpolate: the classifier reads none of 1,024 images as a ")
     assert not (tmp_path / "x.png").exists()
 
 

@@ -1,4 +1,4 @@
-"""Lines and arcs through the noise, and where in it a classifier finds a digit."""
+"""Linear and spherical interpolation, and the most confident latents for a digit."""
 
 import math
 
@@ -8,55 +8,60 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from metrics.interpolation import INTERPOLATIONS, interpolate_latents, lerp, most_confident_latents, slerp
-from networks.mlp_gan import MLPGenerator
-from networks.sampling import BATCH, images_from
+from metrics.interpolation import (
+    INTERPOLATIONS,
+    class_log_probabilities,
+    interpolate_latents,
+    lerp,
+    most_confident_latents,
+    slerp,
+)
 
 DIMENSION = 4
 numbers = st.floats(-5, 5, width=32).filter(lambda number: number == 0 or abs(number) > 1e-3)
 vectors = st.lists(numbers, min_size=DIMENSION, max_size=DIMENSION).map(torch.tensor)
 routes = st.lists(vectors, min_size=2, max_size=5).map(torch.stack)
-paths = st.sampled_from(sorted(INTERPOLATIONS))
+interpolations = st.sampled_from(sorted(INTERPOLATIONS))
 
 
-def walkable(waypoints: Tensor, path: str) -> bool:
-    """Whether each leg has a shortest arc."""
+def defined(waypoints: Tensor, interpolation: str) -> bool:
+    """Whether each segment has a shortest arc."""
     directions = nn.functional.normalize(waypoints.double(), dim=1)
     opposite = (directions[1:] + directions[:-1]).norm(dim=1) < 1e-2
-    return path == "lerp" or bool(waypoints.any(dim=1).all() and not opposite.any())
+    return interpolation == "lerp" or bool(waypoints.any(dim=1).all() and not opposite.any())
 
 
-@given(routes, st.integers(2, 7), paths)
-def test_every_waypoint_is_met_once_and_exactly(waypoints: Tensor, steps: int, path: str) -> None:
-    assume(walkable(waypoints, path))
-    latents = interpolate_latents(waypoints, steps, path)
+@given(routes, st.integers(2, 7), interpolations)
+def test_waypoints_are_included_once_and_exactly(waypoints: Tensor, steps: int, interpolation: str) -> None:
+    assume(defined(waypoints, interpolation))
+    latents = interpolate_latents(waypoints, steps, interpolation)
     assert latents.shape == ((len(waypoints) - 1) * (steps - 1) + 1, DIMENSION)
     assert latents.dtype == waypoints.dtype
     assert latents.isfinite().all()
     torch.testing.assert_close(latents[:: steps - 1], waypoints, atol=0, rtol=0)
 
 
-@given(routes, st.integers(2, 7), paths)
-def test_a_walk_is_its_legs_one_after_the_other(waypoints: Tensor, steps: int, path: str) -> None:
-    assume(walkable(waypoints, path))
-    legs = [interpolate_latents(waypoints[leg : leg + 2], steps, path) for leg in range(len(waypoints) - 1)]
-    expected = torch.cat([legs[0][:1], *(leg[1:] for leg in legs)])
-    assert torch.equal(interpolate_latents(waypoints, steps, path), expected)
+@given(routes, st.integers(2, 7), interpolations)
+def test_interpolation_is_the_concatenation_of_its_segments(waypoints: Tensor, steps: int, interpolation: str) -> None:
+    assume(defined(waypoints, interpolation))
+    parts = [interpolate_latents(waypoints[n : n + 2], steps, interpolation) for n in range(len(waypoints) - 1)]
+    expected = torch.cat([parts[0][:1], *(part[1:] for part in parts)])
+    assert torch.equal(interpolate_latents(waypoints, steps, interpolation), expected)
 
 
-@given(vectors, vectors, st.integers(2, 7), paths)
-def test_the_way_back_is_the_way_there(start: Tensor, end: Tensor, steps: int, path: str) -> None:
-    there = torch.stack([start, end])
-    assume(walkable(there, path))
+@given(vectors, vectors, st.integers(2, 7), interpolations)
+def test_interpolation_is_symmetric(start: Tensor, end: Tensor, steps: int, interpolation: str) -> None:
+    ends = torch.stack([start, end])
+    assume(defined(ends, interpolation))
     torch.testing.assert_close(
-        interpolate_latents(there.flip(0), steps, path), interpolate_latents(there, steps, path).flip(0)
+        interpolate_latents(ends.flip(0), steps, interpolation), interpolate_latents(ends, steps, interpolation).flip(0)
     )
 
 
 @given(vectors, vectors, st.floats(0.5, 20))
-def test_an_arc_keeps_the_length_and_turns_evenly(start: Tensor, end: Tensor, length: float) -> None:
+def test_slerp_keeps_the_length_and_a_constant_speed(start: Tensor, end: Tensor, length: float) -> None:
     ends = torch.stack([start, end]).double()
-    assume(walkable(ends, "slerp"))
+    assume(defined(ends, "slerp"))
     ends = length * nn.functional.normalize(ends, dim=1)
     latents = interpolate_latents(ends, 6, "slerp")
     torch.testing.assert_close(latents.norm(dim=1), torch.full((6,), length, dtype=torch.float64))
@@ -65,13 +70,13 @@ def test_an_arc_keeps_the_length_and_turns_evenly(start: Tensor, end: Tensor, le
 
 
 @given(vectors, st.floats(0.25, 4))
-def test_between_parallel_vectors_the_arc_is_the_line(start: Tensor, factor: float) -> None:
+def test_slerp_equals_lerp_for_parallel_vectors(start: Tensor, factor: float) -> None:
     ends = torch.stack([start, factor * start])
-    assume(walkable(ends, "slerp"))
+    assume(defined(ends, "slerp"))
     torch.testing.assert_close(interpolate_latents(ends, 5, "slerp"), interpolate_latents(ends, 5, "lerp"))
 
 
-def test_numbers_worked_out_by_hand() -> None:
+def test_interpolation_values() -> None:
     """A quarter of a circle, and the chord below it."""
     east, north, third = torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0]), torch.tensor([1 / 3])
     torch.testing.assert_close(lerp(east, north, third), torch.tensor([[4 / 3, 2 / 3]]))
@@ -81,11 +86,11 @@ def test_numbers_worked_out_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("waypoints", "steps", "path", "words"),
+    ("waypoints", "steps", "interpolation", "words"),
     [
-        (torch.ones(0, 3), 5, "lerp", "through 0 waypoints leads nowhere; write 2 or more"),
-        (torch.ones(1, 3), 5, "lerp", "through 1 waypoint leads nowhere"),
-        (torch.ones(2, 3), 1, "lerp", "steps is 1; a way from one waypoint to the next needs at least its 2 ends"),
+        (torch.ones(0, 3), 5, "lerp", "needs 2 or more waypoints, not 0"),
+        (torch.ones(1, 3), 5, "lerp", "needs 2 or more waypoints, not 1"),
+        (torch.ones(2, 3), 1, "lerp", "steps is 1; write 2 or more"),
         (torch.ones(2, 3), 5, "straight", "interpolation is 'straight'; write lerp or slerp"),
         (
             torch.tensor([[1.0, 2], [0, 0]]),
@@ -97,13 +102,13 @@ def test_numbers_worked_out_by_hand() -> None:
         (torch.tensor([[0.5], [-3.0]]), 5, "slerp", "opposite directions"),
     ],
 )
-def test_a_walk_that_leads_nowhere_is_refused(waypoints: Tensor, steps: int, path: str, words: str) -> None:
+def test_undefined_interpolations_are_refused(waypoints: Tensor, steps: int, interpolation: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        interpolate_latents(waypoints, steps, path)
+        interpolate_latents(waypoints, steps, interpolation)
 
 
 class Shades(nn.Module):
-    """Paints the whole image with the first number of the latent."""
+    """Fills the image with the first number of the latent."""
 
     latent_dim = 2
 
@@ -111,8 +116,8 @@ class Shades(nn.Module):
         return z[:, 0, None, None, None].expand(-1, 1, 28, 28)
 
 
-class ShadeReader(nn.Module):
-    """Reads bright images as 7 and dark ones as 2; of other digits it never dreams."""
+class ShadeClassifier(nn.Module):
+    """Classifies bright images as 7 and dark ones as 2."""
 
     def forward(self, images: Tensor) -> Tensor:
         shade = images.mean(dim=(1, 2, 3))
@@ -121,46 +126,28 @@ class ShadeReader(nn.Module):
         return logits
 
 
-def test_the_surest_come_first_and_each_only_once() -> None:
+def most_confident(candidates: Tensor, digits: list[int]) -> Tensor:
+    log_probabilities = class_log_probabilities(Shades(), ShadeClassifier(), candidates)
+    return most_confident_latents(candidates, log_probabilities, digits)
+
+
+def test_most_confident_latents_are_sorted_and_distinct() -> None:
     candidates = torch.tensor([[0.1, 0], [0.5, 1], [-0.9, 2], [0.9, 3], [-0.3, 4], [0.7, 5]])
-    latents = most_confident_latents(Shades(), ShadeReader(), [7, 2, 7, 7], candidates)
-    assert latents[:, 1].tolist() == [3, 2, 5, 1]
+    assert most_confident(candidates, [7, 2, 7, 7])[:, 1].tolist() == [3, 2, 5, 1]
+    # A float32 softmax is exactly 1 for all of these.
+    candidates = torch.tensor([[0.90, 0], [0.98, 1], [0.94, 2]])
+    assert most_confident(candidates, [7, 7, 7])[:, 1].tolist() == [1, 2, 0]
 
 
 @pytest.mark.parametrize(
     ("digits", "words"),
     [
-        (
-            [7, 7, 7],
-            r"of 4 images 2 can be read as a 7 with 90% confidence or more \(the best: 100%\), and .* needs 3;",
-        ),
-        ([7, 2], r"of 4 images none can be read as a 2 with 90% confidence or more \(the best: 12%\)"),
+        ([7, 7, 7], r"reads 2 of 4 images as a 7 with a confidence of 90% or more \(the highest is 100%\), and 3 are"),
+        ([7, 2], r"reads none of 4 images as a 2 with a confidence of 90% or more \(the highest is 12%\)"),
         ([7, 10], "digits holds 10; write digits from 0 to 9"),
         ([-1, 7], "digits holds -1; write digits from 0 to 9"),
     ],
 )
-def test_digits_that_cannot_be_found_are_refused(digits: list[int], words: str) -> None:
-    candidates = torch.tensor([[0.1, 0], [0.5, 0], [0.9, 0], [0.1, 0]])
+def test_missing_digits_are_refused(digits: list[int], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        most_confident_latents(Shades(), ShadeReader(), digits, candidates)
-
-
-def test_confidences_that_look_the_same_are_told_apart() -> None:
-    """A float32 softmax is exactly 1 for all of them."""
-    candidates = torch.tensor([[0.90, 0], [0.98, 1], [0.94, 2]])
-    latents = most_confident_latents(Shades(), ShadeReader(), [7, 7, 7], candidates)
-    assert latents[:, 1].tolist() == [1, 2, 0]
-
-
-def test_images_come_in_batches_and_in_order() -> None:
-    latents = torch.randn(2 * BATCH + 3, 2)
-    batches = list(images_from(Shades(), latents))
-    assert [len(batch) for batch in batches] == [BATCH, BATCH, 3]
-    assert torch.equal(torch.cat(batches)[:, 0, 0, 0], latents[:, 0])
-    images = next(images_from(MLPGenerator(2).eval(), latents[:1]))
-    assert not images.requires_grad
-
-
-def test_pixels_that_are_not_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match="pixels that are no finite numbers"):
-        list(images_from(Shades(), torch.tensor([[0.0, 1.0], [float("nan"), 1.0]])))
+        most_confident(torch.tensor([[0.1, 0], [0.5, 0], [0.9, 0], [0.1, 0]]), digits)

@@ -169,7 +169,7 @@ def test_a_strip_between_seeds_is_that_of_the_script(trained: Callable[..., GAN]
 @pytest.mark.parametrize(
     ("latent_dim", "arguments", "words"),
     [
-        (5, {"digits": [3, 8]}, "of 4,096 images none can be read as a 3"),
+        (5, {"digits": [3, 8]}, "reads none of 4,096 images as a 3"),
         (1, {"interpolation": "slerp"}, "opposite directions"),
     ],
 )
@@ -188,12 +188,12 @@ def test_a_strip_that_cannot_be_drawn_is_the_default_one_with_a_warning(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"steps": 1}, "steps is 1; a way from one waypoint to the next needs at least its 2 ends"),
+        ({"steps": 1}, "steps is 1; write 2 or more"),
         ({"interpolation": "curved"}, "interpolation is 'curved'; write lerp or slerp"),
-        ({"digits": [3]}, "a walk through 1 waypoint leads nowhere; write 2 or more"),
-        ({"digits": []}, "a walk through 0 waypoints leads nowhere; write 2 or more"),
+        ({"digits": [3]}, "needs 2 or more waypoints, not 1"),
+        ({"digits": []}, "needs 2 or more waypoints, not 0"),
         ({"digits": [3, 12]}, "digits holds 12; write digits from 0 to 9"),
-        ({"seeds": [3]}, "a walk through 1 waypoint leads nowhere; write 2 or more"),
+        ({"seeds": [3]}, "needs 2 or more waypoints, not 1"),
         ({"seeds": [3, -1]}, "seeds holds -1; write whole numbers from 0 to 4294967295"),
         ({"digits": [3, 8], "seeds": [1, 2]}, "between digits or between seeds; leave one of both out"),
     ],

@@ -1,4 +1,4 @@
-"""The pair that paints with brushes and looks at strokes."""
+"""The pair that paints with channels and looks at strokes."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ def test_images_are_in_range_and_each_logit_is_one_number(latent_dim: int) -> No
 
 
 def test_a_brush_pressed_at_one_place_leaves_its_stroke_there_and_nothing_elsewhere() -> None:
-    generator = MLPConvGenerator(16, widths=[32], brushes=3)
+    generator = MLPConvGenerator(16, widths=[32], channels=3)
     pressing, painting = generator.layers[2], generator.layers[5]
     assert isinstance(pressing, nn.Linear)
     assert pressing.out_features == 3 * 14 * 14
@@ -66,10 +66,10 @@ def test_files_can_name_them(network: nn.Module) -> None:
     [
         (
             lambda: MLPConvGenerator(0),
-            r"latent_dim is 0, widths \[256, 512, 512\] and brushes 4; write positive numbers",
+            r"latent_dim is 0, widths \[256, 512, 512\] and channels 4; write positive numbers",
         ),
-        (lambda: MLPConvGenerator(brushes=0), "and brushes 0; write positive numbers"),
-        (lambda: MLPConvGenerator(widths=[]), r"widths \[\] and brushes 4; write positive numbers"),
+        (lambda: MLPConvGenerator(channels=0), "and channels 0; write positive numbers"),
+        (lambda: MLPConvGenerator(widths=[]), r"widths \[\] and channels 4; write positive numbers"),
         (lambda: MLPConvGenerator(widths=[3, -1]), r"widths \[3, -1\]"),
         (lambda: MLPConvGenerator(normalisation="group"), "normalisation is 'group'; write batch, layer or none"),  # type: ignore[arg-type]
         (

@@ -212,7 +212,7 @@ MISTAKES = [
     ("nowhere.ckpt", "nowhere.ckpt is not a file"),
     ("rnn.ckpt nowhere.ckpt", "nowhere.ckpt is not a file"),
     ("torn.ckpt", "torn.ckpt is damaged"),
-    ("code.ckpt", "code.ckpt holds more than tensors and plain values, so it isn't loaded"),
+    ("code.ckpt", "code.ckpt is damaged or holds more than tensors and plain values, so it isn't loaded"),
     ("classifier.ckpt", "classifier.ckpt is not a checkpoint of a PalindromeLSTM or a PalindromeRNN"),
     ("list.ckpt", "list.ckpt is not a checkpoint of a PalindromeLSTM or a PalindromeRNN"),
     ("half.ckpt", "half.ckpt is not a checkpoint of a PalindromeLSTM"),

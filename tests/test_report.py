@@ -383,7 +383,7 @@ def test_a_generator_without_digits_is_walked_through_all_the_same(
     strip, animation = drawn.pictures
     assert strip.name == "strip.png"
     assert animation.content.startswith(b"GIF89a")
-    assert drawn.notes[0].startswith("The waypoints are arbitrary noise: of 64 images none can be read as a 3")
+    assert drawn.notes[0].startswith("The waypoints are arbitrary noise: the classifier reads none of 64 images as a 3")
     assert "seed 3 to seed 8 to seed 1" in animation.alt
 
 

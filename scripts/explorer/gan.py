@@ -20,12 +20,11 @@ from metrics.features import Classifier, load_classifier
 from metrics.interpolation import (
     CANDIDATES,
     INTERPOLATIONS,
-    MissingDigitError,
+    class_log_probabilities,
     interpolate_latents,
-    log_confidence,
-    most_confident,
+    most_confident_latents,
 )
-from networks.sampling import images_from
+from networks.sampling import finite_samples
 from scripts.explorer import html, inputs
 from scripts.explorer.model_index import Shelf
 from scripts.generator_files import GeneratorFile
@@ -66,7 +65,7 @@ class Game:
         """The image at the share `t` of the way, and what the classifier reads in it."""
         way = self._way(name, kind, start, end, path)
         latent = _at(way, inputs.share(t, "place on the way"))
-        image = torch.cat([*images_from(way.trained.network, latent)])
+        image = torch.cat([*finite_samples(way.trained.network, latent)])
         with torch.no_grad():
             probabilities = self.classifier(image).softmax(dim=1)[0].tolist()
         (reading,) = readings(self.classifier, image)
@@ -81,7 +80,7 @@ class Game:
         """The whole way as a strip, to look at and to download; `scripts.interpolate` draws the same."""
         way = self._way(name, kind, start, end, path)
         frames = torch.cat(
-            [*images_from(way.trained.network, interpolate_latents(way.waypoints, STRIP_FRAMES, way.path))]
+            [*finite_samples(way.trained.network, interpolate_latents(way.waypoints, STRIP_FRAMES, way.path))]
         )
         picture = page([strip(frames, readings(self.classifier, frames))], f"{way.title}, {way.trained.origin}")
         file_name = re.sub(r"\W+", "_", f"{way.ends[0]} to {way.ends[1]} {way.path}") + ".png"
@@ -92,7 +91,7 @@ class Game:
         number = inputs.whole_number(seed, "seed", 0, HIGHEST_SEED)
         trained = self.shelf.generator(name)
         latents = latent_noise(trained.network, SAMPLES, rng(number, "sample"))
-        images = torch.cat([*images_from(trained.network, latents)])
+        images = torch.cat([*finite_samples(trained.network, latents)])
         picture = page(
             [grid(images, SAMPLES_PER_ROW, readings(self.classifier, images))], f"seed {number}, {trained.origin}"
         )
@@ -129,11 +128,9 @@ def _between_digits(network: nn.Module, classifier: Classifier, digits: tuple[in
     with _lock(network):  # so that what many ask for at once is looked up once; other networks don't wait
         looked_up = _digits_in_noise(network, classifier)
     try:
-        return most_confident(*looked_up, digits)
-    except MissingDigitError as error:
-        raise UsageError(
-            f"{error.finding}; choose other digits or another generator, or walk between two seeds"
-        ) from error
+        return most_confident_latents(*looked_up, digits)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 @lru_cache(256)
@@ -147,7 +144,7 @@ def _digits_in_noise(
 ) -> tuple[Float[Tensor, "candidates latent"], Float[Tensor, "candidates 10"]]:
     """Points in a generator's noise, and how sure the classifier is of each digit there."""
     candidates = latent_noise(network, CANDIDATES, rng(DEFAULT_SEED, "digits to walk between"))
-    return candidates, log_confidence(network, classifier, candidates)
+    return candidates, class_log_probabilities(network, classifier, candidates)
 
 
 def _downloadable(content: bytes, describing: str, file_name: str) -> str:

@@ -19,7 +19,7 @@ from callbacks.interpolation_strip import GENERATOR_FILE
 from metrics.features import load_classifier
 from metrics.interpolation import interpolate_latents
 from metrics.mode_coverage import DIGITS
-from networks.sampling import images_from
+from networks.sampling import finite_samples
 from scripts.generator_files import open_generator
 from scripts.interpolate import DEFAULT_SEED, between_digits, between_seeds
 from scripts.plotting import panels, svg
@@ -105,7 +105,7 @@ COLUMNS = {
     "precision": ("precision", "{:.2f}"),
     "recall": ("recall", "{:.2f}"),
     "digits alive": ("modes_covered", "{:.0f}"),
-    "nearest training image": ("nearest", "{:.1f}"),
+    "nearest training image": ("nearest_neighbour_distance", "{:.1f}"),
     "… of real images": ("real_nearest_neighbour_distance", "{:.1f}"),
 }
 """Of the table of last evaluations: what stands in `quality.json`, and how it is written."""
@@ -160,7 +160,7 @@ def morphs(run: FinishedRun) -> Drawn:
             routes = between_seeds(trained.network, STRIP, strips)
             ends = [f"seed {seed}" for seed in STRIP]
         walks = [interpolate_latents(route, steps) for route in routes]
-        return torch.stack([torch.cat(list(images_from(trained.network, latents))) for latents in walks]), ends
+        return torch.stack([torch.cat(list(finite_samples(trained.network, latents))) for latents in walks]), ends
 
     notes: list[str] = []
     (images,), ends = frames(1, STRIP_FRAMES)

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from common.palindrome import DIGITS
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
-from metrics.mode_coverage import DIGITS
 from scripts import plot_gates
 from scripts.plotting import panels, svg
 from scripts.reporting.drawn import Drawn, Picture, Table

@@ -64,7 +64,13 @@ class Left:
             return set()
         weights = ["raw", "ema"] if "ema_decay" in self.config.read_text() else ["raw"]
         names = ["fid", "fid_real", "fid_over_real", "fid_samples", "kid", "confidence", "precision", "recall"]
-        names += ["nearest", "real_nearest_neighbour_distance", "memorised", "memorisation_samples", "modes_covered"]
+        names += [
+            "nearest_neighbour_distance",
+            "real_nearest_neighbour_distance",
+            "memorised",
+            "memorisation_samples",
+            "modes_covered",
+        ]
         names += [f"share_{n}" for n in range(10)]
         return {f"final/{kind}/{name}" for kind in weights for name in names}
 
