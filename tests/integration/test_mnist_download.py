@@ -9,7 +9,6 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,7 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -65,44 +64,37 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
 
 
-class Server(ThreadingHTTPServer):
+class Handler(SimpleHTTPRequestHandler):
     """Serves a folder and records the requests."""
 
-    def __init__(self, folder: Path, handler: type["Handler"]) -> None:
-        super().__init__(("127.0.0.1", 0), partial(handler, directory=str(folder)))
-        self.requests: list[str] = []
-        self.closing = threading.Event()
-
-
-class Handler(SimpleHTTPRequestHandler):
-    server: Server
+    requests: ClassVar[list[str]] = []
 
     def log_message(self, format: str, *args: Any) -> None:
-        self.server.requests.append(self.requestline)
+        self.requests.append(self.requestline)
 
 
-class Stalls(Handler):
-    """Sends the first half of each file and then nothing more."""
+class StallingHandler(Handler):
+    """Sends the first half of each file and then nothing for a while."""
 
     def copyfile(self, source: Any, outputfile: Any) -> None:
         content = source.read()
         outputfile.write(content[: len(content) // 2])
         outputfile.flush()
-        self.server.closing.wait()
+        time.sleep(10)
 
 
 @contextmanager
-def serve(folder: Path, monkeypatch: pytest.MonkeyPatch, handler: type[Handler] = Handler) -> Iterator[Server]:
+def serve(folder: Path, monkeypatch: pytest.MonkeyPatch, handler: type[Handler] = Handler) -> Iterator[None]:
     """Serves the files of a folder as MNIST's only mirror."""
-    server = Server(folder, handler)
+    handler.requests.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    server.daemon_threads = True
+    server.block_on_close = False
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
-    try:
-        yield server
-    finally:
-        server.closing.set()
-        server.shutdown()
-        server.server_close()
+    yield
+    server.shutdown()
+    server.server_close()
 
 
 def put(files: Path, root: Path) -> Path:
@@ -174,16 +166,6 @@ class TestFilesInPlace:
             load(root)
         assert "\n" not in str(refusal.value)
 
-    def test_an_unreadable_file_is_named(self, files: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        first = put(files, root) / MNIST.resources[0][0]
-
-        def refuse(path: Path) -> bytes:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-
-        monkeypatch.setattr(Path, "read_bytes", refuse)
-        with pytest.raises(ValueError, match=f"{first} can't be read .Permission denied.; make it readable or choose"):
-            load(root)
-
 
 class TestDownload:
     def test_missing_files_are_downloaded(
@@ -192,29 +174,29 @@ class TestDownload:
         raw = put(files, root)
         for name, _ in MNIST.resources[:3]:
             (raw / name).unlink()
-        with serve(files, monkeypatch) as server:
+        with serve(files, monkeypatch):
             monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/", *MNIST.mirrors])
             assert_is_mnist(load(root, "torchvision"), files)
-        assert len(server.requests) == 3
+        assert len(Handler.requests) == 3
         assert capfd.readouterr() == ("", "")
         assert {path.name for path in root.rglob("*") if path.is_file()} <= {*os.listdir(files), ".mnist.lock"}
 
     @pytest.mark.slow
     def test_one_of_two_processes_downloads(self, files: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        with serve(files, monkeypatch) as server:
+        with serve(files, monkeypatch):
             processes = [start_download(root) for _ in range(2)]
             assert [process.wait(timeout=120) for process in processes] == [0, 0]
         assert_is_mnist(load(root), files)
-        assert len(server.requests) == 4
+        assert len(Handler.requests) == 4
 
     @pytest.mark.slow
     def test_a_killed_download_leaves_no_torn_file_and_no_lock(
         self, files: Path, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        with serve(files, monkeypatch, Stalls) as stalling:
+        with serve(files, monkeypatch, StallingHandler):
             killed = start_download(root)
             until = time.monotonic() + 60
-            while not stalling.requests and time.monotonic() < until:
+            while not Handler.requests and time.monotonic() < until:
                 time.sleep(0.02)
             killed.kill()
             assert killed.wait(timeout=30) == -signal.SIGKILL
@@ -243,33 +225,24 @@ class TestFailures:
             assert load(root).data_source == "packaged"
         assert not list(root.rglob("*ubyte*"))
 
-    def test_a_server_that_never_answers(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            monkeypatch.setattr(MNIST, "mirrors", [f"http://127.0.0.1:{listening.getsockname()[1]}/"])
-            self.assert_falls_back(root, "(timed out|no answer within 0.5 seconds)")
-
-    def test_a_name_that_is_looked_up_for_minutes(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        released = threading.Event()
-        monkeypatch.setattr(mnist_files, "urlopen", lambda *_, **__: released.wait(60))
+    def test_a_name_lookup_that_hangs(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(mnist_files, "urlopen", lambda *_, **__: time.sleep(10))
         self.assert_falls_back(root, "no answer within 0.5 seconds")
-        released.set()
 
     def test_a_server_that_stalls(self, files: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        with serve(files, monkeypatch, Stalls):
+        with serve(files, monkeypatch, StallingHandler):
             self.assert_falls_back(root, "timed out")
 
-    def test_a_server_without_the_files(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        root.mkdir()
-        with serve(root, monkeypatch):
-            self.assert_falls_back(root, "HTTP Error 404: File not found.; check the network")
-
-    def test_a_server_with_other_files(self, files: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("content", [None, b"<html>Log in to use the network</html>"])
+    def test_a_server_without_the_files(
+        self, files: Path, root: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+    ) -> None:
         other = root.parent / "other"
         other.mkdir()
-        for name, _ in MNIST.resources:
-            (other / name).write_bytes(b"<html>Log in to use the network</html>")
+        for name, _ in MNIST.resources if content else ():
+            (other / name).write_bytes(content or b"")
         with serve(other, monkeypatch):
-            self.assert_falls_back(root, "has another checksum than MNIST's file")
+            self.assert_falls_back(root, "has another checksum" if content else "HTTP Error 404: File not found")
 
     def test_a_folder_that_can_not_be_written(self) -> None:
         with pytest.raises(ValueError, match=r"can't write MNIST into /proc/mnist \(.+\); choose another"):
