@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.results import Results
@@ -151,49 +150,40 @@ def plain_trainer(callbacks: Sequence[Callback], max_steps: int = -1) -> Trainer
 
 def draw(rows: Sequence[Row]) -> Figure:
     """Accuracy against length: the mean over seeds at each network's best learning rate, and the range."""
-    figure, (fixed, longer, grown) = panels(3)
-    lengths = sorted({int(row["length"]) for row in rows if row["growing"] == "False"})
-    tested = [int(name.removeprefix("T=")) for name in rows[0] if name.startswith("T=")]
-    middle = lengths[1]
-    (goal,) = {int(row["length"]) for row in rows if row["growing"] == "True"}
-    for number, name in enumerate(NETWORKS):
-        style: dict[str, Any] = {"color": f"C{number}", "linestyle": "--" if name.startswith("RNN") else "-"}
-        ours = [row for row in rows if row["network"] == name]
-        at = {T: [row for row in ours if (row["growing"], row["length"]) == ("False", str(T))] for T in lengths}
-        _line(fixed, {T: _values(best_rate(at[T], f"T={T}"), T) for T in lengths}, name, style)
-        at_middle = best_rate(at[middle], f"T={middle}")
-        _line(longer, {T: _values(at_middle, T) for T in tested}, name, style)
-        grew = best_rate([row for row in ours if row["growing"] == "True"], f"T={goal}", "length_reached")
-        _line(grown, {T: _values(grew, T) for T in tested}, name, style)
-    fixed.set(title="trained at this length", ylabel="accuracy")
-    longer.set(title=f"trained at {middle} digits")
-    grown.set(title=f"length grown from 5 towards {goal:,} digits")
-    for axis, ticks, trained_at in ((fixed, lengths, None), (longer, tested, middle), (grown, tested, goal)):
-        axis.set(xscale="log", xlabel="length of the palindromes", ylim=(0, 1.03))
+    figure, axes = panels(3)
+    fixed, tested, middle = list(LENGTHS), list(TESTED_LENGTHS), LENGTHS[1]
+    studies: list[tuple[str, bool, list[int], int | None]] = [
+        ("trained at this length", False, fixed, None),
+        (f"trained at {middle} digits", False, tested, middle),
+        (f"length grown from 5 towards {GROWN_TO:,} digits", True, tested, GROWN_TO),
+    ]
+    for axis, (title, growing, ticks, trained_at) in zip(axes, studies, strict=True):
+        for number, name in enumerate(NETWORKS):
+            points = {}
+            for T in ticks:
+                study = (name, str(growing), str(trained_at or T))
+                runs = [row for row in rows if (row["network"], row["growing"], row["length"]) == study]
+                points[T] = [float(row[f"T={T}"]) for row in best_rate(runs, trained_at or T)]
+            line = "--" if name.startswith("RNN") else "-"
+            axis.plot(ticks, [mean(values) for values in points.values()], f"C{number}{line}", label=name, marker=".")
+            low, high = ([f(values) for values in points.values()] for f in (min, max))
+            axis.fill_between(ticks, low, high, color=f"C{number}", alpha=0.12, linewidth=0)
+        axis.set(title=title, xscale="log", xlabel="length of the palindromes", ylabel="accuracy", ylim=(0, 1.03))
         axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=8, rotation=45 if len(ticks) > 6 else 0)
         axis.minorticks_off()
         axis.axhline(CHANCE, color="grey", linewidth=0.8, linestyle=":")
         if trained_at:
             axis.axvline(trained_at, color="grey", linewidth=0.8, linestyle=":")
-    figure.legend(*fixed.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    labels = axes[0].get_legend_handles_labels()
+    figure.legend(*labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     figure.set_size_inches(13.5, 4.2)
     return figure
 
 
-def best_rate(rows: Iterable[Row], *by: str) -> list[Row]:
-    """The rows of the learning rate that is best on average by the first of these columns, at a tie by the next."""
+def best_rate(rows: Iterable[Row], length: int) -> list[Row]:
+    """The rows of the learning rate with the best mean accuracy at a length, at a tie with the longest lengths."""
     by_rate: dict[str, list[Row]] = {}
     for row in rows:
         by_rate.setdefault(row["learning_rate"], []).append(row)
-    return max(by_rate.values(), key=lambda same: [mean(float(row[name]) for row in same) for name in by], default=[])
-
-
-def _values(rows: Iterable[Row], length: int) -> list[float]:
-    return [float(row[f"T={length}"]) for row in rows]
-
-
-def _line(axis: Axes, accuracies: dict[int, list[float]], name: str, style: dict[str, Any]) -> None:
-    points = {length: values for length, values in accuracies.items() if values}
-    axis.plot(list(points), [mean(values) for values in points.values()], label=name, marker=".", **style)
-    lowest, highest = ([f(values) for values in points.values()] for f in (min, max))
-    axis.fill_between(list(points), lowest, highest, color=style["color"], alpha=0.12, linewidth=0)
+    columns = (f"T={length}", "length_reached")
+    return max(by_rate.values(), key=lambda same: [mean(float(row[name]) for row in same) for name in columns])
