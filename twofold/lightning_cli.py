@@ -1,112 +1,94 @@
-"""`twofold fit|validate|test|predict`: a LightningCLI that knows what a run is."""
+"""`twofold fit|validate|test|predict`: a LightningCLI whose runs have a folder."""
 
-import inspect
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
+import signal
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
+from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.plugins import CheckpointIO
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-import callbacks
-import datamodules
-import lightning_modules
 from callbacks import Checkpoints, PredictionFiles, Timer
-from common.seeding import HIGHEST_SEED
-from lightning_modules.nan_check import NonFiniteError
-from twofold.checkpoint_io import AtomicCheckpointIO, read_checkpoint
-from twofold.config_files import read_config
-from twofold.errors import NothingToDo, Stopped, UsageError, code_of, one_line
-from twofold.first_process import Decision, Ended, Processes
-from twofold.help import answer
-from twofold.listing import resume_command
-from twofold.parser_errors import condense
+from twofold.checkpoint_io import AtomicCheckpointIO
+from twofold.choose_run import Run, choose_run, choose_weights
+from twofold.config_checks import check_config
+from twofold.endings import explain_evaluation, explain_fit, raise_explained
+from twofold.errors import NothingToDo, Stopped, UsageError
+from twofold.given_configs import complete
+from twofold.parser_errors import condense, known_settings
 from twofold.progress import RunProgress
 from twofold.provenance import CONFIGS
-from twofold.resume import check_resumable, trains_longer
-from twofold.run_folder import FACTS, RunFolder
+from twofold.ranks import is_rank_zero
+from twofold.run_folder import RunFolder
 from twofold.run_metadata import RunMetadata
-from twofold.schedules import end_with_the_run, of_another_length
-from twofold.signals import StopOnSignal, ended_by_sigterm, no_signals
-from twofold.strategy import Launcher, tells_of_a_lost_process, use_ranks_strategy
+from twofold.signals import StopOnSignal, stop_on_sigterm
 from twofold.tables import write_rows
 from twofold.unprofiled import Unprofiled
-from twofold.validate_config import validate_config
 from twofold.warning_filters import filter_warnings
 
-BASE_CONFIG = CONFIGS / "base.yaml"
 LINKED = {"length": "horizon", "target": "target"}
-"""What the data says and the model takes from there."""
+"""Arguments of the data that are also arguments of the model."""
 DATA_FACTS = ("length", "data_source")
-NO_CHECKPOINT = {
-    "last": "train it first, by twofold fit with the same -c and --ckpt_path last",
-    "best": "one is kept where the config has a checkpoint.monitor, from the first validation on; write last",
-}
+"""Attributes of the data that a row of metrics names."""
 
 
 def run(arguments: list[str]) -> int:
-    """Runs one of Lightning's subcommands and returns the exit code."""
+    """Runs one of Lightning's subcommands and returns the exit code.
+
+    Where several processes run the command, rank 0 alone prints. The others exit with 0 if rank 0 ends in the same
+    way: after any other code Lightning's launcher would kill rank 0.
+    """
     filter_warnings()
-    # Set by Lightning; torch then asks the driver for GPUs before every optimizer step, a quarter of a millisecond.
+    # Lightning sets this; torch then asks the driver for GPUs before each optimizer step, which takes 0.24 ms.
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
-    use_ranks_strategy()
-    processes = Processes()
+    before = signal.signal(signal.SIGTERM, stop_on_sigterm)
     try:
-        with ExitStack() as stack, ended_by_sigterm():
-            TwofoldCLI(arguments, stack, processes)
+        with ExitStack() as stack:
+            TwofoldCLI(arguments, stack)
     except NothingToDo as reason:
-        print(reason)
-    except (UsageError, Stopped, KeyboardInterrupt) as error:
-        if processes.is_first:
+        rank_zero_only(print)(reason)
+    except (UsageError, Stopped, KeyboardInterrupt, FloatingPointError):
+        if is_rank_zero():
             raise
-        # Which comes to all processes alike, and the first one says it.
-        raise Ended(code_of(error)) from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 
 class _Parser(LightningArgumentParser):
-    """Takes no setting by the beginning of its name, and no config file that isn't one."""
+    """Raises errors instead of printing pages about them."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)
-
-    def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
-        read_config(Path(path))
-        return super().parse_path(path, *args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise _ParserError(message) from ex
 
 
 class _ParserError(Exception):
-    """Carries the parser's message, which is then condensed."""
+    pass
 
 
 class TwofoldCLI(LightningCLI):
-    """Finds or makes the run's folder, fills it into the config, and keeps `config.yaml` there.
+    """Chooses or makes the run's folder, and resumes from its checkpoints.
 
     Args:
-        arguments: what stands behind `twofold` on the command line.
-        stack: holds the lock on the run's folder for as long as the command runs.
-        processes: those that run this command together.
+        arguments: those of the command line, without `twofold`.
+        stack: holds the lock on the run's folder while the command runs.
     """
 
-    folder: RunFolder | None = None
-    _is_new = False
-    _trained = 0
-    """Batches that the checkpoint had trained that is loaded."""
+    run: Run
 
-    def __init__(self, arguments: list[str], stack: ExitStack, processes: Processes) -> None:
+    def __init__(self, arguments: list[str], stack: ExitStack) -> None:
         self._stack = stack
-        self._processes = processes
         self._command = arguments[0]
-        over_base = {self._command: {"default_config_files": [str(BASE_CONFIG)]}}
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -114,376 +96,178 @@ class TwofoldCLI(LightningCLI):
             subclass_mode_data=True,
             args=arguments,
             parser_class=_Parser,
-            parser_kwargs={"prog": "twofold", **over_base},
+            parser_kwargs={
+                "prog": "twofold",
+                self._command: {"default_config_files": [str(CONFIGS / "base.yaml")]},
+            },
             save_config_callback=None,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
         )
 
-    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # Lightning asks the object, not the class
-        """The one that is asked for: parsers for the others would take a third of a second to make."""
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static in Lightning
+        """Returns the requested subcommand only; each parser takes a tenth of a second to build."""
         return {self._command: super().subcommands()[self._command]}
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--experiment", type=str, help="The runs of one experiment share a folder by this name.")
-        parser.add_argument(
-            "--compile", type=bool, default=False, help="Compile the networks in place (torch.compile)."
-        )
-        parser.add_lightning_class_args(Checkpoints, "checkpoint")
-        for data, model in LINKED.items():
-            parser.link_arguments(f"data.init_args.{data}", f"model.init_args.{model}")
-
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        # What comes first is built first. The data refuses a length in words of its own; the model knows it as horizon.
+        # In this order the data is built, and checks its arguments, before the model gets some of them.
         parser.add_lightning_class_args(Trainer, "trainer")
         parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
         parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        if help_text := answer(args, self._subcommand_parsers[args[0]]):
-            print(help_text, end="")
-            raise SystemExit(0)
-        # Only help makes sense without a config.
-        if not any(argument.startswith(("-c", "--config")) or ".help" in argument for argument in args[1:]):
-            raise UsageError(f"which experiment? write: twofold {args[0]} -c configs/palindrome_lstm.yaml")
-        try:
-            self.config = parser.parse_args(args)
-        except _ParserError as error:
-            raise UsageError(condense(str(error), _known_settings(self._subcommand_parsers[args[0]]))) from error
-        given = {argument.partition("=")[0] for argument in args}
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--experiment", type=str, help="The folder below runs/ that holds this experiment's runs.")
+        parser.add_argument("--compile", type=bool, default=False, help="Compile the networks by torch.compile.")
+        parser.add_lightning_class_args(Checkpoints, "checkpoint")
         for data, model in LINKED.items():
-            if f"--model.{model}" in given and data in self.config[args[0]].data.get("init_args", {}):
-                raise UsageError(f"--model.{model} is what the data says; write --data.{data}")
+            parser.link_arguments(f"data.init_args.{data}", f"model.init_args.{model}")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        try:
+            self.config = parser.parse_args(complete(args))
+        except _ParserError as error:
+            raise UsageError(condense(str(error), known_settings(self._subcommand_parsers[args[0]]))) from error
+        for data, model in LINKED.items():
+            given = any(argument.partition("=")[0] == f"--model.{model}" for argument in args)
+            if given and data in self.settings.data.get("init_args", {}):
+                raise UsageError(f"--model.{model} follows from the data; write --data.{data}")
 
     def _parse_ckpt_path(self) -> None:
-        """Lightning would merge the checkpoint's hyperparameters over the command line here; the config rules."""
+        """Does nothing: Lightning would merge the checkpoint's hyperparameters over the command line here."""
+
+    def _set_seed(self) -> None:
+        check_config(yaml.safe_load(self._dump()))
+        super()._set_seed()
 
     @property
     def settings(self) -> Any:
         """The config of this subcommand."""
-        return self.config[self.subcommand]
+        return self.config[self._command]
 
     def before_instantiate_classes(self) -> None:
         self._text = self._dump()
-        self._asked = yaml.safe_load(self._text)
-        validate_config(self._asked)
         trainer = self.settings.trainer
-        self._processes.refuse_other_number(trainer.devices, trainer.num_nodes)
-        decided = self._processes.decide(self._decide)
-        if not self._processes.is_first:
-            self._follow(decided)
-
-    def _decide(self) -> Decision:
-        """Prepares the command, and says what the other processes have to know."""
-        given = [Path(str(path)) for path in self.settings.config]
-        if self.subcommand == "fit":
-            self._prepare_fit(given[-1])
+        if trainer.num_nodes > 1 and not (TorchElasticEnvironment.detect() or SLURMEnvironment.detect()):
+            raise UsageError("--trainer.num_nodes needs a process on each machine; start them by torchrun or srun")
+        if self._command == "fit":
+            self.run = choose_run(self.settings, self._text, self._own_config, self._stack)
         else:
-            self._prepare_evaluation(given[-1])
-        return {
-            "folder": str(self.folder.path) if self.folder else None,
-            "default_root_dir": self.settings.trainer.default_root_dir,
-            "ckpt_path": self.settings.ckpt_path,
-        }
+            self.run = choose_weights(self._command, self.settings)
+        if self.run.folder is not None and (self._command == "fit" or trainer.default_root_dir is None):
+            trainer.default_root_dir = str(self.run.folder.path)
+        self.settings.ckpt_path = str(self.run.checkpoint) if self.run.checkpoint else None
+        if self._command != "fit" or not is_rank_zero():
+            trainer.logger = False
+        elif self.run.folder is not None:
+            self._identify_loggers(self.run.folder)
 
-    def _follow(self, decided: Decision) -> None:
-        """Does what the first process decided, without loggers of its own."""
-        self.folder = RunFolder(Path(decided["folder"])) if decided["folder"] else None
-        self.settings.trainer.default_root_dir = decided["default_root_dir"]
-        self.settings.trainer.logger = False
-        self.settings.ckpt_path = decided["ckpt_path"]
+    def _own_config(self, folder: RunFolder) -> dict[str, Any]:
+        """The run's own config; settings that came with a later version have their defaults."""
+        parser = self._parser(self.subcommand)
+        own: dict[str, Any] = yaml.safe_load(parser.dump(parser.parse_path(folder.config), skip_unset=False))
+        return own
 
-    def _prepare_fit(self, config: Path) -> None:
-        if self.settings.trainer.fast_dev_run:
-            if self.settings.ckpt_path is not None:
-                raise UsageError("fast_dev_run tries the code out from fresh weights; leave --ckpt_path out")
-            return
-        requeued = RunFolder.of_requeued_job(self.settings.experiment, self._text)
-        if self.settings.ckpt_path == "last" or (self.settings.ckpt_path is None and requeued):
-            self.folder = requeued or self._run_of(config)
-            self._stack.enter_context(self.folder.locked())
-            self.folder.remove_drafts()
-            self._go_on(self.folder)
-        elif self.settings.ckpt_path is not None:
-            raise UsageError(
-                f"fit goes on with a whole run, not with {self.settings.ckpt_path}; "
-                "write -c runs/…/config.yaml --ckpt_path last"
-            )
-        else:
-            for line in of_another_length(self._asked):
-                print(f"twofold: {line}", file=sys.stderr)
-            self.folder = RunFolder.create(self.settings.experiment, self._text)
-            self._is_new = True
-            self._stack.enter_context(self.folder.locked())
-        self._fill_in(self.folder)
-
-    def _go_on(self, folder: RunFolder) -> None:
-        before, now = self._completed(folder.config), self._asked
-        for warning in check_resumable(before, now):
-            print(f"twofold: {warning}", file=sys.stderr)
-        if folder.facts.get("ended_by_itself"):
-            raise NothingToDo(
-                f"this run ended by itself after {folder.step:,} batches, in {folder.path}, and would again at once; "
-                "to train with other settings, start a new one without --ckpt_path"
-            )
-        if folder.facts.get("state") == "finished" and not trains_longer(before, now):
-            if end_with_the_run(before):
-                advice = "its learning rates are at their end, so for a longer one start a new one without --ckpt_path"
-            else:
-                advice = f"to train on, add --trainer.max_steps with more than {before['trainer']['max_steps']}"
-            raise NothingToDo(f"this run is finished: {folder.step:,} batches, in {folder.path}; {advice}")
-        newest = _newest_whole_checkpoint(folder)
-        if newest is not None:
-            checkpoint, self._trained = newest
-            self.settings.ckpt_path = str(checkpoint)
-        else:
-            self.settings.ckpt_path = None
-
-    def _prepare_evaluation(self, config: Path) -> None:
-        asked = self.settings.ckpt_path
-        if asked is None:
-            raise UsageError(f"{self.subcommand} needs trained weights: add --ckpt_path last, best or a file")
-        if asked in ("last", "best"):
-            run = self._run_of(config)
-            newest = _newest_whole_checkpoint(run) if asked == "last" else None
-            found = run.checkpoint(asked) if newest is None else newest[0]
-            if found is None:
-                raise UsageError(f"the run in {run.path} has no {asked} checkpoint; {NO_CHECKPOINT[asked]}")
-            checkpoint = found
-        else:
-            newest, checkpoint = None, Path(asked)
-            if not checkpoint.exists() and "://" not in asked:
-                raise UsageError(f"--ckpt_path {asked} is not a file; write last, best or a checkpoint's path")
-        try:
-            self._trained = read_checkpoint(checkpoint)["global_step"] if newest is None else newest[1]
-        except ValueError as error:
-            raise UsageError(f"--ckpt_path: {error}") from error
-        self.folder = RunFolder.of_checkpoint(checkpoint)
-        self.settings.ckpt_path = str(checkpoint)
-        self.settings.trainer.default_root_dir = str(self.folder.path if self.folder else checkpoint.parent)
-        self.settings.trainer.logger = False
-
-    def _run_of(self, config: Path) -> RunFolder:
-        folder = RunFolder.of_config(config)
-        if folder is None:
-            if (config.absolute().parent / "checkpoints").is_dir():
-                raise UsageError(
-                    f"{config.parent / FACTS}, which says which run this is, is missing or damaged; put it back"
-                )
-            raise UsageError(
-                f"--ckpt_path {self.settings.ckpt_path} goes with a run's own config, but {config} is not one; "
-                "write -c runs/…/config.yaml (`twofold runs` lists them)"
-            )
-        return folder
-
-    def _fill_in(self, folder: RunFolder) -> None:
-        """Tells the trainer and the loggers which run this is, wherever the config left it open."""
-        trainer = self.settings.trainer
-        trainer.default_root_dir = str(folder.path)
+    def _identify_loggers(self, folder: RunFolder) -> None:
+        """Fills in which run this is, wherever the config leaves it open."""
         identity = {"save_dir": str(folder.path), "id": folder.id, "group": self.settings.experiment}
-        for logger in _as_list(trainer.logger):
-            for name, value in identity.items():
-                if hasattr(logger, "init_args") and name in logger.init_args and logger.init_args[name] is None:
-                    logger.init_args[name] = value
+        for logger in _as_list(self.settings.trainer.logger):
+            for name in identity.keys() & logger.get("init_args", {}).keys() if hasattr(logger, "get") else ():
+                logger.init_args[name] = logger.init_args[name] or identity[name]
 
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
             if self.settings.compile:
                 self.model.compile()
-        except (ValueError, TypeError, ImportError, MisconfigurationException) as error:
-            self._leave_nothing()
-            raise UsageError(condense(str(error), ())) from error
-
-    def _leave_nothing(self) -> None:
-        """Removes the folder that was made for this command."""
-        if self._is_new and self.folder is not None:
-            self.folder.discard()
+        except BaseException as error:
+            self.run.discard_if_new()
+            if isinstance(error, ValueError | TypeError | ImportError | RuntimeError | MisconfigurationException):
+                raise UsageError(condense(str(error))) from error
+            raise
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = {**self._get(self.config_init, "trainer"), **kwargs}
-        watching = _as_list(config["callbacks"])
+        callbacks, plugins = _as_list(config["callbacks"]), _as_list(config["plugins"])
         if config["enable_progress_bar"] is not False:
-            watching.append(RunProgress())
-        if self.subcommand == "predict" and not config["fast_dev_run"]:
-            watching.append(PredictionFiles())
-        if self.subcommand == "fit" and self.folder is not None:
-            watching.append(Timer())
-            if self._processes.is_first:
-                watching.append(RunMetadata(self.folder, self._text, self._trained))
+            callbacks.append(RunProgress())
+        if self._command == "predict" and not config["fast_dev_run"]:
+            callbacks.append(PredictionFiles())
+        if self._command == "fit" and not config["fast_dev_run"]:
+            callbacks += [Timer(), RunMetadata(self.run, self._text), StopOnSignal(self.run.folder)]
         if config["enable_checkpointing"] is not False:
-            checkpoints = self._get(self.config_init, "checkpoint")
-            watching.append(checkpoints)
-            if checkpoints.monitor is not None and not config["num_sanity_val_steps"]:
-                config["num_sanity_val_steps"] = 1  # which tells a metric that nothing logs before training starts
-        if self.subcommand == "fit" and self.folder is not None:
-            watching.append(StopOnSignal(self.folder))
-        plugins = _as_list(config["plugins"])
-        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-            plugins.append(AtomicCheckpointIO())
-        profiler = config["profiler"] or Unprofiled()
-        trainer = self.trainer_class(**{**config, "callbacks": watching, "plugins": plugins, "profiler": profiler})
-        if isinstance(trainer.strategy.launcher, Launcher):
-            self._stack.callback(trainer.strategy.launcher.end)
-            no_signals(trainer)
-        return trainer
+            callbacks.append(checkpoints := self._get(self.config_init, "checkpoint"))
+            if checkpoints.monitor is not None:  # a sanity check finds out whether something logs it
+                config["num_sanity_val_steps"] = config["num_sanity_val_steps"] or 1
+        plugins.append(AtomicCheckpointIO())
+        if SLURMEnvironment.detect():
+            plugins.append(SLURMEnvironment(auto_requeue=False))  # see StopOnSignal
+        config |= {"callbacks": callbacks, "plugins": plugins, "profiler": config["profiler"] or Unprofiled()}
+        return self.trainer_class(**{**config, **self._ddp(config)})
+
+    def _ddp(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Arguments for Lightning's DDP, if the Trainer would choose it for these devices."""
+        config = {name: config[name] for name in ("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm")}
+        chosen = Trainer(**config, logger=False, enable_checkpointing=False, enable_progress_bar=False).strategy
+        if config["strategy"] not in ("auto", "ddp") or not isinstance(chosen, DDPStrategy):
+            return {}
+        # Where optimization is manual, each backward leaves out the other network's parameters.
+        find_unused = not self.model.automatic_optimization
+        ddp = DDPStrategy(find_unused_parameters=find_unused, timeout=timedelta(minutes=10))
+        return {"strategy": ddp, "sync_batchnorm": chosen.root_device.type == "cuda" or config["sync_batchnorm"]}
 
     def fit(self, **kwargs: Any) -> None:
-        """Trains. What is refused, fails or is interrupted before the first batch leaves no run behind.
-
-        Nor does what is refused in it, such as images of another size than the networks'.
-        """
+        """Trains. What is refused, fails or is interrupted before the first step leaves no folder behind."""
         try:
             self.trainer.fit(**kwargs)
         except BaseException as error:
-            goes_on = self._processes.is_first and not self._is_new
-            begun = goes_on or self.trainer.fit_loop.total_batch_idx >= 0
-            wrong = isinstance(error, ValueError | MisconfigurationException)
-            refused = wrong and not goes_on and self.trainer.global_step == 0
-            if refused or not begun:
-                self._leave_nothing()
-            match error:
-                case SystemExit():  # Lightning's answer to Ctrl-C, of which StopOnSignal knows only later
-                    raise KeyboardInterrupt from None
-                case _ if refused:
-                    raise UsageError(one_line(error)) from error
-                case NonFiniteError() if not self._processes.is_first:
-                    raise Ended(1) from error
-                case NonFiniteError():
-                    raise RuntimeError(
-                        f"{error}{self._what_is_left()}. The same settings come to the same end: "
-                        "start a new run with a lower learning rate, say, or clipped gradients"
-                    ) from error
-                case OSError() if begun and self.folder is not None:
-                    again = f"when that is mended, go on with: {resume_command(self.folder)}"
-                    raise RuntimeError(f"{one_line(error)}{self._what_is_left()}; {again}") from error
-                case RuntimeError() if tells_of_a_lost_process(error):
-                    raise self._lost(self._what_is_left()) from error
-            raise
-
-    def _lost(self, what_is_left: str = "") -> BaseException:
-        """To be raised where another process has died."""
-        if not self._processes.is_heard:
-            return Ended(1)
-        return RuntimeError(f"another process of this run has died, or answers no more{what_is_left}")
-
-    def _what_is_left(self) -> str:
-        newest = next(iter(self.folder.checkpoints()), None) if self.folder is not None else None
-        return "; there is no checkpoint yet" if newest is None else f"; the last good checkpoint is {newest}"
-
-    def after_fit(self) -> None:
-        if self._processes.is_first and self.folder is not None and not self.trainer.interrupted:
-            by_itself = self.trainer.should_stop or None
-            self.folder.note(state="finished", step=self.trainer.global_step, ended_by_itself=by_itself)
-            if by_itself:
-                print(f"training ended by itself after {self.trainer.global_step:,} batches")
-            print(f"results in {self.folder.path}")
+            trained = self.trainer.fit_loop.total_batch_idx >= 0 or not self.run.is_new
+            refused = isinstance(error, ValueError | MisconfigurationException) and self.trainer.global_step == 0
+            if not trained or refused:
+                self.run.discard_if_new()
+            raise_explained(error, explain_fit(error, self.run.folder, refused, trained))
 
     def validate(self, **kwargs: Any) -> None:
-        self._evaluate(self.trainer.validate, kwargs)
+        self._evaluate("validate", kwargs)
 
     def test(self, **kwargs: Any) -> None:
-        self._evaluate(self.trainer.test, kwargs)
+        self._evaluate("test", kwargs)
 
     def predict(self, **kwargs: Any) -> None:
-        self._evaluate(self.trainer.predict, kwargs)
+        self._evaluate("predict", kwargs)
 
-    def _evaluate(self, command: Callable[..., Any], kwargs: dict[str, Any]) -> None:
+    def _evaluate(self, command: str, kwargs: dict[str, Any]) -> None:
         try:
-            command(**kwargs)
+            getattr(self.trainer, command)(**kwargs)
         except RuntimeError as error:
-            if tells_of_a_lost_process(error):
-                raise self._lost() from error
-            if "loading state_dict" not in str(error):
-                raise
-            saved = read_checkpoint(self.settings.ckpt_path).get("hyper_parameters", {})
-            raise UsageError(
-                f"the weights in {self.settings.ckpt_path} don't fit the model of this config"
-                f"{_differences(saved, self.model.hparams)}; write -c with the config.yaml of the checkpoint's own run"
-            ) from error
-
-    def after_validate(self) -> None:
-        self._write_metrics("validate.csv")
-
-    def after_test(self) -> None:
-        self._write_metrics("test.csv")
-
-    def after_predict(self) -> None:
-        if self._processes.is_first and not self.settings.trainer.fast_dev_run:
-            print(f"predictions in {self.trainer.default_root_dir}")
-
-    def _write_metrics(self, name: str) -> None:
-        """Writes one row: which weights, on which data, and the metrics."""
-        if self.settings.trainer.fast_dev_run or not self._processes.is_first:
+            raise_explained(error, explain_evaluation(error, self.settings.ckpt_path, self.model))
+        if not is_rank_zero() or self.settings.trainer.fast_dev_run:
             return
-        path = Path(self.trainer.default_root_dir) / name
-        checkpoint = Path(self.settings.ckpt_path)
-        row = {"checkpoint": checkpoint.name, "step": self._trained}
-        row |= {fact: getattr(self.datamodule, fact) for fact in DATA_FACTS if hasattr(self.datamodule, fact)}
-        row |= {key: float(value) for key, value in sorted(self.trainer.callback_metrics.items())}
+        if command == "predict":
+            print(f"predictions in {self.trainer.default_root_dir}")
+            return
+        row = {"checkpoint": Path(self.settings.ckpt_path).name, "step": self.run.step}
+        row |= {name: value for name in DATA_FACTS if (value := getattr(self.datamodule, name, None)) is not None}
+        row |= {name: float(value) for name, value in sorted(self.trainer.callback_metrics.items())}
+        path = Path(self.trainer.default_root_dir) / f"{command}.csv"
         write_rows(path, list(row), [row])
         print(f"metrics in {path}")
 
-    def _set_seed(self) -> None:
-        seed = self.settings.seed_everything
-        if seed is not True and (seed is False or not 0 <= seed <= HIGHEST_SEED):
-            raise UsageError(f"--seed_everything can't be {seed}; write a whole number from 0 to {HIGHEST_SEED}")
-        super()._set_seed()
-
-    def _completed(self, config: Path) -> dict[str, Any]:
-        """A run's own config; a setting that it doesn't know, for it came with a later version, has its default."""
-        parser = self._parser(self.subcommand)
-        completed: dict[str, Any] = yaml.safe_load(parser.dump(parser.parse_path(config), skip_unset=False))
-        return completed
+    def after_fit(self) -> None:
+        if is_rank_zero() and self.run.folder is not None:
+            steps, by_itself = self.trainer.global_step, self.trainer.should_stop or None
+            self.run.folder.note(state="finished", step=steps, ended_by_itself=by_itself)
+            if by_itself:
+                print(f"a callback stopped training after {steps:,} batches")
+            print(f"results in {self.run.folder.path}")
 
     def _dump(self) -> str:
-        """The whole config as YAML, without what belongs to this one command."""
+        """The whole config as YAML, without what belongs to this command only."""
         settings = self.settings.clone()
-        settings.ckpt_path = None
+        settings.ckpt_path = settings.trainer.default_root_dir = None
         config: str = self._parser(self.subcommand).dump(settings, skip_unset=False)
         return config
 
 
 def _as_list(given: Any) -> list[Any]:
-    """A setting that takes one thing, a list of them, or null."""
+    """A setting that may be one thing, a list of things, or null."""
     return [] if given is None else list(given) if isinstance(given, list) else [given]
-
-
-def _known_settings(parser: LightningArgumentParser) -> Iterator[str]:
-    """The settings of our own classes and of the trainer, as people type them, without the dashes."""
-    yield from (action.dest for action in parser._actions if not action.dest.endswith(".help"))
-    for group, package in (("data", datamodules), ("model", lightning_modules), ("trainer.callbacks", callbacks)):
-        for name in package.__all__:
-            yield from (f"{group}.{argument}" for argument in inspect.signature(getattr(package, name)).parameters)
-
-
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    """The numbers and names in which two models of one kind differ, such as ": hidden_size is 64 there and 32 here"."""
-    told = [
-        f"{name} is {there[name]} there and {here[name]} here"
-        for name in here
-        if name in there and there[name] != here[name] and isinstance(here[name], int | float | str)
-    ]
-    return f": {', '.join(told)}" if told else ""
-
-
-def _newest_whole_checkpoint(folder: RunFolder) -> tuple[Path, int] | None:
-    """The newest checkpoint that can be read, and the batches it had trained.
-
-    Each damaged one is passed over with a line that names it.
-
-    Raises:
-        UsageError: when there are some, but none is whole.
-    """
-    candidates = [*folder.checkpoints(), *filter(None, [folder.checkpoint("last")])]
-    for path in candidates:
-        try:
-            return path, read_checkpoint(path)["global_step"]
-        except ValueError as error:
-            print(f"twofold: {error}; passed over", file=sys.stderr)
-    if candidates:
-        raise UsageError(
-            f"none of the checkpoints in {folder.path} is whole, and nothing there was changed; "
-            "start a new run without --ckpt_path"
-        )
-    return None

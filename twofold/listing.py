@@ -1,32 +1,31 @@
-"""`twofold runs`: which runs there are, how far they got, and how to go on."""
+"""`twofold runs`: the runs, their progress, and how to resume them."""
 
 import shlex
-from pathlib import Path
 
 import yaml
 
 from twofold.errors import UsageError
+from twofold.resume import ends_with_schedule
 from twofold.run_folder import FACTS, RunFolder, runs_root
-from twofold.schedules import end_with_the_run
 
 
 def list_runs(arguments: list[str]) -> int:
-    """Prints one row a run, oldest first."""
+    """Prints one row per run, oldest first."""
     if arguments and arguments[0] in ("-h", "--help"):
-        print("usage: twofold runs\n\nlists the runs under runs/ (or $TWOFOLD_RUNS) and how to go on with each")
+        print("usage: twofold runs\n\nlists the runs under runs/ (or $TWOFOLD_RUNS) and how to resume each")
         return 0
     if arguments:
         raise UsageError(f"`twofold runs` takes no arguments, but got '{arguments[0]}'")
     root = runs_root()
     if root.exists() and not root.is_dir():
         raise UsageError(f"$TWOFOLD_RUNS is {root}, which is no folder; write a folder's path")
-    folders = [RunFolder(path.parent) for path in sorted(root.glob(f"*/*/{FACTS}"), key=_run_order)]
+    folders = [RunFolder(path.parent) for path in sorted(root.glob(f"*/*/{FACTS}"), key=lambda path: path.parent.name)]
     if not folders:
-        print(f"no runs under {root} yet; start one with: twofold fit -c configs/palindrome_lstm.yaml")
+        print(f"no runs under {root} yet; start one with: twofold fit -c palindrome_lstm")
         return 0
-    rows = [("run", "step", "state", "go on with")]
+    rows = [("run", "step", "state", "resume with")]
     for folder in folders:
-        over = folder.state == "running" or folder.facts.get("ended_by_itself") or _at_its_end(folder)
+        over = folder.state == "running" or folder.facts.get("ended_by_itself") or _schedule_is_over(folder)
         rows.append((str(folder.path), f"{folder.step:,}", folder.state, "" if over else resume_command(folder)))
     path, step, state, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
     for row in rows:
@@ -35,18 +34,13 @@ def list_runs(arguments: list[str]) -> int:
 
 
 def resume_command(folder: RunFolder) -> str:
-    """What to type to go on with a run; one that is finished takes a larger number of steps."""
-    further = " --trainer.max_steps MORE" if folder.facts.get("state") == "finished" else ""
-    return f"twofold fit -c {shlex.quote(str(folder.config))} --ckpt_path last{further}"
+    """The command that resumes a run; a finished one needs a larger number of steps."""
+    more = " --trainer.max_steps MORE" if folder.facts.get("state") == "finished" else ""
+    return f"twofold fit -c {shlex.quote(str(folder.config))} --ckpt_path last{more}"
 
 
-def _at_its_end(folder: RunFolder) -> bool:
-    """Whether it is finished, and its learning rates are, too."""
+def _schedule_is_over(folder: RunFolder) -> bool:
     try:
-        return folder.state == "finished" and end_with_the_run(yaml.safe_load(folder.config.read_text()))
-    except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError, KeyError):  # whatever the file holds now
+        return folder.state == "finished" and ends_with_schedule(yaml.safe_load(folder.config.read_text()))
+    except (OSError, yaml.YAMLError, AttributeError, TypeError, KeyError):  # someone edited the file
         return False
-
-
-def _run_order(facts: Path) -> tuple[str, str]:
-    return facts.parent.name, facts.parent.parent.name

@@ -1,34 +1,43 @@
-"""The command `twofold`: what doesn't need torch is answered before torch is imported."""
+"""The command `twofold`. Torch and Lightning are imported only for the commands that train or evaluate."""
 
+import os
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from twofold.errors import UsageError, exit_code
 
+ROOT = str(Path(__file__).resolve().parents[1])
+SUBCOMMANDS = ("fit", "validate", "test", "predict")
 USAGE = """\
 usage: twofold fit|validate|test|predict -c CONFIG [--any.setting VALUE ...]
        twofold runs
 
-  fit        train:             twofold fit -c configs/gan.yaml --trainer.max_steps 1000
-             go on with a run:  twofold fit -c runs/gan/RUN/config.yaml --ckpt_path last
+  fit        train:         twofold fit -c gan --trainer.max_steps 1000
+             resume a run:  twofold fit -c runs/gan/RUN/config.yaml --ckpt_path last
   validate   metrics on the validation data:  twofold validate -c runs/gan/RUN/config.yaml --ckpt_path last
-  test       metrics on the test data, likewise
-  predict    predictions or new images as files in the run's folder, likewise
-  runs       list the runs under runs/ (or $TWOFOLD_RUNS) and how to go on with each
+  test       metrics on the test data:        twofold test -c runs/gan/RUN/config.yaml --ckpt_path best
+  predict    write predictions or new images into the run's folder
+  runs       list the runs under runs/ (or $TWOFOLD_RUNS) and how to resume each
 
-Every setting of a config can be given on the command line; `twofold fit -c CONFIG --print_config` shows them all.
-`twofold fit --help` explains those of the models, the data and the trainer, `twofold fit --model.help GAN` those of one
-class. TWOFOLD_DEBUG=1 shows tracebacks.
+CONFIG is a file, or the name of a shipped config such as gan or palindrome_lstm. `twofold fit --help` lists all
+settings, `twofold fit --model.help lightning_modules.GAN` those of one class, and `twofold fit -c CONFIG
+--print_config` shows the resulting config. TWOFOLD_DEBUG=1 shows tracebacks.
 """
-
-SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        The exit code: 0, 2 when something the user wrote is wrong, 1 when the run failed, 130 after Ctrl-C.
+        The exit code: 0, 2 for a usage error, 1 for a failed run, 130 after Ctrl-C, 143 after SIGTERM.
     """
+    # Our packages come first, so that a user's own callbacks/ can't shadow them. The current folder comes last, so that
+    # `--model.discriminator mine.Mine` finds mine.py there.
+    if sys.path[0] != ROOT:
+        sys.path.insert(0, ROOT)
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     return exit_code("twofold", _run, arguments)
 
 
@@ -36,14 +45,12 @@ def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0
-    command = arguments[0]
-    if command == "runs":
+    if arguments[0] == "runs":
         from twofold.listing import list_runs
 
         return list_runs(arguments[1:])
-    if command not in SUBCOMMANDS:
-        known = ", ".join((*SUBCOMMANDS, "runs"))
-        raise UsageError(f"'{command}' is not a command; write one of {known}")
+    if arguments[0] not in SUBCOMMANDS:
+        raise UsageError(f"'{arguments[0]}' is not a command; write one of {', '.join(SUBCOMMANDS)}, runs")
     from twofold.lightning_cli import run
 
     return run(arguments)

@@ -1,18 +1,19 @@
-"""Which settings may change when a run goes on, and which would make it another run."""
+"""Which settings may change when a run is resumed, and which would make it another run.
+
+This module doesn't import torch, so that `twofold runs` is fast.
+"""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from twofold.errors import UsageError
-from twofold.schedules import lengths
-from twofold.setting_names import leaves, typed
+from twofold.errors import NothingToDo, UsageError
+from twofold.run_folder import RunFolder
 
-Config = dict[str, Any]
+Config = Mapping[str, Any]
 
-STEER_TRAINING = ("LengthCurriculum", "StopWhenSolved")
-"""The callbacks that decide what is trained on and how long; all others only watch."""
-
+STEERING_CALLBACKS = ("LengthCurriculum", "StopWhenSolved")
+"""These callbacks change what is trained on, and for how long. All others only observe."""
 FIXED = (
     "experiment",
     "seed_everything",
@@ -23,52 +24,93 @@ FIXED = (
     "trainer.gradient_clip_algorithm",
     "trainer.limit_train_batches",
     "trainer.overfit_batches",
-    *STEER_TRAINING,
+    *STEERING_CALLBACKS,
 )
-FREE_WITHIN_FIXED = tuple(f"data.init_args.{name}" for name in ("root", "predict_size", "test_lengths", "test_size"))
+"""These settings, and all below them, may not change within a run."""
+FREE = tuple(f"data.init_args.{name}" for name in ("root", "predict_size", "test_lengths", "test_size"))
+"""Exceptions to `FIXED`."""
 MAY_CHANGE_BITS = ("compile", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
+"""After a change of these the run goes on, with a warning."""
+SCHEDULE_LENGTHS = ("total_iters", "total_steps", "T_max")
+"""The arguments of torch's schedulers that say over how many batches the learning rate changes."""
 
 
-def check_resumable(before: Config, now: Config) -> list[str]:
-    """Compares the run's own config with what is asked of it now.
+def leaves(prefix: str, config: Config) -> Iterator[tuple[str, Any]]:
+    """The settings by their full names, such as `data.init_args.batch_size`, each after the prefix."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from leaves(f"{prefix}{key}.", value)
+        else:
+            yield f"{prefix}{key}", value
+
+
+def typed(key: str) -> str:
+    """The setting as it is typed on the command line; callbacks' settings have no option of their own."""
+    return key if key[0].isupper() else "--" + key.replace(".init_args", "")
+
+
+def schedule_lengths(config: Config) -> dict[str, int]:
+    """The lengths of the learning-rate schedules in batches, by the settings' names."""
+    return {
+        key: value
+        for key, value in leaves("model.", config["model"])
+        if "lr_scheduler" in key and key.rpartition(".")[2] in SCHEDULE_LENGTHS and isinstance(value, int) and value > 0
+    }
+
+
+def ends_with_schedule(config: Config) -> bool:
+    """Whether a learning rate reaches the end of its schedule at `max_steps`; such a run can't be extended."""
+    return config["trainer"]["max_steps"] in schedule_lengths(config).values()
+
+
+def check_resumable(folder: RunFolder, before: Config, now: Config) -> list[str]:
+    """Compares the run's own config with the requested one.
 
     Returns:
-        Warnings, a line each, about changes after which the run's bits may differ.
+        Warnings about changes after which the run's bits may differ.
 
     Raises:
-        UsageError: when a change would make it another run; names the setting and both values.
+        UsageError: if a change would make it another run; names the setting and both values.
+        NothingToDo: if the run is finished.
     """
     old, new = dict(_settings(before)), dict(_settings(now))
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     for key in changed:
-        if _within(key, FIXED) and not _within(key, FREE_WITHIN_FIXED):
+        if _below(key, FIXED) and not _below(key, FREE):
             raise UsageError(
                 f"{typed(key)} was {_value(old, key)} in this run and can't become {_value(new, key)}; "
                 "leave it as it was, or start a new run without --ckpt_path"
             )
-    steps_before, steps_now = before["trainer"]["max_steps"], now["trainer"]["max_steps"]
+    steps, more_steps = before["trainer"]["max_steps"], now["trainer"]["max_steps"]
     if _limit(now, "max_steps") < _limit(before, "max_steps"):
         raise UsageError(
-            f"--trainer.max_steps was {steps_before} in this run and can't become {steps_now}; "
-            "a larger number extends it, for a shorter run start a new one without --ckpt_path"
+            f"--trainer.max_steps was {steps} in this run and can't become {more_steps}; "
+            "write a larger number to extend it, or start a new run without --ckpt_path"
         )
-    if steps_before != steps_now:
-        for key, length in lengths(before).items():
-            if length == steps_before:
-                raise UsageError(
-                    f"{typed(key)} is {length} because max_steps was, so with {steps_now} steps the schedule would "
-                    "have been another from the start; start a new run without --ckpt_path"
-                )
+    for key, length in schedule_lengths(before).items():
+        if length == steps != more_steps:
+            raise UsageError(
+                f"{typed(key)} is {length} because max_steps was, so with {more_steps} steps the schedule would have "
+                "been another from the start; start a new run without --ckpt_path"
+            )
+    if folder.facts.get("ended_by_itself"):
+        raise NothingToDo(
+            f"this run was stopped by a callback after {folder.step:,} batches, in {folder.path}; to train with other "
+            "settings, start a new run without --ckpt_path"
+        )
+    extended = any(_limit(now, name) > _limit(before, name) for name in ("max_steps", "max_epochs"))
+    if folder.facts.get("state") == "finished" and not extended:
+        advice = (
+            "its learning-rate schedule is at its end, so for more steps start a new run without --ckpt_path"
+            if ends_with_schedule(before)
+            else f"to train on, add --trainer.max_steps with more than {steps}"
+        )
+        raise NothingToDo(f"this run is finished: {folder.step:,} batches, in {folder.path}; {advice}")
     return [
         f"{key} was {_value(old, key)} and is now {_value(new, key)}: the same bits are not promised"
         for key in changed
-        if _within(key, MAY_CHANGE_BITS)
+        if _below(key, MAY_CHANGE_BITS)
     ]
-
-
-def trains_longer(before: Config, now: Config) -> bool:
-    """Whether more steps or epochs are asked for than before."""
-    return any(_limit(now, name) > _limit(before, name) for name in ("max_steps", "max_epochs"))
 
 
 def _limit(config: Config, name: str) -> float:
@@ -82,14 +124,13 @@ def _settings(config: Config) -> Iterator[tuple[str, Any]]:
     callbacks = config["trainer"]["callbacks"] or []
     for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
         name = callback["class_path"].rpartition(".")[2]
-        if name in STEER_TRAINING:
+        if name in STEERING_CALLBACKS:
             yield from leaves(f"{name}.", callback["init_args"])
 
 
-def _within(key: str, keys: tuple[str, ...]) -> bool:
-    return any(key == fixed or key.startswith(f"{fixed}.") for fixed in keys)
+def _below(key: str, keys: tuple[str, ...]) -> bool:
+    return any(key == parent or key.startswith(f"{parent}.") for parent in keys)
 
 
 def _value(settings: dict[str, Any], key: str) -> Any:
-    """A setting's value as people write it."""
     return "null" if settings.get(key) is None else settings[key]

@@ -1,6 +1,6 @@
-"""A run is a folder, `runs/<experiment>/<run id>/`, and what `run.json` in it says.
+"""The folder of a run: `runs/<experiment>/<run id>/`, with `config.yaml` and `run.json`.
 
-Nothing here needs torch, so that `twofold runs` answers at once.
+This module doesn't import torch, so that `twofold runs` is fast.
 """
 
 import json
@@ -21,14 +21,10 @@ from twofold.errors import UsageError
 
 CONFIG = "config.yaml"
 FACTS = "run.json"
-LOCK = ".lock"
-
-MOST_FACTS = 10**6
-"""Bytes of a `run.json`, which has some hundreds."""
 
 
 def runs_root() -> Path:
-    """`$TWOFOLD_RUNS`, or `runs` under the current directory."""
+    """`$TWOFOLD_RUNS`, or `runs` in the current folder."""
     return Path(os.environ.get("TWOFOLD_RUNS") or "runs")
 
 
@@ -36,75 +32,75 @@ def runs_root() -> Path:
 class RunFolder:
     """The folder of one run.
 
-    `run.json` holds `id`, which survives moving and renaming the folder, under SLURM the number of the job, and once
-    training has ended, `state` ("finished" or "failed"), `step`, the batches trained, and `ended_by_itself` if it
-    stopped before it had to.
+    `run.json` holds the run's `id`, which survives moving and renaming the folder, the SLURM job's number, what the
+    numbers depend on besides the config (`data_source`, `threads`), and after training the `state` ("finished" or
+    "failed"), the `step`, and `ended_by_itself` if a callback stopped training early.
     """
 
     path: Path
 
     @classmethod
-    def create(cls, experiment: str | None, config: str) -> "RunFolder":
-        """Makes a new folder with this config in it; two runs never share one."""
-        if experiment is None:
+    def create(cls, experiment: str | None, config: str, chosen: str | None = None) -> "RunFolder":
+        """Makes a new folder that holds this config.
+
+        Args:
+            experiment: the folder's parent under `runs_root()`.
+            config: the text of `config.yaml`.
+            chosen: the folder's own path (`trainer.default_root_dir`), instead of a new one under `runs_root()`.
+
+        Raises:
+            UsageError: if the experiment isn't a folder's name, `chosen` isn't empty, or the folder can't be made.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", experiment or ""):
             raise UsageError(
-                "the config lacks the key experiment, by which its runs are filed; add it or --experiment NAME"
+                f"experiment '{experiment or ''}' names the folder of the runs; write letters, digits, '-', '_' and '.'"
             )
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", experiment):
-            raise UsageError(f"experiment '{experiment}' names a folder; write letters, digits, '-', '_' and '.'")
-        while True:
-            run_id = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-            folder = cls(runs_root() / experiment / run_id)
-            try:
-                folder.path.mkdir(parents=True)
-            except FileExistsError:
-                continue
-            except OSError as error:
-                raise _cant_make(folder, error) from error
-            try:
-                folder.keep_config(config)
-                folder.note(id=run_id, slurm_job=os.environ.get("SLURM_JOB_ID"))
-            except OSError as error:
-                folder.discard()
-                raise _cant_make(folder, error) from error
-            return folder
+        run_id = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+        folder = cls(Path(chosen) if chosen else runs_root() / str(experiment) / run_id)
+        try:
+            if folder.path.exists() and any(folder.path.iterdir()):
+                raise UsageError(f"--trainer.default_root_dir {chosen} isn't empty; write a new folder")
+            folder.path.mkdir(parents=True, exist_ok=True)
+            folder.keep_config(config)
+            folder.note(id=run_id, slurm_job=os.environ.get("SLURM_JOB_ID"))
+        except OSError as error:
+            folder.discard()
+            raise UsageError(
+                f"can't make the run's folder {folder.path}: {error.strerror}; set TWOFOLD_RUNS to a writable folder"
+            ) from error
+        return folder
 
     @classmethod
-    def of_requeued_job(cls, experiment: str | None, config: str) -> "RunFolder | None":
-        """The run that this SLURM job started with the same config before it was queued again, if it was."""
+    def of_requeued_job(cls, experiment: str | None, config: str, chosen: str | None = None) -> "RunFolder | None":
+        """The run that this SLURM job started with the same config before it was requeued, or None."""
         if not int(os.environ.get("SLURM_RESTART_COUNT") or 0):
             return None
-        found = [cls(path.parent) for path in (runs_root() / str(experiment)).glob(f"*/{CONFIG}")]
-        ours = [run for run in found if run.facts.get("slurm_job") == os.environ.get("SLURM_JOB_ID")]
-        return next((run for run in ours if run.config.read_text() == config), None)
+        found = [cls(path.parent) for path in (runs_root() / str(experiment)).glob(f"*/{FACTS}")]
+        for run in [cls(Path(chosen))] if chosen else found:
+            if run.facts.get("slurm_job") == os.environ.get("SLURM_JOB_ID") and run.config.read_text() == config:
+                return run
+        return None
 
     @classmethod
     def of_config(cls, config: Path) -> "RunFolder | None":
-        """The run whose `config.yaml` this is, if it is one's."""
+        """The run whose `config.yaml` this is, or None."""
         folder = cls(config.absolute().parent)
         return folder if config.name == CONFIG and folder.facts else None
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Path) -> "RunFolder | None":
-        """The run in whose `checkpoints/` this file lies, if it is in one's."""
+        """The run in whose `checkpoints/` this file lies, or None."""
         folder = cls(checkpoint.absolute().parent.parent)
         return folder if folder.facts else None
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What `run.json` says; empty without one, or when it is something else."""
-        path = self.path / FACTS
+        """The content of `run.json`; empty if the file is missing or damaged."""
         try:
-            # Opening a pipe would wait for ever.
-            facts = json.loads(path.read_text()) if path.is_file() and path.stat().st_size <= MOST_FACTS else None
-        except (OSError, ValueError, RecursionError):
+            facts = json.loads((self.path / FACTS).read_text())
+        except (OSError, ValueError):
             return {}
-        if not isinstance(facts, dict):
-            return {}
-        match {"step": 0, "state": "", "threads": 1, **facts}:
-            case {"id": str(), "step": int(), "state": str(), "threads": int()}:
-                return facts
-        return {}
+        return facts if isinstance(facts, dict) and isinstance(facts.get("id"), str) else {}
 
     @property
     def id(self) -> str:
@@ -116,32 +112,32 @@ class RunFolder:
 
     @property
     def step(self) -> int:
-        """Batches trained, as far as the disk knows: what the run said last, or its newest checkpoint."""
+        """Batches trained: the number in `run.json`, or that of the newest checkpoint if it is higher."""
         noted: int = self.facts.get("step", 0)
         return max([noted, *map(_step, self.checkpoints())])
 
     @property
     def state(self) -> str:
-        """running, finished, failed, or interrupted."""
+        """running, finished, failed or interrupted."""
         try:
             with self.locked():
                 return str(self.facts.get("state", "interrupted"))
         except UsageError:
             return "running"
-        except OSError:  # a folder that can't be written can't be trained in
+        except OSError:  # a read-only folder can't be trained in
             return str(self.facts.get("state", "interrupted"))
 
     def keep_config(self, text: str) -> None:
-        """Writes `config.yaml`, in one step."""
+        """Replaces `config.yaml` atomically."""
         _replace(self.config, text)
 
     def note(self, **facts: Any) -> None:
-        """Adds to `run.json`; None takes a fact out."""
+        """Updates `run.json` atomically; a fact that is None is removed."""
         merged = {name: fact for name, fact in {**self.facts, **facts}.items() if fact is not None}
         _replace(self.path / FACTS, json.dumps(merged, indent=2) + "\n")
 
     def discard(self) -> None:
-        """Removes the folder, and what it lies in as far as nothing else is there; not a place that was chosen."""
+        """Removes the folder, and its parents if they are empty, except `$TWOFOLD_RUNS` itself."""
         with suppress(OSError):
             shutil.rmtree(self.path)
             self.path.parent.rmdir()
@@ -149,22 +145,25 @@ class RunFolder:
                 self.path.parent.parent.rmdir()
 
     def remove_drafts(self) -> None:
-        """Removes files that a process that was killed had begun to write; call it within `locked`."""
+        """Removes the partial files of a killed process; call it within `locked`."""
         for draft in self.path.rglob(".*.part"):
-            with suppress(OSError):
-                draft.unlink()
+            draft.unlink(missing_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Within, no other process works in this folder; the lock ends with the process, however it dies."""
+        """Holds the folder's lock, which also ends with the process.
+
+        Raises:
+            UsageError: if another process holds it.
+        """
         try:
-            with FileLock(self.path / LOCK, timeout=0):
+            with FileLock(self.path / ".lock", timeout=0):
                 yield
         except Timeout as error:
             raise UsageError(f"another process is training in {self.path}; wait for it or end it first") from error
 
     def checkpoint(self, name: str) -> Path | None:
-        """`checkpoints/best.ckpt` or `checkpoints/last.ckpt`, if it is there."""
+        """`checkpoints/best.ckpt` or `checkpoints/last.ckpt`, or None."""
         path = self.path / "checkpoints" / f"{name}.ckpt"
         return path if path.is_file() else None
 
@@ -175,7 +174,7 @@ class RunFolder:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Writes a file in one step."""
+    """Writes a file under a temporary name and renames it. (`common.files.replacing` would import torch.)"""
     draft = path.with_name(f".{path.name}.part")
     with draft.open("w") as file:
         file.write(text)
@@ -184,11 +183,6 @@ def _replace(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _cant_make(folder: RunFolder, error: OSError) -> UsageError:
-    reason = f"can't make the run's folder {folder.path}: {error.strerror}"
-    return UsageError(f"{reason}; set TWOFOLD_RUNS to a place that can be written")
-
-
 def _step(checkpoint: Path) -> int:
-    """The 500 of `step=000500.ckpt`."""
+    """500 for `step=000500.ckpt`."""
     return int(checkpoint.stem.removeprefix("step="))

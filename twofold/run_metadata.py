@@ -1,6 +1,6 @@
-"""What a run remembers about itself besides its numbers."""
+"""What a run records about itself besides its metrics."""
 
-import sys
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,77 +12,113 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks.generative_metrics import BEST_GENERATOR_FILE
 from callbacks.interpolation_strip import GENERATOR_FILE
+from twofold.choose_run import Run
 from twofold.errors import Stopped, UsageError
 from twofold.loggers import CSVLogger, TwofoldWandbLogger
 from twofold.provenance import code_version, parameter_counts, versions
+from twofold.ranks import warn
+from twofold.resume import schedule_lengths, typed
 from twofold.run_folder import RunFolder
 
 
 class RunMetadata(Callback):
-    """Keeps the config, and in `run.json` what the bits depend on besides it.
+    """Records the config, and in `run.json` what the bits depend on besides it.
 
-    Hands the loggers the config with what else tells of the run: the data's source, threads, processes and device,
-    versions, the code's git commit, and how many parameters there are. A Weights & Biases run gets tags by experiment,
-    module and data source, after a resume what the run had logged before, and at the end what was trained.
+    The loggers get the config together with the data's source, threads, processes and device, versions, the git commit
+    and the parameter counts. A Weights & Biases run gets tags by experiment, module and data source, after a resume the
+    summary of the earlier rows, and at the end the trained weights.
 
-    A run that can't go on with what is there now is refused before anything in its folder changes.
+    All ranks use this callback, and refuse together what can't be resumed; only rank 0 writes.
 
     Args:
-        folder: the run's.
+        run: the folder, and the checkpoint to resume from.
         config: the whole config as YAML.
-        resumed_at: the batch from which the run goes on; 0 for a new one.
+
+    Raises:
+        UsageError: if the ranks don't resume from the same checkpoint, or a resumed run would use other data.
     """
 
-    def __init__(self, folder: RunFolder, config: str, resumed_at: int) -> None:
-        self.folder = folder
+    def __init__(self, run: Run, config: str) -> None:
+        self.folder = run.folder
+        self.run = run
         self.config = config
-        self.resumed_at = resumed_at
         self._recording = False
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # There is no process group before this hook, so each rank has chosen its checkpoint by itself.
+        first: Run = trainer.strategy.broadcast(self.run)
+        agree = (first.checkpoint, first.step) == (self.run.checkpoint, self.run.step)
+        if not trainer.strategy.reduce_boolean_decision(agree):
+            raise UsageError("the processes found different checkpoints; start them in one shared folder")
+        self.folder = first.folder
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert self.folder is not None
         before = self.folder.facts
         source = getattr(getattr(trainer, "datamodule", None), "data_source", None)
         if before.get("data_source", source) != source:
             raise UsageError(
-                f"this run was trained on {before['data_source']} data, but {source} data is what is there now; "
-                "put the data back, say by --data.root, or start a new run without --ckpt_path"
+                f"this run was trained on {before['data_source']} data, but only {source} data is here; "
+                "put the data back, for example by --data.root, or start a new run without --ckpt_path"
             )
+        if not trainer.is_global_zero:
+            return
         threads = torch.get_num_threads()
         if before.get("threads", threads) != threads:
-            print(
-                f"twofold: this run had {before['threads']} threads and now has {threads}: "
-                "the same bits are not promised",
-                file=sys.stderr,
-            )
+            warn(f"this run had {before['threads']} threads and now has {threads}: the same bits are not promised")
         self._recording = True
         self.folder.note(state=None, step=None, data_source=source, threads=threads)
         self.folder.keep_config(self.config)
-        story = {**yaml.safe_load(self.config), **_facts(trainer, pl_module), "data_source": source}
+        metadata = {**yaml.safe_load(self.config), **_metadata(trainer, pl_module), "data_source": source}
         before_resume: list[dict[str, float]] = []
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger):
-                logger.forget_from(self.resumed_at)
+                logger.forget_from(self.run.step)
                 before_resume = list(logger.rows())
         for logger in trainer.loggers:
-            logger.log_hyperparams(story)
+            logger.log_hyperparams(metadata)
             if isinstance(logger, TwofoldWandbLogger):
-                logger.tag(filter(None, (story["experiment"], type(pl_module).__name__, source)))
+                logger.tag(filter(None, (metadata["experiment"], type(pl_module).__name__, source)))
                 logger.recall(before_resume)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.run.checkpoint is None and trainer.is_global_zero:
+            for line in _other_lengths(yaml.safe_load(self.config), _batches(trainer)):
+                warn(line)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for logger in trainer.loggers:
-            if isinstance(logger, TwofoldWandbLogger):
-                for weights in _trained(self.folder):
+            if isinstance(logger, TwofoldWandbLogger) and self.folder is not None:
+                for weights in _weights(self.folder):
                     logger.keep_model(weights)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if self._recording and not isinstance(exception, Stopped | KeyboardInterrupt):
-            with suppress(OSError):  # what ended the run may be that nothing can be written
-                self.folder.note(state="failed", step=max(trainer.global_step, self.resumed_at))
+        if self._recording and self.folder is not None and not isinstance(exception, Stopped | KeyboardInterrupt):
+            with suppress(OSError):  # the run may have ended because nothing can be written
+                step = max(trainer.global_step, self.run.step)
+                self.folder.note(state="failed", step=step)
 
 
-def _facts(trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-    """What the numbers depend on besides the config, and how much is trained."""
+def _batches(trainer: Trainer) -> float:
+    """The number of batches that this run trains; inf without a limit."""
+    by_steps = math.inf if trainer.max_steps == -1 else trainer.max_steps
+    by_epochs = math.inf if trainer.max_epochs in (-1, None) else trainer.max_epochs * trainer.num_training_batches
+    return min(by_steps, by_epochs)
+
+
+def _other_lengths(config: dict[str, Any], batches: float) -> Iterator[str]:
+    """A warning for each length of a learning-rate schedule that isn't the run's."""
+    lengths = schedule_lengths(config)
+    for length in dict.fromkeys(lengths.values()):
+        if length != batches:
+            names = " and ".join(typed(key) for key in lengths if lengths[key] == length)
+            yield (
+                f"{names} is {length:,} batches, but the run has {batches:,}; "
+                "leave it out to make the schedule as long as the run"
+            )
+
+
+def _metadata(trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
     return {
         "device": pl_module.device.type,
         "processes": trainer.world_size,
@@ -93,8 +129,8 @@ def _facts(trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
     }
 
 
-def _trained(folder: RunFolder) -> Iterator[Path]:
-    """The generator files; of a run that has none the best checkpoint, or the last."""
+def _weights(folder: RunFolder) -> Iterator[Path]:
+    """The generator files; without any the best checkpoint, or the last one."""
     generators = [folder.path / name for name in (GENERATOR_FILE, BEST_GENERATOR_FILE)]
     found = [path for path in generators if path.exists()]
     yield from found or filter(None, [folder.checkpoint("best") or folder.checkpoint("last")])

@@ -1,0 +1,72 @@
+"""Settings that are refused: Lightning and torch would accept them, and train something else than they say."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from common.seeding import HIGHEST_SEED
+from twofold.errors import UsageError
+from twofold.resume import leaves, typed
+
+PRECISIONS = {
+    **{name: name for name in ("32-true", "64-true", "bf16-mixed", "16-mixed")},
+    "16": "16-mixed",
+    "bf16": "bf16-mixed",
+    "32": "32-true",
+    "64": "64-true",
+    "None": "32-true",
+}
+"""Networks with weights of 16 bits (bf16-true, 16-true) would lose most of the small steps that Adam takes."""
+NOT_NEGATIVE = ("lr", "max_lr", "eta_min", "weight_decay", "momentum", "gamma", "start_factor", "end_factor")
+"""Arguments of optimizers and schedulers that must be finite and at least 0."""
+PENALTIES = ("r1", "r2", "gradient_penalty")
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Checks a whole config.
+
+    Raises:
+        UsageError: if a number is out of range, or two settings, or one and this machine, don't go together.
+    """
+    settings = dict(leaves("", config))
+    for key, value in settings.items():
+        if key.rpartition(".")[2] in NOT_NEGATIVE and ("optimizer" in key or "lr_scheduler" in key):
+            numbers = value if isinstance(value, list) else [value]
+            if not all(0 <= number < math.inf for number in numbers if isinstance(number, int | float)):
+                raise _wrong(key, value, "a finite number, 0 or more")
+    seed = settings["seed_everything"]
+    if not 0 <= seed <= HIGHEST_SEED:
+        raise _wrong("seed_everything", seed, f"a whole number from 0 to {HIGHEST_SEED}")
+    if (settings["trainer.gradient_clip_val"] or 0) < 0:
+        raise _wrong("trainer.gradient_clip_val", settings["trainer.gradient_clip_val"], "a positive number, or null")
+    if settings["trainer.accumulate_grad_batches"] != 1:
+        count = settings["trainer.accumulate_grad_batches"]
+        raise _wrong("trainer.accumulate_grad_batches", count, "a larger --data.batch_size: one step is one batch")
+    _check_precision(settings)
+
+
+def _check_precision(settings: Mapping[str, Any]) -> None:
+    precision = PRECISIONS.get(str(settings["trainer.precision"]))
+    if precision is None:
+        choices = "32-true, 64-true, bf16-mixed or 16-mixed"
+        raise _wrong("trainer.precision", settings["trainer.precision"], choices)
+    if precision != "16-mixed":
+        return
+    automatic = settings["trainer.accelerator"] == "auto"
+    if settings["trainer.accelerator"] == "cpu" or (automatic and not torch.cuda.is_available()):
+        raise UsageError("--trainer.precision 16-mixed needs a GPU; write bf16-mixed, or leave it out")
+    fused = any(value for key, value in settings.items() if key.endswith("optimizer.init_args.fused"))
+    if fused and settings["trainer.gradient_clip_val"]:
+        raise UsageError(
+            "a fused optimizer unscales 16-mixed's gradients only after they are clipped; write "
+            "--trainer.precision bf16-mixed, or --model.optimizer.fused false"
+        )
+    for name in PENALTIES:
+        if settings.get(f"model.init_args.{name}"):
+            raise UsageError(f"16-mixed is too coarse for the gradients that {name} needs; write bf16-mixed")
+
+
+def _wrong(key: str, value: Any, instead: str) -> UsageError:
+    return UsageError(f"{typed(key)} can't be {value}; write {instead}")
