@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import torch
+import yaml
 from jaxtyping import Int
 from torch import Tensor
 
@@ -25,11 +26,10 @@ from metrics.features import CLASSIFIERS, FOLDER, Classifier, save_classifier
 from metrics.mode_coverage import DIGITS
 from scripts.jobs import read_shipped
 from twofold.checkpoint_io import read_checkpoint
-from twofold.config_files import read_config
 from twofold.errors import OneLineParser, UsageError, exit_code
 from twofold.provenance import CONFIGS
+from twofold.resume import leaves
 from twofold.run_folder import RunFolder
-from twofold.setting_names import leaves
 
 
 class JudgeRun(NamedTuple):
@@ -106,7 +106,7 @@ def read_run(path: Path) -> JudgeRun:
     if not isinstance(network, Classifier):
         known = " or ".join(cls.__name__ for cls in get_args(Classifier))
         raise UsageError(f"{checkpoint} holds a {type(network).__name__}; metrics.features knows {known}")
-    config = read_config(folder.config)
+    config = yaml.safe_load(folder.config.read_text())
     _refuse_overrides(config)
     return JudgeRun(
         classifier=network,

@@ -16,7 +16,6 @@ install_import_hook(["networks", "lightning_modules", "datamodules", "callbacks"
 import torch  # noqa: E402
 import wandb  # noqa: E402
 from lightning.pytorch import LightningModule, Trainer  # noqa: E402
-from lightning.pytorch.strategies import StrategyRegistry  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from datamodules import MNISTDataModule  # noqa: E402
@@ -29,13 +28,9 @@ from twofold.main import main  # noqa: E402
 torch.set_num_threads(1)
 
 
-LIGHTNINGS_STRATEGIES = dict(StrategyRegistry)
-
-
 @pytest.fixture(autouse=True)
 def _as_new() -> None:
     torch.manual_seed(0)
-    StrategyRegistry.update(LIGHTNINGS_STRATEGIES)  # of which the command replaces one
 
 
 @pytest.fixture

@@ -13,41 +13,8 @@ from datamodules import MNISTDataModule, PalindromeDataModule
 from lightning_modules import GAN, DigitClassifier, PalindromeLSTM, PalindromeRNN
 from networks.classifiers import DigitCNN, DigitReader
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
-from twofold.errors import UsageError
-from twofold.precision import refuse_precision
 
 MakeTrainer = Callable[..., Trainer]
-FUSED = {"model.init_args.optimizer.init_args.fused": True}
-CLIPPED = {"trainer.gradient_clip_val": 1.0}
-
-
-@pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-mixed", 32, "64", "bf16", None])
-def test_these_go_with_everything(precision: Any) -> None:
-    refuse_precision({"trainer.precision": precision, **FUSED, **CLIPPED, "model.init_args.r1": 1.0}, on_cpu=True)
-
-
-@pytest.mark.parametrize(
-    ("settings", "on_cpu", "words"),
-    [
-        ({"trainer.precision": "bf16-true"}, False, "can't be bf16-true; write one of 32-true, 64-true, bf16-mixed"),
-        ({"trainer.precision": "16-mixed"}, True, "can't be 16-mixed on the CPU; write bf16-mixed"),
-        ({"trainer.precision": 16}, True, "can't be 16 on the CPU; write bf16-mixed"),
-        ({"trainer.precision": "16-mixed", **FUSED, **CLIPPED}, False, "write bf16-mixed, or --model.optimizer.fused"),
-        (
-            {"trainer.precision": "16-mixed", "model.init_args.r2": 0.1},
-            False,
-            "r2 needs gradients that 16-mixed is too",
-        ),
-    ],
-)
-def test_others_are_refused_in_words(settings: dict[str, Any], on_cpu: bool, words: str) -> None:
-    with pytest.raises(UsageError, match=words):
-        refuse_precision(settings, on_cpu)
-
-
-@pytest.mark.parametrize("settings", [{}, FUSED, CLIPPED, {"model.init_args.r1": 0.0}])
-def test_sixteen_bits_go_on_a_gpu(settings: dict[str, Any]) -> None:
-    refuse_precision({"trainer.precision": "16-mixed", **settings}, on_cpu=False)
 
 
 @pytest.fixture(autouse=True)

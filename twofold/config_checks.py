@@ -1,6 +1,7 @@
 """Settings that are refused: Lightning and torch would accept them, and train something else than they say."""
 
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,6 +45,9 @@ def check_config(config: Mapping[str, Any]) -> None:
     if settings["trainer.accumulate_grad_batches"] != 1:
         count = settings["trainer.accumulate_grad_batches"]
         raise _wrong("trainer.accumulate_grad_batches", count, "a larger --data.batch_size: one step is one batch")
+    devices, cores = str(settings["trainer.devices"]), os.cpu_count() or 1
+    if settings["trainer.accelerator"] == "cpu" and devices.isdecimal() and int(devices) > cores:
+        raise _wrong("trainer.devices", devices, f"1 to {cores}: each device is a process, and there are {cores} cores")
     _check_precision(settings)
 
 

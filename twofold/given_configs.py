@@ -4,6 +4,7 @@ import inspect
 import itertools
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,8 @@ def _settings(arguments: list[str]) -> Iterator[tuple[str, Any]]:
         name, has_value, value = argument.partition("=")
         value = value if has_value else following
         if name in ("-c", "--config"):
-            try:
-                yield from _flat("", yaml.safe_load(Path(value).read_text()))
-            except (OSError, ValueError, yaml.YAMLError):
-                return  # the parser says what is wrong with the file
+            with suppress(OSError, ValueError, yaml.YAMLError):  # the parser says what is wrong with the file
+                yield from _flat("", yaml.safe_load(Path(value).read_text()) if Path(value).is_file() else None)
         elif name.startswith("--"):
             yield name[2:].replace(".init_args", ""), value
 

@@ -52,9 +52,9 @@ def condense(message: str, known: Iterable[str] = ()) -> str:
     if unknown := UNKNOWN.search(message):
         return _unknown_setting(setting, (unknown[1] or unknown[2]).partition("=")[0].lstrip("-"), set(known))
     expected = [
-        TYPES.get(each, each) for each in (found.partition(" Got value")[0] for found in EXPECTED.findall(message))
+        TYPES.get(each, each) for each in (found.partition(" Got value")[0].rstrip(".") for found in EXPECTED.findall(message))
     ]
-    lines = [line.strip().removeprefix("- ") for line in KEY.sub("", message).splitlines()]
+    lines = [line.strip("- ") for line in KEY.sub("", message).splitlines()]
     reasons = [line for line in lines if not DETAILS.match(line)]
     if reasons or not expected:
         reason = " ".join(reasons) or one_line(ValueError(message))
@@ -77,7 +77,7 @@ def _in_words(expected: str) -> str:
         return "a class with its module, such as package.module.Class"
     if choices := re.match(r"typing.Literal\[(.+)\]", expected):
         return choices[1].replace("'", "").replace(", ", " or ")
-    return expected.rstrip(".")
+    return expected
 
 
 def _unknown_setting(setting: str, option: str, known: set[str]) -> str:
@@ -86,7 +86,7 @@ def _unknown_setting(setting: str, option: str, known: set[str]) -> str:
     groups = {setting.partition(".")[0] for setting in known}
     if name.partition(".")[0] not in groups:
         name, known = name.partition(".")[0], groups
-    similar = [each for each in known if each.count(".") == name.count(".")]
+    similar = [each for each in known if each.count(".") == name.count(".") and each != name]
     nearest = difflib.get_close_matches(name, similar, n=1, cutoff=0.8)
     advice = f"did you mean --{nearest[0]}?" if nearest else "--print_config shows the existing settings"
     return f"there is no setting --{name} here; {advice}"

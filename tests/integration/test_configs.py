@@ -13,12 +13,12 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from twofold.schedules import of_another_length
 from wandb_file import read_wandb
 
 from benchmarks.bitwise_diff import differences, unequal
 from common.files import read_tensors
 from networks.generator_files import load_generator, read_metadata
-from twofold.schedules import of_another_length
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 CONFIGS = sorted(path for path in (Path(__file__).parents[2] / "configs").glob("*.yaml") if path.name != "base.yaml")
