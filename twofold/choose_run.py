@@ -15,7 +15,7 @@ import yaml
 from twofold.checkpoint_io import read_checkpoint
 from twofold.errors import UsageError
 from twofold.ranks import is_rank_zero, warn
-from twofold.resume import check_resumable
+from twofold.resume import check_resumable, check_unfinished
 from twofold.run_folder import FACTS, RunFolder
 
 NO_CHECKPOINT = {
@@ -66,8 +66,10 @@ def choose_run(settings: Any, text: str, own_config: Callable[[RunFolder], dict[
         if is_rank_zero():
             stack.enter_context(folder.locked())
             folder.remove_drafts()
-        for warning in check_resumable(folder, own_config(folder), yaml.safe_load(text)):
+        before, now = own_config(folder), yaml.safe_load(text)
+        for warning in check_resumable(before, now):
             warn(warning)
+        check_unfinished(folder, before, now)
         return Run(folder, *(newest_whole_checkpoint(folder) or ()))
     if asked is not None:
         raise UsageError(f"fit can't resume from {asked}; write -c runs/…/config.yaml --ckpt_path last")

@@ -52,7 +52,8 @@ def condense(message: str, known: Iterable[str] = ()) -> str:
     if unknown := UNKNOWN.search(message):
         return _unknown_setting(setting, (unknown[1] or unknown[2]).partition("=")[0].lstrip("-"), set(known))
     expected = [
-        TYPES.get(each, each) for each in (found.partition(" Got value")[0].rstrip(".") for found in EXPECTED.findall(message))
+        TYPES.get(each, each)
+        for each in (found.partition(" Got value")[0].rstrip(".") for found in EXPECTED.findall(message))
     ]
     lines = [line.strip("- ") for line in KEY.sub("", message).splitlines()]
     reasons = [line for line in lines if not DETAILS.match(line)]

@@ -63,7 +63,7 @@ def ends_with_schedule(config: Config) -> bool:
     return config["trainer"]["max_steps"] in schedule_lengths(config).values()
 
 
-def check_resumable(folder: RunFolder, before: Config, now: Config) -> list[str]:
+def check_resumable(before: Config, now: Config) -> list[str]:
     """Compares the run's own config with the requested one.
 
     Returns:
@@ -71,7 +71,6 @@ def check_resumable(folder: RunFolder, before: Config, now: Config) -> list[str]
 
     Raises:
         UsageError: if a change would make it another run; names the setting and both values.
-        NothingToDo: if the run is finished.
     """
     old, new = dict(_settings(before)), dict(_settings(now))
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
@@ -93,6 +92,15 @@ def check_resumable(folder: RunFolder, before: Config, now: Config) -> list[str]
                 f"{typed(key)} is {length} because max_steps was, so with {more_steps} steps the schedule would have "
                 "been another from the start; start a new run without --ckpt_path"
             )
+    return [
+        f"{key} was {_value(old, key)} and is now {_value(new, key)}: the same bits are not promised"
+        for key in changed
+        if _below(key, MAY_CHANGE_BITS)
+    ]
+
+
+def check_unfinished(folder: RunFolder, before: Config, now: Config) -> None:
+    """Raises NothingToDo if the run is finished, and isn't to be extended."""
     if folder.facts.get("ended_by_itself"):
         raise NothingToDo(
             f"this run was stopped by a callback after {folder.step:,} batches, in {folder.path}; to train with other "
@@ -103,14 +111,9 @@ def check_resumable(folder: RunFolder, before: Config, now: Config) -> list[str]
         advice = (
             "its learning-rate schedule is at its end, so for more steps start a new run without --ckpt_path"
             if ends_with_schedule(before)
-            else f"to train on, add --trainer.max_steps with more than {steps}"
+            else f"to train on, add --trainer.max_steps with more than {before['trainer']['max_steps']}"
         )
         raise NothingToDo(f"this run is finished: {folder.step:,} batches, in {folder.path}; {advice}")
-    return [
-        f"{key} was {_value(old, key)} and is now {_value(new, key)}: the same bits are not promised"
-        for key in changed
-        if _below(key, MAY_CHANGE_BITS)
-    ]
 
 
 def _limit(config: Config, name: str) -> float:

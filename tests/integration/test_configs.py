@@ -13,7 +13,6 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from twofold.schedules import of_another_length
 from wandb_file import read_wandb
 
 from benchmarks.bitwise_diff import differences, unequal
@@ -93,8 +92,7 @@ def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_says_where_the_results_are_and_nothing_else(left: Left) -> None:
-    shortened = of_another_length(yaml.safe_load((left.folder / "config.yaml").read_text()))
-    assert left.stderr.splitlines() == [f"twofold: {line}" for line in shortened]
+    assert left.stderr == ""
     *reports, bar, closing = left.stdout.splitlines()
     assert bar.startswith("fit ")
     assert f"{STEPS}/{STEPS}" in bar
