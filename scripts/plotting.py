@@ -1,4 +1,4 @@
-"""Plots for pages: empty panels to draw on, and what is drawn as files that a page can hold within itself."""
+"""The style of all figures: panels to plot on, and figures as files to embed in a page."""
 
 import base64
 import io
@@ -10,16 +10,14 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-BLACK = "#000000"
-"""As matplotlib writes the colour of axes and ticks; that of text is left out."""
-INK = """<style>
+STYLE = """<style>
 svg { color: #1c1c1e; fill: currentColor }
 @media screen and (prefers-color-scheme: dark) { svg { color: #ececea } }
 </style>"""
 
 
 def panels(number: int, per_row: int | None = None) -> tuple[Figure, list[Axes]]:
-    """A figure of empty panels side by side, or so many in a row; close it when it is drawn."""
+    """A figure with so many empty panels, at most `per_row` side by side."""
     columns = min(number, per_row or number)
     rows = -(-number // columns)
     size = (4.5 * columns, 3.2 * rows)
@@ -34,23 +32,23 @@ def panels(number: int, per_row: int | None = None) -> tuple[Figure, list[Axes]]
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure, which is closed, without a background; text and axes are dark on a light page and light on a dark."""
+    """The figure as SVG without a background, dark on a light page and light on a dark one. Closes the figure."""
     drawing = io.StringIO()
     figure.savefig(drawing, format="svg", transparent=True, metadata={"Date": None})
     plt.close(figure)
-    head, _, body = drawing.getvalue().replace(BLACK, "currentColor").partition("<defs>")
-    return f"{head}{INK}<defs>{body}".encode()
+    head, _, body = drawing.getvalue().replace("#000000", "currentColor").partition("<defs>")
+    return f"{head}{STYLE}<defs>{body}".encode()
 
 
 def png(figure: Figure, dpi: int) -> bytes:
-    """The figure, which is closed, on white."""
+    """The figure as PNG on white. Closes the figure."""
     drawing = io.BytesIO()
     figure.savefig(drawing, format="png", dpi=dpi)
     plt.close(figure)
     return drawing.getvalue()
 
 
-def address(name: str, content: bytes) -> str:
-    """A picture as a `data:` address; the end of its name says what it is: .svg, .png or .gif."""
+def data_uri(name: str, content: bytes) -> str:
+    """A picture as a `data:` URI; the suffix of its name, .svg, .png or .gif, gives its type."""
     kind = name.rpartition(".")[2].replace("svg", "svg+xml")
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,88 +1,128 @@
-"""The report: trains what it needs, draws it, and makes one page of it, report/index.html, and the same as a PDF.
+"""The report: trains the runs of both lessons and writes one page about them, report/index.html.
 
     python -m scripts.report                    within 75 minutes on two cores
-    python -m scripts.report --full             the textbook recipe runs its 200 epochs
-    python -m scripts.report --only gates       one figure, to report/figures, from the runs it needs
+    python -m scripts.report --full             the textbook recipe trains its 200 epochs
+    python -m scripts.report --only gates       one figure, to report/figures, with the runs it needs
 
-Training and drawing are separate: finished runs, in runs/report, are not repeated, one that was
-broken off goes on. `$TWOFOLD_RUNS` stands for another folder than runs.
+Finished runs, in runs/report, are not repeated; interrupted ones resume. `$TWOFOLD_RUNS` replaces runs.
 """
 
 import sys
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
-from scripts.bar import shown
-from scripts.reporting.figures import figures
-from scripts.reporting.page import print_to_pdf, write, write_pictures
-from scripts.reporting.scale import FULL, REPORT, Scale, jobs
-from scripts.trained_jobs import digits_read, train
+from datamodules import MNISTDataModule
+from scripts.reporting import gan, memory, page
+from scripts.reporting.page import Figure, measured
+from scripts.reporting.runs import LENGTHS, NETWORKS, REPORT, Scale, TrainedRun, data_names, memory_name
+from scripts.train_runs import train
 from twofold.errors import OneLineParser, UsageError, exit_code
 from twofold.warning_filters import filter_warnings
 
-PACKAGED = (
-    "report: THE GAMES ARE PLAYED WITH 5,000 PACKAGED DIGITS INSTEAD OF MNIST; to have it, end this, move {runs} away "
-    "and write --root and the folder that holds MNIST/raw"
-)
+
+class Plan(NamedTuple):
+    """How a figure is drawn: the names of its runs, and a function of these runs."""
+
+    jobs: Sequence[str]
+    draw: Callable[[Sequence[TrainedRun]], Figure]
+
+
+GANS = ("textbook", "gan")
+FIGURES = {
+    **{
+        f"curves_T{length}": Plan(
+            [memory_name(network, init, length) for network, init, _ in NETWORKS], partial(memory.curves, length=length)
+        )
+        for length in LENGTHS
+    },
+    "horizon": Plan([], lambda _: measured("memory_horizon.png", "Accuracy against length for three RNNs, four LSTMs")),
+    "gates": Plan(
+        [memory_name("lstm", "forget_log", 20), memory_name("rnn", "orthogonal", 20)], partial(memory.gates, length=20)
+    ),
+    "recall": Plan(["recall"], lambda runs: memory.recall(*runs)),
+    "grids": Plan(GANS, gan.grids),
+    "learning": Plan(GANS, gan.learning),
+    "quality": Plan(GANS, gan.quality),
+    "morphs": Plan(["gan"], lambda runs: gan.morphs(*runs)),
+    "kernels": Plan([], lambda _: measured("lstm_kernels.svg", "Time and memory of a step of four LSTMs")),
+}
+"""The figures by the names that `--only` takes, in the order of the page."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Trains, draws and writes the page; returns the exit code, 2 when something the user wrote is wrong."""
+    """Trains, draws and writes the page; returns the exit code."""
     return exit_code("report", _run, arguments)
 
 
 def _run(arguments: list[str]) -> int:
-    parser = parser_of_reports("report", __doc__)
-    parser.add_argument(
-        "--full", action="store_true", help="the textbook recipe runs 187,600 batches instead of 18,760"
-    )
+    parser = report_parser("report", __doc__)
+    parser.add_argument("--full", action="store_true", help="train the textbook recipe for 187,600 batches, not 18,760")
     parser.add_argument("--root", help="the folder that holds MNIST/raw, by default data")
-    wanted = parser.parse_args(arguments)
-    return make(FULL if wanted.full else REPORT, wanted.only, wanted.root)
+    options = parser.parse_args(arguments)
+    scale = replace(REPORT, command=f"{REPORT.command} --full", textbook_batches=187_600) if options.full else REPORT
+    return make(scale, options)
 
 
-def parser_of_reports(name: str, description: str | None) -> OneLineParser:
-    """Takes what every report takes."""
+def report_parser(name: str, description: str | None) -> OneLineParser:
+    """A parser of the options of `report` and `demo`."""
     parser = OneLineParser(prog=f"python -m scripts.{name}", description=description)
-    parser.add_argument("--only", metavar="FIGURE", help=f"just this one: {', '.join(figures(REPORT))}")
+    parser.add_argument("--only", metavar="FIGURE", help=f"one of {', '.join(FIGURES)}")
     return parser
 
 
-def make(scale: Scale, only: str | None, root: str | None = None) -> int:
-    """Makes the report, or `only` one figure of it; prints where it is and returns the exit code.
-
-    Args:
-        root: the folder that holds MNIST/raw; None: data.
+def make(scale: Scale, options: Namespace) -> int:
+    """Makes the page, or one figure of it; prints where it is and returns the exit code.
 
     Raises:
-        UsageError: when there is no such figure, or no MNIST under a given root.
+        UsageError: when there is no such figure, or no MNIST under the given root.
     """
     filter_warnings()
-    all_figures, all_jobs = figures(scale), jobs(scale)
-    if only is not None and only not in all_figures:
-        raise UsageError(f"--only {only} is no figure; write one of {', '.join(all_figures)}")
-    chosen = all_figures if only is None else {only: all_figures[only]}
-    needed = {name for figure in chosen.values() for name in figure.jobs}
-    todo = [job for name, job in all_jobs.items() if name in needed]
-    if scale.source == "auto" and "packaged" in digits_read(todo, scale.runs, root):
-        print(PACKAGED.format(runs=scale.runs), file=sys.stderr)
-    with shown(sum(job.batches for job in todo), len(chosen)) as bar:
-        runs = train(todo, scale.runs, root, bar)
-        drawn, used = {}, {}
-        for name, figure in chosen.items():
-            bar.drawing(name)
-            used[name] = [runs[job] for job in figure.jobs]
-            drawn[name] = figure.draw(used[name])
-    pictures = [path for one in drawn.values() for path in write_pictures(one.pictures, scale.folder)]
-    if only is not None:
-        print("\n".join([*map(str, pictures), *drawn[only].notes]))
-        for table in drawn[only].tables:
-            print("\n".join("  ".join(row) for row in [table.columns, *table.rows]))
+    if options.only not in (None, *FIGURES):
+        raise UsageError(f"--only {options.only} is not a figure; write one of {', '.join(FIGURES)}")
+    plans = {name: plan for name, plan in FIGURES.items() if options.only in (None, name)}
+    needed = {name for plan in plans.values() for name in plan.jobs}
+    root = getattr(options, "root", None)
+    source = data_source("torchvision" if root else scale.source, root) if needed & {*GANS} else "packaged"
+    jobs = [job for job in scale.jobs(source, root) if job.name in needed]
+    runs = train(jobs, scale.runs)
+    trained = {job.name: TrainedRun(job, runs[job.name]) for job in jobs}
+
+    figures = {}
+    for name, plan in plans.items():
+        used = [trained[job] for job in plan.jobs]
+        figure = plan.draw(used)
+        origin = figure.origin or f"runs {', '.join(plan.jobs)}; trained on {data_names(used)}"
+        figures[name] = figure._replace(origin=origin)
+        for path in page.write_pictures(figure, scale.folder / "figures"):
+            if options.only:
+                print(path)
+    if options.only:
+        print(
+            "\n".join("  ".join(row) for table in figures[options.only].tables for row in (table.columns, *table.rows))
+        )
         return 0
-    page = write(scale, drawn, used, runs.values())
-    printed = print_to_pdf(page)
-    print(f"open {page.absolute()}")
-    print(printed.absolute() if printed else "no PDF: that takes a Chromium on the PATH which can print")
+    index = scale.folder / "index.html"
+    page.write(index, figures, scale=scale, runs=list(trained.values()))
+    print(f"open {index.absolute()}")
     return 0
+
+
+def data_source(source: str, root: str | None) -> str:
+    """The source of the digits, "torchvision" or "packaged". Downloads MNIST where that is asked for.
+
+    Raises:
+        UsageError: when the source isn't available.
+    """
+    try:
+        data = MNISTDataModule(root or "data", source)  # type: ignore[arg-type]
+        data.prepare_data()
+        data.setup()
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return str(data.data_source)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ A finished run is not repeated, an interrupted one resumes. A job whose settings
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -46,17 +47,24 @@ class Job:
         config: a shipped config by its name, such as "gan".
         settings: what to change in it, such as ("--data.length", "20").
         local: arguments that don't make it another run, such as ("--data.root", "/data").
+        title: name in figures.
     """
 
     name: str
     config: str
     settings: tuple[str, ...] = ()
     local: tuple[str, ...] = ()
+    title: str = ""
 
     @property
     def arguments(self) -> list[str]:
         """The arguments of `twofold` for a new run."""
         return ["fit", "-c", str(CONFIGS / f"{self.config}.yaml"), *self.settings]
+
+    @property
+    def command(self) -> str:
+        """The same as a line to type."""
+        return shlex.join(["twofold", "fit", "-c", f"configs/{self.config}.yaml", *self.settings])
 
     @property
     def folder(self) -> str:

@@ -6,7 +6,7 @@ from html import escape
 
 from PIL import Image
 
-from scripts.plotting import address
+from scripts.plotting import data_uri
 
 
 def note(text: str) -> str:
@@ -23,12 +23,12 @@ def png(picture: Image.Image) -> bytes:
 
 def image(content: bytes, describing: str, css_class: str = "") -> str:
     """A PNG."""
-    return f'<img class="{css_class}" alt="{escape(describing)}" src="{address("picture.png", content)}">'
+    return f'<img class="{css_class}" alt="{escape(describing)}" src="{data_uri("picture.png", content)}">'
 
 
 def download(content: bytes, file_name: str, text: str) -> str:
     """A link that saves a PNG."""
-    href = address("picture.png", content)
+    href = data_uri("picture.png", content)
     return f'<a class="download" download="{escape(file_name)}" href="{href}">{escape(text)}</a>'
 
 

@@ -1,1 +1,1 @@
-"""The report: its runs (`jobs`), how they are trained (`training`), what is drawn (`figures`), and its `page`."""
+"""The parts of a report: its runs, the figures of both lessons, and the page."""

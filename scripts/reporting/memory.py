@@ -1,9 +1,10 @@
-"""Figures of the first lesson: what palindrome networks learned, and how they keep it."""
+"""Figures of the memory lesson: learning curves, gates, and recall of the second half."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+import yaml
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from torch import Tensor
@@ -13,91 +14,75 @@ from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
 from scripts import plot_gates
 from scripts.plotting import panels, svg
-from scripts.reporting.drawn import Drawn, Picture, Table
-from scripts.trained_jobs import FinishedRun
+from scripts.reporting.page import Figure, Picture, Table, picture_of
+from scripts.reporting.runs import TrainedRun
 
-GUESSING = 1 / DIGITS
+CHANCE = 0.1
 METRICS = {"train/loss": "cross-entropy", "train/accuracy": "accuracy"}
 
 
-def points(trained: FinishedRun, metric: str) -> tuple[list[int], list[float]]:
-    """After how many batches the metric was logged, and its values."""
-    rows = [row for row in trained.metrics if row.get(metric)]
-    return [int(row["step"]) + 1 for row in rows], [float(row[metric]) for row in rows]
-
-
-def curves(runs: Sequence[FinishedRun], length: int) -> Drawn:
-    """Loss and accuracy of each batch against batches, a line for each run, and how each ended."""
+def curves(runs: Sequence[TrainedRun], length: int) -> Figure:
+    """Loss and accuracy against batches, a line for each run, and a table of the last validation."""
     figure, axes = panels(2)
     for run in runs:
-        style: dict[str, Any] = {"linewidth": 1.6}
-        if run.job.config == "palindrome_rnn":
-            style |= {"linestyle": "--", "zorder": 3}  # so that what lies beneath can be seen as well
+        style: dict[str, Any] = {"linestyle": "--" if run.job.config == "palindrome_rnn" else "-", "linewidth": 1.6}
         for axis, metric in zip(axes, METRICS, strict=True):
-            axis.plot(*points(run, metric), label=run.job.title, **style)
+            axis.plot(*run.points(metric), label=run.job.title, **style)
     for axis, label in zip(axes, METRICS.values(), strict=True):
         axis.set(xlabel="batches", ylabel=label)
     axes[0].set_yscale("log")
-    _accuracies(axes[1])
-    axes[1].annotate("guessing", (0.01, GUESSING + 0.02), xycoords=("axes fraction", "data"), color="grey", fontsize=8)
     axes[0].legend(frameon=False, fontsize=8)
-    picture = Picture(f"curves_T{length}.svg", svg(figure), f"Loss and accuracy for palindromes of {length} digits")
-    rows = [[run.job.title, f"{100 * accuracy:.1f} %", f"{loss:.4f}"] for run in runs for loss, accuracy in [_end(run)]]
-    title = f"On palindromes of {length} digits kept for validation, after the last batch"
-    return Drawn([picture], [Table(("network", "accuracy", "loss"), rows, title=title)])
+    _accuracy_axis(axes[1])
+    picture = Picture(f"curves_T{length}.svg", svg(figure), f"Loss and accuracy on palindromes of {length} digits")
+    rows = [
+        [run.job.title, f"{100 * run.points('val/accuracy')[1][-1]:.1f} %", f"{run.points('val/loss')[1][-1]:.4f}"]
+        for run in runs
+    ]
+    title = f"Validation on palindromes of {length} digits after the last batch"
+    return Figure([picture], [Table(("network", "accuracy", "loss"), rows, title)])
 
 
-def _end(run: FinishedRun) -> tuple[float, float]:
-    """Loss and accuracy of the last validation."""
-    return points(run, "val/loss")[1][-1], points(run, "val/accuracy")[1][-1]
+def gates(runs: Sequence[TrainedRun], length: int) -> Figure:
+    """What `scripts.plot_gates` shows of the networks while they read the same palindrome."""
+    alt = f"Gates and memories of two networks at each digit of a palindrome of {length}"
+    arguments = (*(run.checkpoint for run in runs), "--length", length)
+    return Figure([picture_of(plot_gates.main, arguments, "gates.png", alt)])
 
 
-def gates(runs: Sequence[FinishedRun], length: int) -> Drawn:
-    """What gates and memories do while each network reads the same palindrome."""
-    palindrome = plot_gates.random_palindrome(length, plot_gates.DEFAULT_SEED)
-    readings = [plot_gates.read(plot_gates.load(run.checkpoint()), palindrome) for run in runs]
-    written = plot_gates.written(palindrome)
-    picture = svg(plot_gates.draw(palindrome, readings))
-    alt = f"Gates and memories, step by step, while two networks read {written}"
-    notes = [f"{reading.network}: {reading.result}." for reading in readings]
-    return Drawn([Picture("gates.svg", picture, alt)], notes=notes)
-
-
-def recall(run: FinishedRun) -> Drawn:
-    """Digits written right and length against batches, and right ones at each position of the second half."""
-    model = PalindromeLSTM.load_from_checkpoint(run.checkpoint())
-    length = run.config["data"]["init_args"]["length"]
-    seed = run.config["seed_everything"]
+def recall(run: TrainedRun) -> Figure:
+    """Accuracy and length against batches, and accuracy at each position of the second half."""
+    config = yaml.safe_load(run.run.config.read_text())
+    length = config["data"]["init_args"]["length"]
+    model = PalindromeLSTM.load_from_checkpoint(run.checkpoint)
+    accuracy = accuracy_by_position(model, length, config["seed_everything"])
     figure, (learning, growth, position) = panels(3)
-    learning.plot(*points(run, "train/accuracy"), linewidth=1.2)
-    learning.set(xlabel="batches", ylabel="digits written right")
-    _accuracies(learning)
-    growth.step(*points(run, "train/length"), where="post", linewidth=1.6)
+    learning.plot(*run.points("train/accuracy"), linewidth=1.2)
+    learning.set(xlabel="batches", ylabel="accuracy")
+    growth.step(*run.points("train/length"), where="post", linewidth=1.6)
     growth.axhline(length, color="grey", linewidth=0.8, linestyle=":")
     growth.set(xlabel="batches", ylabel="length of the palindromes")
-    right = right_by_position(model, length, seed)
-    first = length - len(right) + 1
-    position.bar(range(first, length + 1), right.tolist())
-    position.set(xlabel=f"position in palindromes of {length}", ylabel="digits written right")
-    _accuracies(position)
-    picture = Picture("recall.svg", svg(figure), "Digits written right, length against batches, right ones by position")
-    reached = int(max(points(run, "train/length")[1]))
-    grown = f"{run.run.step:,} batches; it grew to {reached} digits."
-    asked = f"Asked for all {len(right)} digits of the second half of new palindromes of {length}, its best weights"
-    written = f"{asked} write {100 * right.mean():.1f} % of them right."
-    return Drawn([picture], notes=[grown, written])
+    position.bar(range(length - len(accuracy) + 1, length + 1), accuracy.tolist())
+    position.set(xlabel=f"position in palindromes of {length}", ylabel="accuracy")
+    for axis in (learning, position):
+        _accuracy_axis(axis)
+    alt = "Accuracy against batches, length against batches, and accuracy by position"
+    note = (
+        f"The length reached {max(run.points('train/length')[1]):.0f} digits within {run.run.step:,} batches. On new "
+        f"palindromes of {length} digits the best weights write {accuracy.mean():.1%} of the second half correctly."
+    )
+    return Figure([Picture("recall.svg", svg(figure), alt)], notes=[note])
 
 
 @torch.no_grad()
-def right_by_position(model: PalindromeLSTM, length: int, seed: int) -> Float[Tensor, " positions"]:
-    """The share of validation palindromes with the right digit, at each position of the second half."""
+def accuracy_by_position(model: PalindromeLSTM, length: int, seed: int) -> Float[Tensor, " positions"]:
+    """The accuracy on validation palindromes at each position of the second half."""
     data = PalindromeDataModule(length, target="second_half")
     data.load_state_dict({"seed": seed})
     right = [model(digits, target.shape[1]).argmax(dim=2) == target for digits, target in data.val_dataloader()]
     return torch.cat(right).float().mean(dim=0)
 
 
-def _accuracies(axis: Axes) -> None:
-    """Makes them fill the panel, and draws the line above which there is more than luck."""
+def _accuracy_axis(axis: Axes) -> None:
     axis.set_ylim(0, 1.03)
-    axis.axhline(GUESSING, color="grey", linewidth=0.8, linestyle=":")
+    axis.axhline(CHANCE, color="grey", linewidth=0.8, linestyle=":")
+    axis.annotate("chance", (0.01, CHANCE + 0.02), xycoords=("axes fraction", "data"), color="grey", fontsize=8)

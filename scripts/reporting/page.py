@@ -1,116 +1,98 @@
-"""The page: figures, what is said of them and where they are from, in one file; and the same printed."""
+"""The page of a report: figures with their text in one self-contained HTML file."""
 
-import shutil
-import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+import io
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from callbacks.drawing import IN_WORDS
 from common.files import replacing
-from scripts.plotting import address
-from scripts.reporting.drawn import Drawn, Picture
-from scripts.reporting.gan import POINTS_OF_LOSSES
-from scripts.reporting.scale import Scale
-from scripts.trained_jobs import FinishedRun, commit
-from twofold.provenance import ROOT
+from scripts.plotting import data_uri
+from twofold.provenance import ROOT, code_version
 
 TEMPLATES = ROOT / "assets" / "report"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-WITHOUT_A_WINDOW = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
-SECONDS_TO_PRINT = 120
-PICTURES = "figures"
+RESULTS = ROOT / "benchmarks" / "results"
 
 
-def write(
-    scale: Scale, drawn: Mapping[str, Drawn], used: Mapping[str, Sequence[FinishedRun]], trained: Iterable[FinishedRun]
-) -> Path:
-    """Writes `index.html` with all that was drawn; returns its path.
+class Picture(NamedTuple):
+    """A picture as a file.
 
-    Args:
-        drawn: by figure.
-        used: the runs that each figure was drawn from.
-        trained: all runs, whose settings are shown.
+    Attributes:
+        name: file name, which ends in .svg, .png or .gif.
+        alt: description for those who can't see it.
+        caption: text beneath, where several stand side by side.
     """
+
+    name: str
+    content: bytes
+    alt: str
+    caption: str = ""
+
+
+class Table(NamedTuple):
+    """A table; all columns but the first hold numbers."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+
+
+class Figure(NamedTuple):
+    """Pictures and tables under one heading.
+
+    Attributes:
+        notes: sentences that depend on how the runs went.
+        per_row: pictures side by side.
+        origin: where it comes from.
+    """
+
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+    notes: Sequence[str] = ()
+    per_row: int = 1
+    origin: str = ""
+
+
+def picture_of(main: Callable[[list[str]], int], arguments: Sequence[object], name: str, alt: str) -> Picture:
+    """The picture that a script with an option `--out` draws.
+
+    Raises:
+        RuntimeError: with the script's message, when it fails.
+    """
+    printed = io.StringIO()
+    with TemporaryDirectory() as folder, redirect_stdout(printed), redirect_stderr(printed):
+        path = Path(folder) / name
+        if main([*map(str, arguments), "--out", str(path)]):
+            raise RuntimeError(printed.getvalue().strip())
+        return Picture(name, path.read_bytes(), alt)
+
+
+def measured(file: str, alt: str) -> Figure:
+    """A picture of a benchmark, from `benchmarks/results`."""
+    path = RESULTS / file
+    return Figure([Picture(file, path.read_bytes(), alt)], origin=f"benchmarks/results/{file}")
+
+
+def write(path: Path, figures: Mapping[str, Figure], **context: Any) -> None:
+    """Writes the page; `context` holds further variables of the template."""
+    loader = FileSystemLoader(TEMPLATES)
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
-    environment.filters["address"] = lambda picture: address(picture.name, picture.content)
-    path = scale.folder / "index.html"
-    text = environment.get_template("report.html.j2").render(
-        scale=scale,
-        drawn=drawn,
-        origins={name: origin(runs) for name, runs in used.items()},
-        commands={name: command(scale, name, runs) for name, runs in used.items()},
-        runs=list(trained),
-        commit=commit(),
-        points_of_losses=POINTS_OF_LOSSES,
-    )
+    environment.filters["data_uri"] = lambda picture: data_uri(picture.name, picture.content)
+    commit = str(code_version().get("commit", ""))[:7]
+    text = environment.get_template("report.html.j2").render(figures=figures, commit=commit, **context)
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8")
-    return path
 
 
-def command(scale: Scale, figure: str, runs: Sequence[FinishedRun]) -> str:
-    """What is typed to make just this figure, which these runs are for."""
-    reads_mnist = scale.source != "packaged" and any(run.job.reads_digits for run in runs)
-    return f"{scale.command} --only {figure}{' --root DATA' if reads_mnist else ''}"
-
-
-def origin(runs: Sequence[FinishedRun]) -> list[str]:
-    """What a figure's runs were made from, each fact once."""
-    if not runs:
-        return []
-    facts = {
-        "runs": [run.job.name for run in runs],
-        "config": [f"{run.job.config}.yaml" for run in runs],
-        "seed": [str(run.config["seed_everything"]) for run in runs],
-        "batches": [f"{run.run.step:,}" for run in runs],
-        "data": [_source(run) for run in runs],
-        "commit": [one for run in runs for one in run.commits or ("unknown",)],
-    }
-    return [f"{name} {', '.join(dict.fromkeys(values))}" for name, values in facts.items()]
-
-
-def _source(run: FinishedRun) -> str:
-    source = run.data_source
-    return "palindromes made from the seed" if source is None else IN_WORDS.get(source, source)
-
-
-def write_pictures(pictures: Sequence[Picture], folder: Path) -> list[Path]:
-    """Each as a file of its own; returns their paths."""
-    paths = [folder / PICTURES / picture.name for picture in pictures]
-    for path, picture in zip(paths, pictures, strict=True):
+def write_pictures(figure: Figure, folder: Path) -> list[Path]:
+    """Writes each picture as a file; returns their paths."""
+    paths = [folder / picture.name for picture in figure.pictures]
+    for path, picture in zip(paths, figure.pictures, strict=True):
         with replacing(path) as draft:
             draft.write_bytes(picture.content)
     return paths
-
-
-def print_to_pdf(page: Path) -> Path | None:
-    """Writes `report.pdf` beside the page and returns its path; None where there is no browser that can."""
-    path = page.with_name("report.pdf")
-    path.unlink(missing_ok=True)  # of an earlier page
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        return None
-    with TemporaryDirectory() as folder:
-        printed = Path(folder) / "printed.pdf"
-        options = (f"--user-data-dir={folder}/profile", "--no-pdf-header-footer", f"--print-to-pdf={printed}")
-        try:
-            subprocess.run(
-                [browser, *WITHOUT_A_WINDOW, *options, page.absolute().as_uri()],
-                capture_output=True,
-                timeout=SECONDS_TO_PRINT,
-                check=True,
-            )
-            with replacing(path) as draft:
-                shutil.copyfile(printed, draft)
-        except (subprocess.SubprocessError, FileNotFoundError):
-            return None
-    return path
