@@ -60,6 +60,7 @@ def write(run: RunFolder, config: str, mnist: MNISTDataModule, out: Path) -> tup
     checkpoint = run.checkpoint("best")
     assert checkpoint is not None, f"{config}.yaml has a checkpoint.monitor"
     classifier = DigitClassifier.load_from_checkpoint(checkpoint).network.eval()
+    assert isinstance(classifier, Classifier)
     step = read_checkpoint(checkpoint)["global_step"]
     counts = confusion(classifier, mnist)
     total, right = int(counts.sum()), int(counts.diagonal().sum())

@@ -28,9 +28,9 @@ ONE_OF_EACH = [
     ("scripts.export text.yaml --onnx x.onnx", "is damaged"),
     ("scripts.sample nowhere.pth --out x.png", "is not a file"),
     ("scripts.interpolate nowhere.pth --digits 3 8 --out x.png", "is not a file"),
-    ("scripts.train_classifier nowhere", "is not a run's folder"),
+    ("scripts.train_classifier nowhere", "invalid choice: 'nowhere'"),
     ("scripts.plot_gates pipe.yaml", "is not a file"),
-    ("scripts.report --only nothing", "--only nothing is no figure"),
+    ("scripts.report --only nothing", "--only nothing is not a figure"),
     ("scripts.demo --fast", "there is no option --fast here"),
 ]
 BENCHMARKS = sorted(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -78,7 +79,7 @@ def test_curves_come_with_a_table_of_the_last_validation(tmp_path: Path) -> None
 
 def test_gates_and_recall_are_drawn_from_checkpoints(tmp_path: Path, plain_trainer: Callable[..., Trainer]) -> None:
     runs = [memory_run(tmp_path, name) for name in ("lstm", "rnn", "recall")]
-    models = [PalindromeLSTM(6), PalindromeRNN(5), PalindromeLSTM(4, target="second_half")]
+    models: list[Any] = [PalindromeLSTM(6), PalindromeRNN(5), PalindromeLSTM(4, target="second_half")]
     for run, model in zip(runs, models, strict=True):
         trainer = plain_trainer(max_steps=1, limit_val_batches=0)
         trainer.fit(model, datamodule=PalindromeDataModule(6, target=model.target))

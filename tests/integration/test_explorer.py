@@ -18,7 +18,6 @@ from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.generator_files import save_generator
 from networks.mlp_gan import MLPGenerator
-from scripts.reporting.page import BROWSERS
 from twofold.provenance import ROOT
 from twofold.tables import read_rows
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 GENERATOR = "demo/gan/gan/20261126-113607-5b91/mnist_generator.pth"
 BEST = GENERATOR.replace("mnist_", "best_")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 FLAGS = ["--no-sandbox", "--disable-background-networking"]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
