@@ -300,7 +300,7 @@ SCRIPTS = [
     ),
     ("interpolate nowhere.pth --seeds 1 nan --out x.png", "--seeds can't be 'nan'; write a whole number"),
     ("train_classifier", "the following arguments are required: config"),
-    ("train_classifier nowhere", "invalid choice: 'nowhere' (choose from digit_classifier, digit_reader)"),
+    ("train_classifier nowhere", "invalid choice: 'nowhere'"),
     ("train_classifier digit_reader --uot x", "there is no option --uot here; did you mean --out?"),
     ("plot_gates nowhere.ckpt", "nowhere.ckpt is not a file"),
     ("plot_gates text.yaml", "text.yaml is damaged or holds more than tensors"),

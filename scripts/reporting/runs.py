@@ -94,19 +94,7 @@ class Scale:
         ]
         settings = ("--data.source", source, "--trainer.callbacks", json.dumps(callbacks))
         local = ("--data.root", root) if root else ()
-        return Job(name, config, (*_batches(batches), *falling(config, batches), *settings), local, title)
-
-
-def falling(config: str, batches: int) -> tuple[str, ...]:
-    """The settings with which the learning rates of a config fall within these batches, if they fall at all."""
-    model = read_shipped(config)["model"]["init_args"]
-    names = [f"{network}_lr_scheduler" for network in ("generator", "discriminator")]
-    return tuple(
-        word
-        for name in names
-        if name in model and "total_iters" in model[name]["init_args"]
-        for word in (f"--model.{name}.init_args.total_iters", str(batches))
-    )
+        return Job(name, config, (*_batches(batches), *settings), local, title)
 
 
 def grid_steps(batches: int) -> list[int]:
