@@ -9,7 +9,6 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from common.palindrome import DIGITS
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
 from scripts import plot_gates
