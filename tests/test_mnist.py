@@ -9,12 +9,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonargparse import ArgumentParser
-from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor
+from lightning.pytorch.trainer.states import TrainerFn
 from torchvision.datasets import MNIST
 
-from datamodules import ImageBatch, MNISTDataModule
+from datamodules import MNISTDataModule
 from datamodules.mnist import packaged_digits
 from datamodules.mnist.files import split_by_class
 
@@ -37,6 +35,7 @@ def attach(datamodule: MNISTDataModule, device: str) -> None:
         global_rank=0,
         world_size=1,
         overfit_batches=0.0,
+        state=SimpleNamespace(fn=TrainerFn.FITTING),
         fit_loop=SimpleNamespace(total_batch_idx=-1),
         strategy=SimpleNamespace(root_device=torch.device(device), broadcast=int),
     )
@@ -110,35 +109,14 @@ class TestBatches:
         assert all(torch.equal(one, other.cpu()) for one, other in zip(ours, others, strict=True))
 
 
-class Counter(LightningModule):
-    """Counts the images that it trains on and validates."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.trained = self.validated = 0
-
-    def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
-        self.trained += len(batch.images)
-        return self.weight * batch.images.mean()
-
-    def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
-        self.validated += len(batch.images)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-@pytest.mark.parametrize(("train_on_validation", "counts"), [(False, (3500, 500)), (True, (4000, 0))])
-def test_fit_validates_unless_it_trains_on_validation(
-    plain_trainer: Any, train_on_validation: bool, counts: tuple[int, int]
-) -> None:
-    counter, datamodule = Counter(), packaged(train_on_validation=train_on_validation)
-    trainer: Trainer = plain_trainer(max_steps=-1, max_epochs=1)
-    trainer.fit(counter, datamodule=datamodule)
-    assert (counter.trained, counter.validated) == counts
-    trainer.validate(counter, datamodule=datamodule, verbose=False)
-    assert counter.validated == counts[1] + 500
+@pytest.mark.parametrize(("train_on_validation", "sizes"), [(False, (3500, 500)), (True, (4000, 0))])
+def test_fit_validates_unless_it_trains_on_validation(train_on_validation: bool, sizes: tuple[int, int]) -> None:
+    datamodule = packaged(train_on_validation=train_on_validation)
+    assert len(labels(datamodule.val_dataloader())) == 500
+    attach(datamodule, device="cpu")
+    assert len(labels(datamodule.train_dataloader())) == sizes[0]
+    validation: Any = datamodule.val_dataloader()
+    assert sum(len(batch.labels) for batch in validation) == sizes[1]
 
 
 class TestSource:
@@ -173,14 +151,6 @@ class TestSource:
         assert "\n" not in str(refusal.value)
         with pytest.raises(ValueError, match=r"has no MNIST files; call prepare_data\(\)"):
             datamodule.setup("fit")
-
-
-def test_jsonargparse_can_build_it() -> None:
-    parser = ArgumentParser()
-    parser.add_class_arguments(MNISTDataModule, "data")
-    config = parser.parse_args(["--data.root=elsewhere", "--data.source=packaged", "--data.predict_size=null"])
-    datamodule = parser.instantiate(config).data
-    assert (datamodule.root, datamodule.source, datamodule.predict_size) == (Path("elsewhere"), "packaged", None)
 
 
 @pytest.mark.parametrize(

