@@ -19,7 +19,7 @@ ACCURACIES = ("train/d_accuracy_real", "train/d_accuracy_fake")
 class GANMonitor:
     """Listens to a game of two networks and says what goes wrong: each kind once, and again when it had been well.
 
-    - A loss, or the norm of a gradient, is not a finite number. (`lightning_modules.nan_check` ends a run of this house
+    - A loss, or the norm of a gradient, is not a finite number. (`lightning_modules.base` ends a run of this house
       before that; other modules have nobody else to say so.)
     - The discriminator is perfect for long: in no batch that was looked at, it took a real or a fake image for the
       other kind. It had been well when it erred in each for as long.

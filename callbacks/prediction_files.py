@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from callbacks.drawing import write_numbered
-from common.sharding import Ranks
+from common.sharding import all_gather, all_gather_objects
 
 
 class PredictionFiles(Callback):
@@ -34,13 +34,12 @@ class PredictionFiles(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        ranks = Ranks(trainer.global_rank, trainer.world_size)
         if isinstance(outputs, Tensor):
-            images = ranks.together(outputs)
+            images = all_gather(outputs)
             if trainer.is_global_zero:
                 self._write_images(images)
         else:
-            rows = ranks.in_order(list(zip(*outputs.values(), strict=True)))
+            rows = all_gather_objects(list(zip(*outputs.values(), strict=True)))
             if trainer.is_global_zero:
                 self._write_rows(list(outputs), rows)
 

@@ -1,111 +1,89 @@
-"""Processes that train one network together, each on its share of every batch.
+"""Sharding of batches over the processes ("ranks") that train one network together.
 
-Rank r of R works on the rows r, r + R, r + 2R, … of the whole batch. A mean over the whole batch is that of the ranks'
-means weighted by their numbers of rows, which differ by one where R doesn't divide the batch. So R processes do what
-one does, up to rounding:
+Rank r of R processes the rows r, r + R, r + 2R, … of the global batch:
 
-    ranks = Ranks(rank=1, count=2)
-    ranks.of_this_rank(torch.arange(5))  # 1, 3
+    shard(torch.arange(5), rank=1, world_size=2)  # 1, 3
+
+The collectives below must be called by all ranks at the same place. In a single process they return at once and need no
+process group.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import chain, zip_longest
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float, Shaped
-from torch import Tensor
+from jaxtyping import Shaped
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class Ranks:
-    """Which of how many processes this is. What asks the others has to be called by all of them, at the same place.
+def shard(rows: Shaped[Tensor, "batch ..."], rank: int, world_size: int) -> Shaped[Tensor, "rows ..."]:
+    """Returns the rows of a global batch that belong to `rank`.
 
-    Where there is but one, everything answers at once, and torch's process group needn't be there.
+    Raises:
+        ValueError: when there are fewer rows than ranks.
     """
-
-    rank: int = 0
-    count: int = 1
-
-    def of_this_rank(self, items: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "share ..."]:
-        """The rows of a whole batch that this rank works on: every `count`-th.
-
-        Raises:
-            ValueError: when there are fewer rows than ranks, which would leave a rank without any.
-        """
-        if len(items) < self.count:
-            raise ValueError(
-                f"a batch of {len(items)} can't be shared by {self.count} ranks; choose a batch_size that leaves each "
-                "rank at least one row in the last batch of an epoch too, or fewer devices"
-            )
-        return items[self.rank :: self.count]
-
-    def total(self, number: int) -> int:
-        """The sum of all ranks' numbers."""
-        if self.count == 1:
-            return number
-        numbers = torch.tensor(number)
-        dist.all_reduce(numbers, group=_on_the_host(dist.group.WORLD))
-        return int(numbers)
-
-    def highest(self, number: int) -> int:
-        """The highest of all ranks' numbers."""
-        if self.count == 1:
-            return number
-        numbers = torch.tensor(number)
-        dist.all_reduce(numbers, dist.ReduceOp.MAX, group=_on_the_host(dist.group.WORLD))
-        return int(numbers)
-
-    def mean(self, values: Float[Tensor, "..."]) -> Float[Tensor, ""]:
-        """The mean of all ranks' values together; shares of 1 are exactly 1."""
-        if self.count == 1:
-            return values.mean()
-        sums = torch.stack([values.detach().sum(), values.new_tensor(values.numel())])
-        dist.all_reduce(sums)
-        return sums[0] / sums[1]
-
-    def add_up(self, tensors: Sequence[Tensor], weight: float | Tensor) -> None:
-        """Makes each tensor the sum over the ranks of its value times the weight, in place and by one message."""
-        if self.count == 1 or not tensors:
-            return
-        flat = torch.cat([tensor.detach().flatten() for tensor in tensors]) * weight
-        dist.all_reduce(flat)
-        # By `data`, which autograd doesn't see: it would refuse the backward of another loss through a BatchNorm whose
-        # running statistics have changed, though they don't matter to it.
-        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
-            tensor.data.copy_(part.view_as(tensor))
-
-    def together(self, rows: Shaped[Tensor, "share ..."]) -> Shaped[Tensor, "batch ..."]:
-        """The rows of all ranks in the order they have in the whole batch, on every rank."""
-        if self.count == 1:
-            return rows
-        total = self.total(len(rows))
-        padded = rows.new_zeros(math.ceil(total / self.count), *rows.shape[1:])
-        padded[: len(rows)] = rows.detach()
-        shares = [torch.empty_like(padded) for _ in range(self.count)]
-        dist.all_gather(shares, padded)
-        return torch.stack(shares, dim=1).flatten(0, 1)[:total]
-
-    def in_order(self, rows: Sequence[Item]) -> list[Item]:
-        """As `together`, of whatever can be pickled."""
-        if self.count == 1:
-            return list(rows)
-        shares: list[Any] = [None] * self.count
-        dist.all_gather_object(shares, list(rows), group=_on_the_host(dist.group.WORLD))
-        missing = object()
-        return [row for row in chain(*zip_longest(*shares, fillvalue=missing)) if row is not missing]
+    if len(rows) < world_size:
+        raise ValueError(
+            f"a batch of {len(rows)} can't be split over {world_size} processes; choose a batch_size that leaves each "
+            "of them at least one row in the last batch of an epoch too, or fewer devices"
+        )
+    return rows[rank::world_size]
 
 
-ALONE = Ranks()
+def sum_over_ranks(number: int) -> int:
+    """Returns the sum of the ranks' numbers."""
+    if _world_size() == 1:
+        return number
+    total = torch.tensor(number)
+    dist.all_reduce(total, group=_cpu_group(dist.group.WORLD))
+    return int(total)
+
+
+def all_gather(rows: Shaped[Tensor, "rows ..."]) -> Shaped[Tensor, "batch ..."]:
+    """Returns the rows of all ranks in the order of the global batch, detached from the graph."""
+    if _world_size() == 1:
+        return rows
+    total = sum_over_ranks(len(rows))
+    padded = rows.new_zeros(-(-total // _world_size()), *rows.shape[1:])  # ranks differ by one row at most
+    padded[: len(rows)] = rows.detach()
+    shards = [torch.empty_like(padded) for _ in range(_world_size())]
+    dist.all_gather(shards, padded)
+    return torch.stack(shards, dim=1).flatten(0, 1)[:total]
+
+
+def all_gather_objects(items: Sequence[Item]) -> list[Item]:
+    """Returns the items of all ranks in the order of the global batch; they must be picklable."""
+    if _world_size() == 1:
+        return list(items)
+    shards: list[Any] = [None] * _world_size()
+    dist.all_gather_object(shards, list(items), group=_cpu_group(dist.group.WORLD))
+    missing = object()
+    return [item for item in chain(*zip_longest(*shards, fillvalue=missing)) if item is not missing]
+
+
+def average_batchnorm_statistics(*networks: nn.Module) -> None:
+    """Replaces the running statistics of each BatchNorm by their mean over the ranks, each of which saw other rows."""
+    layers = [layer for network in networks for layer in network.modules() if isinstance(layer, _BatchNorm)]
+    statistics = [each for layer in layers for each in (layer.running_mean, layer.running_var) if each is not None]
+    if _world_size() == 1 or not statistics:
+        return
+    flat = torch.cat(statistics)
+    dist.all_reduce(flat)
+    for each, mean in zip(statistics, (flat / _world_size()).split([len(each) for each in statistics]), strict=True):
+        each.copy_(mean)
+
+
+def _world_size() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 @cache
-def _on_the_host(world: Any) -> Any:
-    """The group for what lies in the CPU's memory, of which NCCL knows nothing; to wait there doesn't stop a GPU."""
+def _cpu_group(world: Any) -> Any:
+    """A group for tensors in CPU memory, which NCCL doesn't support; waiting for it doesn't stall the GPU."""
     return world if dist.get_backend(world) == "gloo" else dist.new_group(backend="gloo")

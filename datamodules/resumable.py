@@ -21,7 +21,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from common.seeding import derive, run_seed
-from common.sharding import ALONE, Ranks
+from common.sharding import shard
 
 Batch = TypeVar("Batch")
 
@@ -108,14 +108,13 @@ class ResumableDataModule(LightningDataModule):
         """Always refuses: checkpoints don't store a datamodule's arguments, and Lightning's method imports code."""
         raise ValueError(f"a checkpoint doesn't hold the arguments of {cls.__name__}; construct it with its arguments")
 
-    def of_this_rank(self, items: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "share ..."]:
-        """The rows of a batch that this rank works on, see `common.sharding`.
+    def shard(self, rows: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "rows ..."]:
+        """Returns this rank's rows of a global batch, see `common.sharding`.
 
         Raises:
             ValueError: when there are fewer rows than ranks.
         """
-        ranks = Ranks(self.trainer.global_rank, self.trainer.world_size) if self.trainer else ALONE
-        return ranks.of_this_rank(items)
+        return shard(rows, self.trainer.global_rank, self.trainer.world_size) if self.trainer else rows
 
     def train_stream(self, make_batch: Callable[[int], Batch], batches_per_epoch: int) -> BatchStream[Batch]:
         """The training loader over `make_batch`, at the trainer's current batch (at batch 0 without a trainer).

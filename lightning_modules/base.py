@@ -1,66 +1,145 @@
-"""What every module here shares: a run that repeats, and checkpoints that can be trusted."""
+"""The base class of the modules: seeds per step, hyperparameters, NaN check, steps that count batches, sharding."""
 
-import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, get_type_hints
 
 import torch
+from jaxtyping import Shaped
+from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from lightning.pytorch.core.optimizer import LightningOptimizer, do_nothing_closure
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from common.files import read_tensors
 from common.seeding import derive, reseed, run_seed
-from lightning_modules.distributed import DistributedModule
+from common.sharding import shard, sum_over_ranks
 from networks import registry
 
 registry.register("MonitoredReduceLROnPlateau", ReduceLROnPlateau)
 
+SCHEDULE_LENGTHS = ("total_iters", "total_steps", "T_max")
+"""The arguments by which torch's learning-rate schedulers take the number of steps they last."""
 
-class TwofoldModule(DistributedModule):
-    """A LightningModule whose training is a function of (arguments, seed, step), whatever number of processes train it.
+
+class NonFiniteError(FloatingPointError):
+    """A loss, a gradient or a parameter is infinite or NaN."""
+
+
+class TwofoldModule(LightningModule):
+    """A LightningModule whose training is a function of (arguments, seed, step), for any number of processes.
 
     A subclass keeps each constructor argument as an attribute of the same name and ends its `__init__` with
-    `self.save_arguments()`. Then a checkpoint names networks, optimizers and schedulers by `networks.registry`, and
-    `load_from_checkpoint(path)` needs nothing else.
+    `self.save_arguments()`. A checkpoint then names networks, optimizers and schedulers by `networks.registry`, and
+    `load_from_checkpoint(path)` needs no other argument.
+
+    **NaN check.** `NonFiniteError` is raised when a loss or a gradient is not finite: on the CPU before each optimizer
+    step, so that no parameter changes; on an accelerator, where each check waits for the device, after the batches that
+    are logged. No checkpoint is written while a loss, a gradient or a parameter is not finite. With a GradScaler, which
+    skips such steps itself, only the parameters are checked.
+
+    **Several processes.** `strategy: auto` is Lightning's `DDPStrategy`, which averages the ranks' gradients. Ranks may
+    have different numbers of rows, so a subclass multiplies its loss by `loss_scale(…)`. In float64 two processes end
+    within 1e-6 of one process. In float32 the order of additions differs, and after some hundred steps so do the
+    weights. With BatchNorm each rank normalises its own rows, unless it is synchronised (`sync_batchnorm`).
 
     Attributes:
-        seed: that of `lightning.seed_everything`, else one drawn when training starts; kept in the checkpoint.
+        seed: the seed of `lightning.seed_everything`, else one drawn when training starts; part of the checkpoint.
     """
 
     seed: int | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._last_loss = torch.zeros(())
+
     def setup(self, stage: str) -> None:
-        super().setup(stage)
         if self.seed is None:
             self.seed = self.trainer.strategy.broadcast(run_seed())
 
+    def seed_for(self, *key: int | str) -> int:
+        """Returns the seed of one random stream of this run."""
+        assert self.seed is not None, "the seed is known once setup() has run"
+        return derive(self.seed, *key)
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        super().on_train_batch_start(batch, batch_idx)
-        # Whatever draws from torch's global generator in this step (dropout, say) draws the same after a resume, and
-        # on each rank, which has other rows, something else.
-        rank = [self.ranks.rank] if self.ranks.rank else []
+        # What draws from torch's global generator in this step, such as dropout, draws the same after a resume, and
+        # something else on each rank, which has other rows.
+        rank = [self.trainer.global_rank] if self.trainer.global_rank else []
         reseed(self.seed_for("step", self.trainer.global_step, *rank), self.device)
 
-    def is_read(self) -> bool:
-        """Whether anybody looks at what is logged of the batch just trained; to log is dear next to a small batch.
+    def is_logged(self) -> bool:
+        """Whether the batch just trained is logged: logging each takes a noticeable share of a small batch's time.
 
-        Loggers take every `log_every_n_steps`-th; the last one of an epoch, or of the run, stays for all to see in
+        Loggers take every `log_every_n_steps`-th batch; the last one of an epoch or of the run stays in
         `trainer.callback_metrics`.
         """
         trainer = self.trainer
         interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         due = interval > 0 and trainer.global_step % interval == 0
-        ends = trainer.should_stop or trainer.global_step == trainer.max_steps
-        return due or ends or trainer.is_last_batch
+        return due or trainer.should_stop or trainer.global_step == trainer.max_steps or trainer.is_last_batch
+
+    # Several processes
+
+    def global_batch_size(self, rows: Tensor) -> int:
+        """Returns the number of rows of the global batch, of which this rank has `rows`."""
+        return sum_over_ranks(len(rows))
+
+    def shard(self, rows: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "rows ..."]:
+        """Returns this rank's rows of something made for the global batch."""
+        return shard(rows, self.trainer.global_rank, self.trainer.world_size)
+
+    def loss_scale(self, rows: Tensor, global_batch_size: int) -> float:
+        """Returns the factor by which the mean over this rank's rows enters DDP's mean over the ranks; 1 for one rank.
+
+        The mean over the ranks of (rows × ranks / global batch size) × loss is the loss of the global batch.
+        """
+        return len(rows) * self.trainer.world_size / global_batch_size
+
+    # NaN check
+
+    def on_before_backward(self, loss: Tensor) -> None:
+        self._last_loss = loss.detach()
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        if self.device.type == "cpu":
+            self._check_finite(weight for group in optimizer.param_groups for weight in group["params"])
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.device.type != "cpu" and self.is_logged():
+            self._check_finite(self.parameters(), batches=self.trainer.global_step)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_save_checkpoint(checkpoint)
+        batches = self.trainer.global_step
+        self._check_finite(self.parameters(), batches)
+        for name, weight in self.named_parameters():
+            if not weight.isfinite().all():  # a finite gradient and too large a step
+                raise NonFiniteError(f"{_after(batches)} {name} is not finite")
         checkpoint["seed"] = self.seed
+
+    def _check_finite(self, weights: Iterable[nn.Parameter], batches: int | None = None) -> None:
+        """Raises NonFiniteError on all ranks if the last loss or a gradient of `weights` is not finite on one."""
+        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+            return
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        # The norm of finite gradients may overflow, so each gradient is looked at before it is called bad.
+        finite = nn.utils.get_total_norm(gradients).isfinite() or all(each.isfinite().all() for each in gradients)
+        finite = bool(finite and self._last_loss.isfinite())
+        if self.trainer.strategy.reduce_boolean_decision(finite):
+            return
+        batches = self.trainer.fit_loop.total_batch_idx if batches is None else batches
+        if not self._last_loss.isfinite():
+            raise NonFiniteError(f"{_after(batches)} the loss is {float(self._last_loss)}")
+        bad = [name for name, p in self.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+        what = f"the gradient of {bad[0]}" if bad else "the loss of another process"
+        raise NonFiniteError(f"{_after(batches)} {what} is not finite")
+
+    # Hyperparameters and checkpoints
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         match checkpoint:
@@ -69,33 +148,28 @@ class TwofoldModule(DistributedModule):
             case _:
                 raise ValueError(f"the checkpoint holds no seed, so it isn't one of a {type(self).__name__}")
 
-    def seed_for(self, *key: int | str) -> int:
-        """The seed of one random stream of this run."""
-        assert self.seed is not None, "the seed is known once setup() has run"
-        return derive(self.seed, *key)
-
     def save_arguments(self) -> None:
         """Puts the constructor's arguments into `hparams`, and so into checkpoints and loggers, as plain values."""
         names = inspect.signature(type(self)).parameters
-        self.save_hyperparameters({name: _plain(getattr(self, name)) for name in names})
+        self.save_hyperparameters({name: _to_plain(getattr(self, name)) for name in names})
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
         cls, checkpoint_path: str | Path, map_location: torch.device | str = "cpu", **arguments: Any
     ) -> Self:
-        """Builds the module that was saved, with its weights.
+        """Builds the module that was saved, with its weights, in eval mode.
 
         Args:
             checkpoint_path: a file that the Trainer wrote.
-            map_location: where the weights go.
-            arguments: constructor arguments to use instead of the saved ones, such as a network of your own class.
+            map_location: the device of the weights.
+            arguments: constructor arguments that replace the saved ones, such as a network of your own class.
 
         Raises:
             ValueError: when the file is damaged, holds pickled code, names what `networks.registry` doesn't hold,
                 belongs to another module, or holds weights of other shapes.
         """
         checkpoint = read_tensors(checkpoint_path, map_location)
-        kinds = _kinds(cls)
+        kinds = _argument_kinds(cls)
         match checkpoint:
             case {"state_dict": dict(weights), "hyper_parameters": dict(saved), "seed": int() | None} if (
                 saved.keys() == kinds.keys()
@@ -103,37 +177,76 @@ class TwofoldModule(DistributedModule):
                 pass
             case _:
                 raise ValueError(f"{checkpoint_path} is not a checkpoint of a {cls.__name__}")
-        named = {name: kinds[name] for name in saved.keys() - arguments.keys()}
+        restored = {name: _from_plain(saved[name], kinds[name]) for name in saved.keys() - arguments.keys()}
         try:
-            with torch.device("meta"):  # first without memory: the file may claim any size
-                sizes = {name: copy.deepcopy(part).to("meta") for name, part in _networks(arguments).items()}
-                skeleton = cls(**{**arguments, **sizes}, **_restored(saved, named))
-            skeleton.load_state_dict(weights, assign=True)
-            module = cls(**arguments, **_restored(saved, named)).to(map_location)
+            module = cls(**arguments, **restored).to(map_location)
             module.load_state_dict(weights)
         except (TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise ValueError(f"{checkpoint_path} doesn't fit this {cls.__name__}: {error}") from error
         module.on_load_checkpoint(checkpoint)
         return module.eval()
 
+    # Learning-rate schedulers
 
-def scheduler_config(factory: LRSchedulerCallable, optimizer: Optimizer) -> LRSchedulerConfigType:
-    """A scheduler that steps with every batch; ReduceLROnPlateau steps after validation, by what it monitors."""
-    scheduler = factory(optimizer)
-    if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-        monitor = getattr(scheduler, "monitor", "val/loss")
-        return {"scheduler": scheduler, "interval": "epoch", "monitor": monitor}
-    return {"scheduler": scheduler, "interval": "step"}
+    def scheduler_config(self, factory: LRSchedulerCallable, optimizer: Optimizer) -> LRSchedulerConfigType:
+        """A scheduler that steps with every batch, for as many batches as the run has unless it is given a length.
+
+        ReduceLROnPlateau steps after each validation instead, by the metric it monitors.
+        """
+        if schedule_length_argument(factory) is not None and self.trainer.max_steps > 0:
+            factory = fill_schedule_length(factory, self.trainer.max_steps)
+        scheduler = factory(optimizer)
+        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            monitor = getattr(scheduler, "monitor", "val/loss")
+            return {"scheduler": scheduler, "interval": "epoch", "monitor": monitor}
+        return {"scheduler": scheduler, "interval": "step"}
 
 
-def _plain(value: Any) -> Any:
+def exclude_from_global_step(optimizer: LightningOptimizer) -> None:
+    """Makes the steps of this optimizer not count as training steps until the end of the batch.
+
+    Lightning's `global_step` counts optimizer steps, so with two optimizers each batch counts twice, and `max_steps`
+    ends a run after half its batches (https://github.com/Lightning-AI/pytorch-lightning/issues/17958). Call this at the
+    start of each `training_step`, for all optimizers but one: Lightning sets the hooks anew before each batch.
+    """
+    optimizer._on_before_step = do_nothing_closure
+    optimizer._on_after_step = do_nothing_closure
+
+
+def schedule_length_argument(factory: Callable[..., Any]) -> str | None:
+    """The name of the argument that gives a scheduler's length in steps and isn't given; None if there is none.
+
+    Args:
+        factory: a scheduler class, or a `partial` of one.
+    """
+    # jsonargparse's partial calls a function of its own and has the class among the positional arguments.
+    parts = (factory.func, *factory.args) if isinstance(factory, partial) else (factory,)
+    given = factory.keywords if isinstance(factory, partial) else {}
+    cls = next((part for part in parts if isinstance(part, type)), None)
+    if cls is None or given.get("epochs") is not None:  # OneCycleLR takes epochs and steps_per_epoch, too
+        return None
+    parameters = inspect.signature(cls).parameters
+    return next((name for name in SCHEDULE_LENGTHS if name in parameters and given.get(name) is None), None)
+
+
+def fill_schedule_length(factory: LRSchedulerCallable, steps: int) -> LRSchedulerCallable:
+    """Returns the factory with the scheduler's length set to `steps`, unless it is given or the scheduler has none."""
+    name = schedule_length_argument(factory)
+    return factory if name is None else partial(factory, **{name: steps})
+
+
+def _after(batches: int) -> str:
+    return f"after {batches:,} batch{'es' * (batches != 1)}"
+
+
+def _to_plain(value: Any) -> Any:
     if isinstance(value, nn.Module):
         return registry.to_spec(value)
     return registry.factory_to_spec(value) if callable(value) else value
 
 
-def _kinds(cls: type) -> dict[str, type | None]:
-    """For each constructor argument the kind of thing a checkpoint may name for it; None for a plain value."""
+def _argument_kinds(cls: type) -> dict[str, type | None]:
+    """For each constructor argument the class of what a checkpoint may name for it; None for a plain value."""
     kinds: dict[Any, type] = {
         nn.Module: nn.Module,
         OptimizerCallable: Optimizer,
@@ -143,15 +256,7 @@ def _kinds(cls: type) -> dict[str, type | None]:
     return {name: kinds.get(hints.get(name)) for name in inspect.signature(cls).parameters}
 
 
-def _networks(arguments: dict[str, Any]) -> dict[str, nn.Module]:
-    return {name: part for name, part in arguments.items() if isinstance(part, nn.Module)}
-
-
-def _restored(saved: dict[str, Any], kinds: dict[str, type | None]) -> dict[str, Any]:
-    return {name: _restore(saved[name], kind) for name, kind in kinds.items()}
-
-
-def _restore(value: Any, kind: type | None) -> Any:
+def _from_plain(value: Any, kind: type | None) -> Any:
     if kind is None or value is None:
         return value
     build: Callable[..., Any] = registry.from_spec if kind is nn.Module else registry.factory_from_spec

@@ -1,24 +1,109 @@
-"""A classifier of digits: reads an image and says which digit it is, and how sure it is."""
+"""Classification: the base class of all modules trained with cross-entropy, and a classifier of MNIST digits."""
 
 from typing import Any
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Float, Int
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.utilities.enums import GradClipAlgorithmType
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torchmetrics.classification import MulticlassAccuracy
 
 from common.eval_mode import evaluating
-from lightning_modules.classification import DIGITS, Classification
+from common.sharding import average_batchnorm_statistics, sum_over_ranks
+from lightning_modules.base import TwofoldModule
 from networks.lstm import LSTM
+
+DIGITS = 10
+
+
+class Classification(TwofoldModule):
+    """Cross-entropy training on batches of `(input, target)`; a subclass defines `forward`: input → ten logits.
+
+    Logs `train/loss` and `train/accuracy` of each batch that is logged, and `loss` and `accuracy` of the whole set for
+    `val/` and `test/`. `training_step` returns the accuracy of the global batch.
+    """
+
+    optimizer: OptimizerCallable
+    lr_scheduler: LRSchedulerCallable | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.val_accuracy = MulticlassAccuracy(DIGITS, average="micro")
+        self.test_accuracy = MulticlassAccuracy(DIGITS, average="micro")
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        logits, target = self.logits_and_target(batch)
+        n = self.global_batch_size(target)
+        loss = F.cross_entropy(logits, target) * self.loss_scale(target, n)
+        correct = self.trainer.strategy.reduce((logits.argmax(dim=1) == target).sum(), reduce_op="sum")
+        return {"loss": loss, "accuracy": correct / n}
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        super().on_train_batch_end(outputs, batch, batch_idx)
+        if self.is_logged():
+            self.log("train/loss", outputs["loss"], prog_bar=True, sync_dist=True)
+            self.log("train/accuracy", outputs["accuracy"], prog_bar=True)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._evaluate(batch, "val", self.val_accuracy)
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._evaluate(batch, "test", self.test_accuracy)
+
+    def logits_and_target(
+        self, batch: tuple[Tensor, Tensor]
+    ) -> tuple[Float[Tensor, "targets 10"], Int[Tensor, " targets"]]:
+        """Returns the logits for all targets of a batch, and the targets."""
+        input, target = batch
+        return self(input), target
+
+    def _evaluate(self, batch: tuple[Tensor, Tensor], split: str, accuracy: MulticlassAccuracy) -> None:
+        logits, target = self.logits_and_target(batch)
+        accuracy(logits, target)
+        # Lightning's mean over the ranks weighs them equally, so the loss is summed here.
+        n = sum_over_ranks(len(target))
+        loss = self.trainer.strategy.reduce(F.cross_entropy(logits, target, reduction="none").sum(), reduce_op="sum") / n
+        self.log(f"{split}/loss", loss, batch_size=n, sync_dist=True)
+        self.log(f"{split}/accuracy", accuracy, prog_bar=True, batch_size=n)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        super().on_before_optimizer_step(optimizer)
+        average_batchnorm_statistics(self)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips under bf16-mixed as well, where Lightning refuses fused optimizers as if gradients were scaled."""
+        plugin = self.trainer.precision_plugin
+        if isinstance(plugin, MixedPrecision) and plugin.scaler is None:
+            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self.optimizer(self.parameters())
+        if self.lr_scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": self.scheduler_config(self.lr_scheduler, optimizer)}
 
 
 class DigitClassifier(Classification):
-    """Learns to read MNIST.
+    """A classifier of MNIST digits.
 
     Args:
         network: images `(batch, 1, 28, 28)` in [−1, 1] → logits `(batch, 10)`.
         optimizer: class or partial that takes the parameters.
-        lr_scheduler: class or partial that takes the optimizer; steps with every batch.
+        lr_scheduler: class or partial that takes the optimizer; steps with every batch. Without a length (`total_iters`,
+            `total_steps` or `T_max`) it lasts for the trainer's `max_steps`.
 
     Raises:
         ValueError: when the network doesn't make ten logits of an image.
@@ -31,7 +116,7 @@ class DigitClassifier(Classification):
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__()
-        _refuse_no_reader(network)
+        _refuse_other_shapes(network)
         self.network = network
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
@@ -41,7 +126,7 @@ class DigitClassifier(Classification):
         """Compiles the network in place, with `torch.compile`'s arguments; the names of its weights stay.
 
         Raises:
-            ValueError: when it is recurrent, for our kernels are no code that a compiler could better.
+            ValueError: when the network is recurrent: a compiler unrolls the recurrence and doesn't make it faster.
         """
         if any(isinstance(part, LSTM) for part in self.network.modules()):
             raise ValueError(f"compiling a {type(self.network).__name__} gains nothing; leave compile out")
@@ -58,15 +143,13 @@ class DigitClassifier(Classification):
         return {"label": labels.tolist(), "prediction": prediction.tolist(), "confidence": confidence.tolist()}
 
 
-def _refuse_no_reader(network: nn.Module) -> None:
+def _refuse_other_shapes(network: nn.Module) -> None:
     name = type(network).__name__
     try:
         with evaluating(network):
             like = next(network.parameters(), torch.empty(0))
             logits = network(torch.zeros(2, 1, 28, 28, dtype=like.dtype, device=like.device))
     except (RuntimeError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"{name} can't read an image of 1 × 28 × 28; write a classifier of digits ({error})"
-        ) from error
+        raise ValueError(f"{name} doesn't take images of 1 × 28 × 28; write a classifier of digits ({error})") from error
     if logits.shape != (2, DIGITS):
-        raise ValueError(f"for 2 images {name} gives {tuple(logits.shape)}; give ten logits each")
+        raise ValueError(f"for 2 images {name} returns {tuple(logits.shape)}; return ten logits for each")

@@ -124,8 +124,8 @@ def test_a_rank_without_rows_and_a_state_without_seed_are_refused() -> None:
     with pytest.raises(ValueError, match="has no seed for PalindromeDataModule"):
         datamodule.load_state_dict({})  # type: ignore[typeddict-item]
     attach(datamodule, rank=0, ranks=3)
-    with pytest.raises(ValueError, match="a batch of 2 can't be shared by 3 ranks; choose a batch_size"):
-        datamodule.of_this_rank(torch.arange(2))
+    with pytest.raises(ValueError, match="a batch of 2 can't be split over 3 processes; choose a batch_size"):
+        datamodule.shard(torch.arange(2))
 
 
 class Recorder(LightningModule):

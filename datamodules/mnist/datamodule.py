@@ -149,7 +149,7 @@ class MNISTDataModule(ResumableDataModule):
 
     def _images(self, rows: Int[Tensor, " batch"]) -> ImageBatch:
         """This rank's rows of a batch, on the trainer's device."""
-        rows = self.of_this_rank(rows)
+        rows = self.shard(rows)
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         if device.type == "cpu":
             # In NumPy, because torch would wake its threads for this, which takes longer than the work.

@@ -122,7 +122,7 @@ class PalindromeDataModule(ResumableDataModule):
         if self.target == "last":
             lengths = self.test_lengths or [self.length]
             return [
-                ChunkedPalindromes(T, self.test_size, self.batch_size, self.seed, self.of_this_rank) for T in lengths
+                ChunkedPalindromes(T, self.test_size, self.batch_size, self.seed, self.shard) for T in lengths
             ]
         return EvaluationBatches(
             lambda k: PalindromeChunk(*self._evaluation_batch("test", k), self.length),
@@ -147,7 +147,7 @@ class PalindromeDataModule(ResumableDataModule):
             digits, target = np.concatenate([first_half, second_half[:, :-1]], axis=1), second_half[:, -1]
         else:
             digits, target = first_half, second_half
-        return PalindromeBatch(*(self.of_this_rank(torch.from_numpy(part.copy())) for part in (digits, target)))
+        return PalindromeBatch(*(self.shard(torch.from_numpy(part.copy())) for part in (digits, target)))
 
 
 def _check_length(name: str, length: int) -> None:

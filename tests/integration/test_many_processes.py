@@ -236,7 +236,7 @@ def test_a_batch_that_cannot_be_shared_is_refused_once(tmp_path: Path, twofold: 
     refused = twofold(tmp_path, "fit", "-c", CONFIGS / "palindrome_lstm.yaml", "--data.batch_size", 1, *TWO)
     assert refused.returncode == 2
     [line] = refused.stderr.splitlines()
-    assert line.startswith("twofold: a batch of 1 can't be shared by 2 ranks; choose a batch_size")
+    assert line.startswith("twofold: a batch of 1 can't be split over 2 processes; choose a batch_size")
     assert not list(tmp_path.glob("runs/*/*"))
 
 
