@@ -67,7 +67,9 @@ class Classification(TwofoldModule):
         accuracy(logits, target)
         # Lightning's mean over the ranks weighs them equally, so the loss is summed here.
         n = sum_over_ranks(len(target))
-        loss = self.trainer.strategy.reduce(F.cross_entropy(logits, target, reduction="none").sum(), reduce_op="sum") / n
+        loss = (
+            self.trainer.strategy.reduce(F.cross_entropy(logits, target, reduction="none").sum(), reduce_op="sum") / n
+        )
         self.log(f"{split}/loss", loss, batch_size=n, sync_dist=True)
         self.log(f"{split}/accuracy", accuracy, prog_bar=True, batch_size=n)
 
@@ -102,8 +104,8 @@ class DigitClassifier(Classification):
     Args:
         network: images `(batch, 1, 28, 28)` in [−1, 1] → logits `(batch, 10)`.
         optimizer: class or partial that takes the parameters.
-        lr_scheduler: class or partial that takes the optimizer; steps with every batch. Without a length (`total_iters`,
-            `total_steps` or `T_max`) it lasts for the trainer's `max_steps`.
+        lr_scheduler: class or partial that takes the optimizer; steps with every batch. Without a length
+            (`total_iters`, `total_steps` or `T_max`) it lasts for the trainer's `max_steps`.
 
     Raises:
         ValueError: when the network doesn't make ten logits of an image.
@@ -150,6 +152,8 @@ def _refuse_other_shapes(network: nn.Module) -> None:
             like = next(network.parameters(), torch.empty(0))
             logits = network(torch.zeros(2, 1, 28, 28, dtype=like.dtype, device=like.device))
     except (RuntimeError, ValueError, TypeError) as error:
-        raise ValueError(f"{name} doesn't take images of 1 × 28 × 28; write a classifier of digits ({error})") from error
+        raise ValueError(
+            f"{name} doesn't take images of 1 × 28 × 28; write a classifier of digits ({error})"
+        ) from error
     if logits.shape != (2, DIGITS):
         raise ValueError(f"for 2 images {name} returns {tuple(logits.shape)}; return ten logits for each")

@@ -133,7 +133,7 @@ class GAN(TwofoldModule):
                 if penalised and self.r2 > 0:
                     penalty = penalty + self.r2 * r2_penalty(fake_logits, fake)
                 if penalised and self.gradient_penalty > 0:
-                    mixed = interpolates(real, fake, self.shard(self._uniform(n, "between", step))).requires_grad_()
+                    mixed = interpolates(real, fake, self.shard(self._sample_weights(n, step))).requires_grad_()
                     mixed_logits = self._logits(self._augment(mixed, n, "mixed", step))
                     penalty = penalty + self.gradient_penalty * wgan_gp_penalty(mixed_logits, mixed)
                 if penalised:
@@ -183,9 +183,9 @@ class GAN(TwofoldModule):
         """Returns `n` standard normal noise vectors, a function of the run's seed and `key`."""
         return latent_noise(self.generator, n, self._rng("noise", *key))
 
-    def _uniform(self, n: int, *key: int | str) -> Float[Tensor, " n"]:
-        """Returns `n` numbers from U(0, 1)."""
-        return torch.rand(n, generator=self._rng(*key), device=self.device)
+    def _sample_weights(self, n: int, step: int) -> Float[Tensor, " n"]:
+        """Returns `n` weights from U(0, 1) for the interpolates of WGAN-GP."""
+        return torch.rand(n, generator=self._rng("between", step), device=self.device)
 
     def _rng(self, purpose: str, *key: int | str) -> torch.Generator:
         return rng(self.seed_for(purpose), *key, device=self.device)

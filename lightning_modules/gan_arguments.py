@@ -31,11 +31,10 @@ def validate_gan_arguments(arguments: Mapping[str, Any], generator: nn.Module, d
     penalties = [name for name in PENALTIES if arguments[name] > 0]
     unbounded = arguments["loss"] == "wasserstein" and not penalties and not _is_spectrally_normalised(discriminator)
     contradictions = {
-        "r1 and r2 pull the norm of the discriminator's gradient to 0 and gradient_penalty pulls it to 1; set one to 0": (
-            "gradient_penalty" in penalties[1:]
-        ),
-        f"{' and '.join(penalties)} needs the gradient of each image, and the discriminator's BatchNorm mixes the images "
-        "of a batch; set the penalty to 0, or the discriminator's normalisation to none": (
+        f"gradient_penalty pulls the norm of the discriminator's gradient to 1, {' and '.join(penalties[:-1])} to 0; "
+        "set one of them to 0": "gradient_penalty" in penalties[1:],
+        f"{' and '.join(penalties)} needs the gradient of each image, and the discriminator's BatchNorm mixes the "
+        "images of a batch; set the penalty to 0, or the discriminator's normalisation to none": (
             penalties and mixes_images(discriminator)
         ),
         "the wasserstein loss is unbounded unless the discriminator's gradient is bounded; set gradient_penalty to 10, "
@@ -69,7 +68,7 @@ def refuse_lone_image(images: Tensor, *networks: nn.Module) -> None:
 
 
 def _is_weight(value: Any) -> bool:
-    return 0 <= value < math.inf
+    return bool(0 <= value < math.inf)
 
 
 def _is_interval(value: Any) -> bool:
@@ -117,7 +116,9 @@ def _refuse_other_shapes(generator: nn.Module, discriminator: nn.Module) -> int:
     except (RuntimeError, ValueError, TypeError) as error:
         raise ValueError(f"{names}: {problem} ({error})") from error
     if logits.shape != (2,):
-        raise ValueError(f"{names}: for 2 images the discriminator returns {tuple(logits.shape)}; return one logit each")
+        raise ValueError(
+            f"{names}: for 2 images the discriminator returns {tuple(logits.shape)}; return one logit each"
+        )
     return min(images.shape[-2:])
 
 

@@ -96,8 +96,8 @@ class PalindromeLSTM(_Palindrome):
         kernel: how the recurrence is computed; see `networks.lstm.LSTM`.
         target: what to predict, the `last` digit or the `second_half`; the CLI takes it from `data.target`.
         optimizer: class or partial that takes the parameters.
-        lr_scheduler: class or partial that takes the optimizer; steps with every batch. Without a length (`total_iters`,
-            `total_steps` or `T_max`) it lasts for the trainer's `max_steps`.
+        lr_scheduler: class or partial that takes the optimizer; steps with every batch. Without a length
+            (`total_iters`, `total_steps` or `T_max`) it lasts for the trainer's `max_steps`.
 
     Raises:
         ValueError: when the target isn't known or `networks.lstm.LSTM` refuses an argument.

@@ -180,7 +180,7 @@ class TestChunks:
         digits = torch.randint(10, (3, 19))
         state = None
         for part in digits.tensor_split(cuts, dim=1):
-            logits, state = module._read(part, 0, state)
+            logits, state = module._forward(part, 0, state)
         torch.testing.assert_close(logits, module(digits), rtol=0, atol=1e-12)
 
     @pytest.mark.parametrize("make", NETWORKS, ids=IDS)

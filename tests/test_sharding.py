@@ -1,6 +1,5 @@
-"""What processes that share a batch tell each other: first by one of them alone, then by three of them over gloo."""
+"""Sharding of batches: the rows of each rank, and collectives over three processes."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,77 +10,64 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
-from common.sharding import ALONE, Ranks
+from common.sharding import all_gather, all_gather_objects, average_batchnorm_statistics, shard, sum_over_ranks
 
-THREE = 3
-
-
-def test_one_process_needs_no_group() -> None:
-    rows = torch.arange(6.0).view(3, 2)
-    assert not dist.is_initialized()
-    assert ALONE.of_this_rank(rows).equal(rows)
-    assert ALONE.together(rows) is rows
-    assert (ALONE.total(5), ALONE.highest(7)) == (5, 7)
-    assert ALONE.mean(rows) == 2.5
-    assert ALONE.in_order(["a", "b"]) == ["a", "b"]
-    ALONE.add_up([rows], 0.5)
-    assert rows[0, 1] == 1
+RANKS = 3
 
 
-@given(rows=st.integers(1, 50), count=st.integers(1, 8))
-def test_shares_are_all_of_a_batch_and_differ_by_one_row_at_most(rows: int, count: int) -> None:
-    whole = torch.arange(rows)
-    if rows < count:
-        with pytest.raises(ValueError, match=f"a batch of {rows} can't be shared by {count} ranks"):
-            Ranks(0, count).of_this_rank(whole)
+@given(rows=st.integers(1, 50), ranks=st.integers(1, 8))
+def test_shards_partition_a_batch_evenly(rows: int, ranks: int) -> None:
+    batch = torch.arange(rows)
+    if rows < ranks:
+        with pytest.raises(ValueError, match=f"a batch of {rows} can't be split over {ranks} processes"):
+            shard(batch, 0, ranks)
         return
-    shares = [Ranks(rank, count).of_this_rank(whole) for rank in range(count)]
-    assert sorted(torch.cat(shares).tolist()) == list(range(rows))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    shards = [shard(batch, rank, ranks) for rank in range(ranks)]
+    assert sorted(torch.cat(shards).tolist()) == list(range(rows))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
-def test_three_processes_answer_as_one_would(tmp_path: Path) -> None:
-    whole = torch.randn(8, 2, dtype=torch.float64)
-    for found in together(_ask, tmp_path, whole):
-        assert found["total"] == 8
-        assert found["highest"] == 2
-        assert found["together"].equal(whole)
-        assert found["in order"] == [str(n) for n in range(8)]
-        torch.testing.assert_close(found["mean"], whole.mean())
-        assert found["all right"] == 1
-        torch.testing.assert_close(found["gradient"], 2 * whole.sum(0) / 8)
-        assert found["statistics"] == torch.tensor([3.0])
+def test_one_process_needs_no_process_group() -> None:
+    rows, norm = torch.randn(3, 2), nn.BatchNorm1d(2)
+    norm(rows)
+    before = {name: each.clone() for name, each in norm.named_buffers()}
+    average_batchnorm_statistics(norm)
+    assert all(each.equal(before[name]) for name, each in norm.named_buffers())
+    assert not dist.is_initialized()
+    assert all_gather(rows) is rows
+    assert sum_over_ranks(5) == 5
+    assert all_gather_objects(["a", "b"]) == ["a", "b"]
 
 
-def _ask(ranks: Ranks, whole: torch.Tensor) -> dict[str, Any]:
-    rows = ranks.of_this_rank(whole)
-    weights = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    (2 * (rows @ weights)).mean().backward()
-    statistics = torch.full((1,), 3.0)
-    assert weights.grad is not None
-    ranks.add_up([weights.grad, statistics], len(rows) / len(whole))
-    return {
-        "total": ranks.total(len(rows)),
-        "highest": ranks.highest(ranks.rank),
-        "together": ranks.together(rows),
-        "in order": ranks.in_order([str(n) for n in range(ranks.rank, 8, THREE)]),
-        "mean": ranks.mean(rows),
-        "all right": ranks.mean(torch.ones(len(rows) + 7)),
-        "gradient": weights.grad,
-        "statistics": statistics,
+def test_collectives_restore_the_global_batch(tmp_path: Path) -> None:
+    batch = torch.randn(8, 2)
+    mp.start_processes(_collect, (tmp_path, batch), RANKS, start_method="fork")
+    for rank in range(RANKS):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert found["rows"].equal(batch)
+        assert found["objects"] == [str(n) for n in range(8)]
+        assert found["sum"] == 8
+        assert found["mean"].equal(torch.full((2,), 1.0))
+        assert found["var"].equal(torch.full((2,), 2.0))
+
+
+def _collect(rank: int, folder: Path, batch: torch.Tensor) -> None:
+    store = dist.FileStore(str(folder / "store"), RANKS)
+    dist.init_process_group("gloo", rank=rank, world_size=RANKS, store=store, timeout=timedelta(seconds=60))
+    rows, norm = shard(batch, rank, RANKS), nn.BatchNorm1d(2)
+    for statistic, value in ((norm.running_mean, rank), (norm.running_var, rank + 1)):
+        assert statistic is not None
+        statistic.fill_(value)
+    average_batchnorm_statistics(nn.Sequential(norm, nn.BatchNorm1d(3, track_running_stats=False)))
+    found: dict[str, Any] = {
+        "rows": all_gather(rows),
+        "objects": all_gather_objects([str(n) for n in range(rank, 8, RANKS)]),
+        "sum": sum_over_ranks(len(rows)),
+        "mean": norm.running_mean,
+        "var": norm.running_var,
     }
-
-
-def together(ask: Callable[..., dict[str, Any]], folder: Path, *arguments: Any) -> list[dict[str, Any]]:
-    """What `ask(ranks, *arguments)` returns in each of three processes."""
-    mp.start_processes(_in_a_group, (ask, folder, arguments), THREE, start_method="fork")
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(THREE)]
-
-
-def _in_a_group(rank: int, ask: Callable[..., dict[str, Any]], folder: Path, arguments: tuple[Any, ...]) -> None:
-    store = dist.FileStore(str(folder / "store"), THREE)
-    dist.init_process_group("gloo", rank=rank, world_size=THREE, store=store, timeout=timedelta(seconds=60))
-    torch.save(ask(Ranks(rank, THREE), *arguments), folder / f"{rank}.pt")
+    torch.save(found, folder / f"{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()

@@ -121,9 +121,7 @@ class PalindromeDataModule(ResumableDataModule):
         """One loader per test length for the last digit, one loader for the second half."""
         if self.target == "last":
             lengths = self.test_lengths or [self.length]
-            return [
-                ChunkedPalindromes(T, self.test_size, self.batch_size, self.seed, self.shard) for T in lengths
-            ]
+            return [ChunkedPalindromes(T, self.test_size, self.batch_size, self.seed, self.shard) for T in lengths]
         return EvaluationBatches(
             lambda k: PalindromeChunk(*self._evaluation_batch("test", k), self.length),
             count_batches(self.test_size, self.batch_size),
