@@ -41,7 +41,7 @@ class _Palindrome(Classification):
         """Returns logits (batch, 10) for the last digit, or (batch, blanks, 10) for the digits at the blanks."""
         return self._forward(digits, blanks)[0]
 
-    def one_hot(self, digits: Int[Tensor, "batch steps"], blanks: int = 0) -> Float[Tensor, "steps batch symbols"]:
+    def one_hot(self, digits: Int[Tensor, "batch steps"], blanks: int = 0) -> Float[Tensor, "read batch symbols"]:
         """Returns the network's input: the digits, then the blanks."""
         symbols = F.pad(digits, (0, blanks), value=BLANK).T
         return F.one_hot(symbols, self.network.input_size).to(self.readout.weight.dtype)

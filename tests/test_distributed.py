@@ -98,7 +98,7 @@ def gan(normalisation: Any = "none", frozen: str = "", **arguments: Any) -> tupl
     return module, MNISTDataModule(source="packaged", batch_size=699), []  # 6 batches an epoch, the last of 5
 
 
-REGULARISED = {"r1": 1.0, "r2": 1.0, "d_reg_interval": 2, "ema_decay": 0.9}
+REGULARISED: dict[str, Any] = {"r1": 1.0, "r2": 1.0, "d_reg_interval": 2, "ema_decay": 0.9}
 RUNS = {
     "lstm with a growing length": lstm,
     "gan with r1, r2 and ema": partial(gan, **REGULARISED),

@@ -456,7 +456,7 @@ def test_evaluation_covers_the_whole_split(plain_trainer: MakeTrainer, split: st
     module.seed = 3
     with torch.no_grad():  # so that some fakes are taken for real
         logits = module.discriminator(module.eval()(module.sample_noise(200, "some")))
-        module.discriminator.layers[-1].bias -= logits.median()  # type: ignore[index,operator,union-attr]
+        module.discriminator.layers[-1].bias -= logits.median()  # type: ignore[index,union-attr]
     data = MNISTDataModule(source="packaged", batch_size=300)  # 500 and 1,000 images: a short last batch
     trainer = plain_trainer()
     evaluate = trainer.validate if split == "val" else trainer.test

@@ -43,7 +43,7 @@ class Losses(Callback):
     [
         {"loss": "minimax"},
         {"loss": "relativistic", "r1": 1.0, "r2": 1.0, "ema_decay": 0.9},
-        {"loss": "wasserstein", "gradient_penalty": 10.0, "translation": 1},
+        {"loss": "wasserstein", "gradient_penalty": 10.0, "diffaugment_translation": 1},
     ],
 )
 def test_a_game_in_bfloat16_takes_losses_and_keeps_weights_in_32_bits(
