@@ -121,6 +121,7 @@ class TwofoldModule(LightningModule):
             if not weight.isfinite().all():  # a finite gradient and too large a step
                 raise NonFiniteError(f"{_after(batches)} {name} is not finite")
         checkpoint["seed"] = self.seed
+        checkpoint["module"] = type(self).__name__
 
     def _check_finite(self, weights: Iterable[nn.Parameter], batches: int | None = None) -> None:
         """Raises NonFiniteError on all ranks if the last loss or a gradient of `weights` is not finite on one."""

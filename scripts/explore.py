@@ -1,67 +1,103 @@
-"""A page to play with trained networks in: morph digits, question a memory, see its gates.
+"""Serves a page to try trained networks in: morph digits, ask palindrome networks, plot their gates.
 
     python -m scripts.explore               the networks under runs/, or $TWOFOLD_RUNS
     python -m scripts.explore runs/demo     those under another folder
 
-It is served to this machine alone. Ctrl-C ends it.
+The page is served to this machine only. Ctrl-C stops it.
 """
 
+import errno
+import os
+import socket
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from fastapi import FastAPI
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from scripts.arguments import whole_number
 from twofold.errors import OneLineParser, UsageError, exit_code
 from twofold.run_folder import runs_root
 
 DEFAULT_PORT = 7860
-HIGHEST_PORT = 65_535
+LOOPBACK = "127.0.0.1"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the page's address and serves it; returns the exit code, 2 when something the user wrote is wrong."""
+    """Prints the page's address and serves it; returns the exit code, 2 for a mistake in the arguments."""
     return exit_code("explore", _run, arguments)
 
 
 def _run(arguments: list[str]) -> int:
-    wanted = _parse(arguments)
-    with suppress(KeyboardInterrupt):
-        _serve(wanted)
+    options = _parse(arguments)
+    with bind(options.port) as listener, TemporaryDirectory(prefix="twofold-explore-") as pictures:
+        os.environ["GRADIO_TEMP_DIR"] = pictures  # by default Gradio never deletes the pictures that it sends
+        with suppress(KeyboardInterrupt):
+            _serve(options.runs, listener)
     return 0
 
 
-def _serve(wanted: Namespace) -> None:
-    # Not before the arguments are understood, for all this takes seconds to import.
-    import torch
+def _serve(runs: Path, listener: socket.socket) -> None:
+    import torch  # these imports take seconds
+    import uvicorn
 
-    from scripts.explorer import page, server
-    from scripts.explorer.model_index import Shelf
+    torch.set_num_threads(1)  # concurrent requests don't wait for each other's threads
+    server = uvicorn.Server(uvicorn.Config(app(runs), log_level="warning", timeout_graceful_shutdown=1))
+    print(f"exploring {runs} at http://{LOOPBACK}:{listener.getsockname()[1]} (Ctrl-C stops it)", flush=True)
+    server.run(sockets=[listener])
 
-    torch.set_num_threads(1)  # so that answers to many at once don't wait for each other's threads
-    listener = server.bind(wanted.port)
-    blocks = page.build(Shelf(wanted.runs))
-    print(
-        f"exploring {wanted.runs} at http://{server.LOOPBACK}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True
-    )
-    server.serve(blocks, listener)
+
+def app(runs: Path) -> FastAPI:
+    """Builds the server for the networks under a folder.
+
+    It answers only requests for this machine's own names, so that no other site's name can be made to lead to it.
+    """
+    import gradio as gr
+
+    from scripts.explorer import page
+    from scripts.explorer.model_index import ModelIndex
+
+    outer = FastAPI(openapi_url=None)
+    outer.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"], www_redirect=False)
+    blocks = page.build(ModelIndex(runs))
+    gr.mount_gradio_app(outer, blocks, "/", LOOPBACK, theme=page.THEME, css=page.CSS, ssr_mode=False, footer_links=[])
+    return outer
+
+
+def bind(port: int) -> socket.socket:
+    """Returns a listening socket of this machine only; port 0 stands for any that is free.
+
+    Raises:
+        UsageError: when the port is taken or not allowed.
+    """
+    # With this protocol asyncio sends small answers at once; otherwise each waits 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((LOOPBACK, port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        reason = "is taken" if error.errno == errno.EADDRINUSE else f"can't be used ({error.strerror})"
+        raise UsageError(f"port {port} {reason}; write another one after --port, or 0 for any that is free") from error
+    return listener
 
 
 def _parse(arguments: list[str]) -> Namespace:
-    parser = OneLineParser(prog="python -m scripts.explore", description=__doc__, epilog="Ctrl-C ends it.")
+    parser = OneLineParser(prog="python -m scripts.explore", description=__doc__)
+    parser.add_argument("runs", nargs="?", type=Path, help="folder that holds runs, by default $TWOFOLD_RUNS, or runs")
     parser.add_argument(
-        "runs", nargs="?", type=Path, help="folder of runs, anywhere in it; by default $TWOFOLD_RUNS, or runs"
+        "--port", type=whole_number(0, 65535), default=DEFAULT_PORT, help=f"by default {DEFAULT_PORT}; 0: any free one"
     )
-    parser.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, help=f"of the page's address, by default {DEFAULT_PORT}; 0: any free"
-    )
-    wanted = parser.parse_args(arguments)
-    given, wanted.runs = wanted.runs, wanted.runs or runs_root()
-    if not wanted.runs.is_dir() and (given or wanted.runs.exists()):
-        raise UsageError(f"{wanted.runs} is no folder; write the folder that holds your runs, such as runs")
-    if not 0 <= wanted.port <= HIGHEST_PORT:
-        raise UsageError(f"--port is {wanted.port}; write 0 to {HIGHEST_PORT}")
-    return wanted
+    options = parser.parse_args(arguments)
+    if options.runs and not options.runs.is_dir():
+        raise UsageError(f"{options.runs} is not a folder; write the folder that holds your runs, such as runs")
+    options.runs = options.runs or runs_root()
+    return options
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Seeing the memory: what gates and cells do while a network reads one palindrome, as a picture; networks side by side.
+"""Plots what gates and cells do while networks read one palindrome, a column for each network.
 
     python -m scripts.plot_gates LSTM.ckpt RNN.ckpt --digits 4079704
 
-Each network also reads the other nine sequences that differ from this one in nothing but the first digit. Where its
-memory differs from the mean over the ten, it does so because of that digit. Whether the network can make out from that
-which digit it was is another question: its answers tell.
+Each network also reads the nine sequences that differ from this one in the first digit only. The difference between
+its memory and the mean over all ten is due to that digit. Whether the network can recover the digit from it is another
+question, which its answers show.
 """
 
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,42 +21,44 @@ from torch import Tensor
 
 from common.files import read_tensors, replacing
 from common.palindrome import DIGITS
-from datamodules import PalindromeDataModule
+from common.seeding import rng
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.lstm import LSTM
+from scripts.arguments import seed, whole_number
 from twofold.errors import OneLineParser, UsageError, advised, exit_code
 
 DEFAULT_LENGTH, DEFAULT_SEED = 20, 1
-LONGEST = 10_000
 INSTEAD = "write one of a palindrome network, such as runs/palindrome_lstm/RUN/checkpoints/best.ckpt"
-TICKS, SPARSE_TICKS = 25, 10
-"""Every step has a label while there are at most so many; beyond that, about so many have one."""
-ROUNDING = 1e-7
-"""Differences below this may be those of float32."""
+MAX_TICKS = 25
+"""Up to this many steps each one has a label; a longer sequence has about ten labels."""
+RESOLUTION = 1e-7
+"""The lower end of the spread's axis; smaller differences may be rounding errors of float32."""
 
 GATES = {
-    "f": "forget gate f: 1 keeps the cell as it is",
-    "i": "input gate i: 1 lets the candidate in",
-    "g": "candidate g: what to add to the cell",
+    "f": "forget gate f: 1 keeps the cell",
+    "i": "input gate i: 1 adds the candidate",
+    "g": "candidate g: what is added to the cell",
     "o": "output gate o: 1 shows the cell",
 }
-NO_GATES = "no gates: every step makes all of h anew,\nh = φ(W_ih x + W_hh h + b)"
-HEIGHTS = {"title": 0.35, **dict.fromkeys(GATES, 1.0), "memory": 1.2, "kept": 1.5, "spread": 0.8, "answers": 1.2}
+NO_GATES = "no gates: every step computes all of h anew,\nh = φ(W_ih x + W_hh h + b)"
+HEIGHTS = {"title": 0.35, **dict.fromkeys(GATES, 1.0), "memory": 1.2, "deviation": 1.5, "spread": 0.8, "answers": 1.2}
 """The panels of a column from top to bottom, and their relative heights."""
 
+Model = PalindromeLSTM | PalindromeRNN
 
-class Reading(NamedTuple):
-    """What one network does while it reads; units in the order of `kept` at the last step, the greatest first.
+
+class Trace(NamedTuple):
+    """What a network computes while it reads a palindrome; units sorted by their `deviation` after the last step.
 
     Attributes:
-        network: which one it is.
-        symbols: what it reads; a dot is a blank.
-        result: what it answered.
+        network: its kind, initialisation and size.
+        symbols: the digits it reads, and a dot for each blank.
+        result: its answer, and how many of the ten first digits it recalls.
         gates: f, i, g and o of an LSTM; empty for an RNN.
         memory: c of an LSTM, h of an RNN.
-        kept: how far the memory is from its mean over the ten first digits.
-        spread: root mean square of `kept` over all units and all ten first digits.
-        answers: the probability of each answer, if it were asked after this step.
+        deviation: the memory minus its mean over the ten first digits.
+        spread: root mean square of the deviation over all units and all ten first digits.
+        answers: the probability of each answer, if the network were asked after this step.
     """
 
     network: str
@@ -64,227 +66,179 @@ class Reading(NamedTuple):
     result: str
     gates: dict[str, Float[Tensor, "steps hidden"]]
     memory: Float[Tensor, "steps hidden"]
-    kept: Float[Tensor, "steps hidden"]
+    deviation: Float[Tensor, "steps hidden"]
     spread: Float[Tensor, " steps"]
     answers: Float[Tensor, "steps 10"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes the picture and prints its path; returns the exit code, 2 when something the user wrote is wrong."""
+    """Writes the picture and prints its path; returns the exit code, 2 for a mistake in the arguments."""
     return exit_code("plot_gates", _run, arguments)
 
 
 def _run(arguments: list[str]) -> int:
-    wanted = _parse(arguments)
-    models = [load(path) for path in wanted.checkpoints]
-    if wanted.digits is not None:
-        palindrome = parse_palindrome(wanted.digits)
-    else:
-        length = default_length(models) if wanted.length is None else wanted.length
-        palindrome = random_palindrome(length, DEFAULT_SEED if wanted.seed is None else wanted.seed)
-    figure = draw(palindrome, [read(model, palindrome) for model in models])
-    try:
-        with replacing(wanted.out) as draft:
-            figure.savefig(draft, format="png", dpi=130)
-    except OSError as error:
-        raise UsageError(f"can't write {wanted.out}: {error.strerror}") from error
-    print(wanted.out)
+    options = _parse(arguments)
+    models = [load(path) for path in options.checkpoints]
+    palindrome = random_palindrome(options.length, options.seed) if options.digits is None else options.digits
+    figure = plot(palindrome, [trace(model, palindrome) for model in models])
+    with replacing(options.out) as draft:
+        figure.savefig(draft, format="png", dpi=130)
+    print(options.out)
     return 0
 
 
-def load(path: Path) -> PalindromeLSTM | PalindromeRNN:
-    """The network in a checkpoint.
+def load(path: Path) -> Model:
+    """Returns the network in a checkpoint, on the CPU and in eval mode.
 
     Raises:
-        UsageError: when the file is anything but a sound checkpoint of one of the two.
+        UsageError: when the file isn't a checkpoint of a `PalindromeLSTM` or a `PalindromeRNN`.
     """
+    modules: dict[str, type[Model]] = {"PalindromeLSTM": PalindromeLSTM, "PalindromeRNN": PalindromeRNN}
     try:
         match read_tensors(path):
-            case {"hyper_parameters": {"horizon": _}}:
-                return PalindromeLSTM.load_from_checkpoint(path)
-            case {"hyper_parameters": {"nonlinearity": _}}:
-                return PalindromeRNN.load_from_checkpoint(path)
+            case {"module": str(name)} if name in modules:
+                return modules[name].load_from_checkpoint(path)
     except ValueError as error:
         raise advised(error, INSTEAD) from error
     raise UsageError(f"{path} is not a checkpoint of a PalindromeLSTM or a PalindromeRNN; {INSTEAD}")
 
 
-def parse_palindrome(text: str) -> Int[Tensor, " length"]:
-    """The digits of a palindrome, all of them.
-
-    Raises:
-        UsageError: when it holds anything but the digits 0 to 9, isn't a palindrome, or is too short or too long.
-    """
-    others = [character for character in text if character not in "0123456789"]
-    if others:
-        raise UsageError(f"--digits holds '{others[0]}'; write digits from 0 to 9 and nothing between them")
-    _refuse_length(len(text))
-    if text != text[::-1]:
-        raise UsageError(
-            f"--digits {_abbreviated(text)} is not a palindrome; backwards it reads {_abbreviated(text[::-1])}"
-        )
-    return torch.tensor([int(digit) for digit in text])
-
-
 def random_palindrome(length: int, seed: int) -> Int[Tensor, " length"]:
-    """A palindrome that depends on length and seed alone.
+    """Returns a palindrome of at least two digits; the same length and seed give the same one."""
+    half = torch.randint(DIGITS, ((length + 1) // 2,), generator=rng(seed, "palindrome"))
+    return torch.cat([half, half[: length // 2].flip(0)])
 
-    Raises:
-        UsageError: when the length is below 2 or above `LONGEST`.
+
+def inputs(model: Model, palindrome: Int[Tensor, " length"]) -> tuple[Int[Tensor, " read"], int]:
+    """Returns the digits the network reads, and the number of blanks at which it writes the others.
+
+    A network that answers with the last digit reads all the others and no blanks.
     """
-    _refuse_length(length)
-    data = PalindromeDataModule(length, batch_size=1)
-    data.load_state_dict({"seed": seed})
-    (digits, target), *_ = data.val_dataloader()
-    return torch.cat([digits[0], target])
-
-
-def default_length(models: Sequence[PalindromeLSTM | PalindromeRNN]) -> int:
-    """The length that the first LSTM was made for, where one says so."""
-    horizons = (model.horizon for model in models if isinstance(model, PalindromeLSTM) and model.horizon)
-    return next(horizons, DEFAULT_LENGTH)
-
-
-def question(
-    model: PalindromeLSTM | PalindromeRNN, palindrome: Int[Tensor, " length"]
-) -> tuple[Int[Tensor, " read"], int]:
-    """The digits that the network is to read, and the blanks at which it is to write the others, 0 for the last one."""
     blanks = len(palindrome) // 2 if model.target == "second_half" else 0
     return palindrome[: -blanks or -1], blanks
 
 
 @torch.no_grad()
-def read(model: PalindromeLSTM | PalindromeRNN, palindrome: Int[Tensor, " length"]) -> Reading:
-    """Hands the network all digits but the last, or the first half and then blanks, with each of the ten first digits.
+def trace(model: Model, palindrome: Int[Tensor, " length"]) -> Trace:
+    """Runs the network on the palindrome with each of the ten first digits.
 
-    Either way the first digit is what it is to answer after the last step.
+    The first digit is the right answer after the last step, also for a network that writes the second half.
 
     Raises:
-        UsageError: when its memory overflows.
+        UsageError: when the network's memory overflows.
     """
     first = int(palindrome[0])
-    digits, blanks = question(model, palindrome)
+    digits, blanks = inputs(model, palindrome)
     digits = digits.repeat(DIGITS, 1)
     digits[:, 0] = torch.arange(DIGITS)
     x = model.one_hot(digits, blanks)
     if isinstance(model.network, LSTM):
-        name, all_gates = "LSTM", model.network.gates(x)
-        memory, h = all_gates.c, all_gates.h
-        gates = {gate: getattr(all_gates, gate) for gate in GATES}
+        kind, computed = "LSTM", model.network.gates(x)
+        memory, h, gates = computed.c, computed.h, {gate: getattr(computed, gate) for gate in GATES}
     else:
-        name, gates = "RNN", {}
+        kind, gates = "RNN", {}
         memory = h = model.network(x)[0]  # (steps, 10, hidden)
-
     if not memory.isfinite().all():
-        raise UsageError(f"the {name}'s memory overflows within {len(x)} digits; write fewer")
-    kept = memory - memory.mean(dim=1, keepdim=True)
-    order = kept[-1, first].argsort(descending=True)
+        raise UsageError(f"the {kind}'s memory overflows within {len(x)} digits; write fewer")
+
+    deviation = memory - memory.mean(dim=1, keepdim=True)
+    order = deviation[-1, first].argsort(descending=True)
     logits = model.readout(h)  # (steps, 10, 10)
     answers = logits[-1].argmax(dim=1)
-    verdict = "right" if answers[first] == first else f"but it was {first}"
-    right = int((answers == torch.arange(DIGITS)).sum())
-    return Reading(
-        network=f"{name}, init {model.init}, hidden size {model.hidden_size}",
-        symbols=written(palindrome[: len(digits[0])]) + "·" * blanks,
-        result=f"answers {answers[first]}, {verdict}; names {right} of the ten first digits right",
+    comparison = "right" if answers[first] == first else f"wrong, it was {first}"
+    recalled = int((answers == torch.arange(DIGITS)).sum())
+    return Trace(
+        network=f"{kind}, init {model.init}, hidden size {model.hidden_size}",
+        symbols=to_text(palindrome[: len(digits[0])]) + "·" * blanks,
+        result=f"answers {answers[first]}: {comparison}; recalls {recalled} of the ten first digits",
         gates={gate: values[:, first, order] for gate, values in gates.items()},
         memory=memory[:, first, order],
-        kept=kept[:, first, order],
-        spread=kept.square().mean(dim=(1, 2)).sqrt(),
+        deviation=deviation[:, first, order],
+        spread=deviation.square().mean(dim=(1, 2)).sqrt(),
         answers=logits[:, first].softmax(dim=1),
     )
 
 
-def draw(palindrome: Int[Tensor, " length"], readings: Sequence[Reading]) -> Figure:
-    """A column for each reading; time goes to the right, and what can be compared stands side by side."""
-    gates_shown = any(reading.gates for reading in readings)
-    heights = {panel: height for panel, height in HEIGHTS.items() if gates_shown or panel not in GATES}
-    figure = Figure(figsize=(7 * len(readings), 1.4 * sum(heights.values()) + 1), layout="constrained")
-    figure.suptitle(f"palindrome {_abbreviated(written(palindrome))}, last answer {palindrome[0]}", fontsize=14)
-    panels = figure.subplots(len(heights), len(readings), squeeze=False, height_ratios=list(heights.values()))
-    spreads = torch.cat([reading.spread for reading in readings])
-    for column, reading in zip(panels.T, readings, strict=True):
+def plot(palindrome: Int[Tensor, " length"], traces: Sequence[Trace]) -> Figure:
+    """Plots a column for each trace; time runs to the right, and panels in one row can be compared."""
+    heights = {panel: height for panel, height in HEIGHTS.items() if panel not in GATES or any(t.gates for t in traces)}
+    figure = Figure(figsize=(7 * len(traces), 1.4 * sum(heights.values()) + 1), layout="constrained")
+    figure.suptitle(f"palindrome {_shortened(to_text(palindrome))}, last answer {palindrome[0]}", fontsize=14)
+    panels = figure.subplots(len(heights), len(traces), squeeze=False, height_ratios=list(heights.values()))
+    spreads = torch.cat([trace.spread for trace in traces]).clamp(min=RESOLUTION)
+    for column, trace in zip(panels.T, traces, strict=True):
         axes = dict(zip(heights, column, strict=True))
-        _draw_column(axes, reading, palindrome)
-        axes["spread"].set_ylim(max(spreads.min().item() / 2, ROUNDING), max(spreads.max().item() * 2, 10 * ROUNDING))
+        _plot_column(axes, trace, int(palindrome[0]))
+        axes["spread"].set_ylim(spreads.min().item() / 2, spreads.max().item() * 2)
     return figure
 
 
-def _draw_column(axes: dict[str, Axes], reading: Reading, palindrome: Int[Tensor, " length"]) -> None:
-    first, steps = int(palindrome[0]), len(reading.symbols)
-    name = "cell c" if reading.gates else "hidden state h"
+def _plot_column(axes: dict[str, Axes], trace: Trace, first: int) -> None:
+    steps, memory = len(trace.symbols), "cell c" if trace.gates else "hidden state h"
     axes["title"].axis("off")
-    axes["title"].text(0.5, 0.75, reading.network, ha="center", fontsize=14, weight="bold")
-    axes["title"].text(0.5, 0, reading.result, ha="center", fontsize=12)
+    axes["title"].text(0.5, 0.75, trace.network, ha="center", fontsize=14, weight="bold")
+    axes["title"].text(0.5, 0, trace.result, ha="center", fontsize=12)
     for gate in axes.keys() & GATES.keys():
-        if reading.gates:
-            _heat_map(axes[gate], reading.gates[gate], GATES[gate], limit=1, signed=gate == "g")
+        if trace.gates:
+            _heat_map(axes[gate], trace.gates[gate], GATES[gate], limit=1, signed=gate == "g")
         else:
             axes[gate].axis("off")
-    if "i" in axes and not reading.gates:
+    if "i" in axes and not trace.gates:
         axes["i"].text(0.5, 0, NO_GATES, ha="center", fontsize=12, color="grey")
-    _heat_map(axes["memory"], reading.memory, name, signed=True)
-    kept = f"{name}: the part due to the first digit, {first} (sorts the units)"
-    _heat_map(axes["kept"], reading.kept, kept, signed=True)
+    _heat_map(axes["memory"], trace.memory, memory, signed=True)
+    title = f"{memory}: the part due to the first digit, {first} (units sorted by it)"
+    _heat_map(axes["deviation"], trace.deviation, title, signed=True)
 
-    axes["spread"].semilogy(range(steps), reading.spread.numpy(), marker="." if steps <= TICKS else "")
-    axes["spread"].set(xlim=(-0.5, steps - 0.5), xticks=[])
-    axes["spread"].set_title(f"how far the ten first digits set {name} apart (RMS)")
+    axes["spread"].semilogy(range(steps), trace.spread.numpy(), marker="." if steps <= MAX_TICKS else "")
+    axes["spread"].set(xlim=(-0.5, steps - 0.5), xticks=[], title=f"spread of {memory} over the ten first digits (RMS)")
     axes["spread"].grid(alpha=0.25)
 
-    _heat_map(axes["answers"], reading.answers, "what it would answer if it were asked now", limit=1)
+    _heat_map(axes["answers"], trace.answers, "probability of each answer, if asked after this step", limit=1)
     axes["answers"].axhspan(first - 0.5, first + 0.5, fill=False, edgecolor="tab:red", linewidth=1.5)
-    axes["answers"].set_yticks(range(DIGITS))
+    axes["answers"].set(yticks=range(DIGITS), ylabel="answer", xlabel="the digit read, and its step")
     axes["answers"].tick_params(axis="y", labelsize=8)
-    axes["answers"].set_ylabel("answer")
-    ticks = range(0, steps, 1 if steps <= TICKS else -(-steps // SPARSE_TICKS))
-    axes["answers"].set_xticks(ticks, [f"{reading.symbols[t]}\n{t + 1}" for t in ticks])
+    ticks = range(0, steps, 1 if steps <= MAX_TICKS else -(-steps // 10))
+    axes["answers"].set_xticks(ticks, [f"{trace.symbols[t]}\n{t + 1}" for t in ticks])
     axes["answers"].get_xticklabels()[0].set(color="tab:red", weight="bold")
-    axes["answers"].set_xlabel("the digit read, and its step")
 
 
 def _heat_map(
     axis: Axes, values: Float[Tensor, "steps rows"], title: str, *, limit: float | None = None, signed: bool = False
 ) -> None:
-    """Without a limit the colours end at the greatest value; signed ones are red above 0, white at 0, blue below."""
+    """The colours end at `limit`, by default the largest value; signed values are red above 0 and blue below."""
     limit = limit or values.abs().max().item() or 1.0
     colours: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -limit} if signed else {"cmap": "viridis", "vmin": 0}
     image = axis.imshow(values.T.numpy(), aspect="auto", interpolation="nearest", vmax=limit, **colours)
     axis.figure.colorbar(image, ax=axis, pad=0.01)
-    axis.set(xticks=[], yticks=[])
-    axis.set_ylabel("units")
-    axis.set_title(title)
+    axis.set(xticks=[], yticks=[], ylabel="units", title=title)
 
 
-def written(digits: Int[Tensor, " length"]) -> str:
-    """The digits as text."""
+def to_text(digits: Int[Tensor, " length"]) -> str:
+    """Returns the digits as text, such as "4079704"."""
     return "".join(map(str, digits.tolist()))
 
 
-def _abbreviated(text: str) -> str:
+def _shortened(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:12]}…{text[-12:]} ({len(text):,} digits)"
 
 
-def _refuse_length(length: int) -> None:
-    if not 2 <= length <= LONGEST:
-        raise UsageError(f"the palindrome's length is {length}; write 2 to {LONGEST:,}, with the digit to name")
+def _palindrome(text: str) -> Int[Tensor, " length"]:
+    if len(text) < 2 or text != text[::-1] or not set(text) <= set("0123456789"):
+        raise ArgumentTypeError(f"can't be {_shortened(text)}; write a palindrome of two or more digits, as 4079704")
+    return torch.tensor([int(digit) for digit in text])
 
 
 def _parse(arguments: list[str]) -> Namespace:
     parser = OneLineParser(prog="python -m scripts.plot_gates", description=__doc__)
     parser.add_argument("checkpoints", nargs="+", type=Path, help="of an LSTM or RNN, such as runs/…/best.ckpt")
-    parser.add_argument("--digits", help="the whole palindrome, such as 4079704")
-    parser.add_argument(
-        "--length", type=int, help=f"of a random palindrome, by default the LSTM's horizon, or {DEFAULT_LENGTH}"
-    )
-    parser.add_argument("--seed", type=int, help=f"of the random palindrome, by default {DEFAULT_SEED}")
+    parser.add_argument("--digits", type=_palindrome, help="the palindrome to read, such as 4079704; by default random")
+    parser.add_argument("--length", type=whole_number(2), default=DEFAULT_LENGTH, help="of the random palindrome")
+    parser.add_argument("--seed", type=seed, default=DEFAULT_SEED, help="of the random palindrome")
     parser.add_argument("--out", type=Path, default=Path("gates.png"), help="where to write, by default gates.png")
-    wanted = parser.parse_args(arguments)
-    if wanted.digits is not None and (wanted.length, wanted.seed) != (None, None):
-        raise UsageError("--digits says which palindrome; leave out --length and --seed, which are for a random one")
-    if wanted.out.suffix.lower() != ".png":
-        raise UsageError(f"--out {wanted.out} names no PNG; write a name that ends in .png")
-    return wanted
+    options = parser.parse_args(arguments)
+    if options.out.suffix.lower() != ".png":
+        raise UsageError(f"--out can't be {options.out}; write a name that ends in .png")
+    return options
 
 
 if __name__ == "__main__":

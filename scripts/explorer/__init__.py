@@ -1,4 +1,1 @@
-"""The page of `python -m scripts.explore`.
-
-fields → shelf → game, memory → page → server
-"""
+"""The page of `python -m scripts.explore`: `model_index` lists networks, `page` shows `gan` and `memory`."""

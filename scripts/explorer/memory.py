@@ -1,136 +1,102 @@
-"""What the page shows of a memory: what networks answer to a palindrome, and what their gates do meanwhile."""
+"""Palindrome networks: their answers to a palindrome, and what their gates do while they read it."""
 
 import io
 import random
 import threading
 from collections.abc import Sequence
-from html import escape
-from typing import NamedTuple
+from pathlib import PurePath
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
+from PIL import Image
 from torch import Tensor
 
 from common.seeding import HIGHEST_SEED
-from lightning_modules import PalindromeLSTM, PalindromeRNN
-from scripts.explorer import html, inputs
-from scripts.explorer.model_index import Shelf
-from scripts.plot_gates import draw, question, random_palindrome, read, written
+from scripts.explorer.model_index import ModelIndex
+from scripts.plot_gates import Model, inputs, plot, random_palindrome, to_text, trace
 from twofold.errors import UsageError
 
-LONGEST = 1000
-"""Digits of a palindrome on the page; `scripts.plot_gates` draws longer ones."""
+MAX_LENGTH = 1000
+"""Digits of a palindrome on the page; `scripts.plot_gates` plots longer ones."""
 DPI = 80
+HEADER = "| network | answer | right answer | correct | confidence |\n| --- | --- | --- | --- | --- |"
 
-Network = PalindromeLSTM | PalindromeRNN
-
-
-class Answer(NamedTuple):
-    """What a network said, what would have been right, and how sure it was of each digit it said."""
-
-    said: str
-    right: str
-    sureness: list[float]
+_plotting = threading.Lock()
+"""Matplotlib isn't thread-safe."""
 
 
-class Memory:
-    """Answers of the page's second tab, each as HTML.
+class MemoryExplorer:
+    """Answers of the page's second tab.
 
     Args:
-        shelf: where the networks are.
+        index: where the networks are.
     """
 
-    def __init__(self, shelf: Shelf) -> None:
-        self.shelf = shelf
+    def __init__(self, index: ModelIndex) -> None:
+        self.index = index
 
-    def random(self, length: object) -> str:
-        """A new random palindrome of this length."""
-        wanted = inputs.whole_number(length, "length", 2, LONGEST)
-        return written(random_palindrome(wanted, random.SystemRandom().randint(0, HIGHEST_SEED)))
+    def random(self, length: int) -> str:
+        """Returns a new random palindrome."""
+        return to_text(random_palindrome(length, random.SystemRandom().randint(0, HIGHEST_SEED)))
 
-    def answers(self, digits: object, *names: object) -> str:
-        """What each of the named networks answers; None and "" name none."""
-        palindrome = completed(digits)
-        cards = "".join(_card(name, model, palindrome) for name, model in self._chosen(names))
-        shown = html.digits(written(palindrome), written(palindrome), "digits long")
-        return f'<p>The palindrome of {len(palindrome):,} digits: {shown}</p><div class="cards">{cards}</div>'
+    def answers(self, digits: str, names: Sequence[str]) -> str:
+        """Returns the palindrome and, in a Markdown table, the answer of each network.
 
-    def gates(self, digits: object, *names: object) -> str:
-        """What each of the named networks does while it reads, as heat maps."""
-        palindrome = completed(digits)
-        drawn = []
-        for name, model in self._chosen(names):
-            with _drawing:
-                figure, file = draw(palindrome, [read(model, palindrome)]), io.BytesIO()
-                figure.savefig(file, format="png", dpi=DPI)
-            picture = html.image(file.getvalue(), f"what {name} does while it reads", "picture")
-            link = html.download(file.getvalue(), "gates.png", "Download the picture")
-            drawn.append(f"<figure>{picture}{link}</figure>")
-        return f'<div class="heat-maps">{"".join(drawn)}</div>'
+        Raises:
+            UsageError: when there is no network, or the digits make no palindrome.
+        """
+        palindrome = complete(digits)
+        rows = [_row(name, model, palindrome) for name, model in self._models(names)]
+        return "\n".join([f"Palindrome of {len(palindrome):,} digits: {to_text(palindrome)}\n", HEADER, *rows])
 
-    def _chosen(self, names: Sequence[object]) -> list[tuple[str, Network]]:
-        chosen = [(str(name), self.shelf.memory(name)) for name in names if name not in (None, "")]
-        if not chosen:
-            raise UsageError("choose a network to ask")
-        return chosen
+    def gates(self, digits: str, names: Sequence[str]) -> tuple[Image.Image, str]:
+        """Returns the picture of `scripts.plot_gates`, a column for each network, and the answers.
+
+        Raises:
+            UsageError: as `answers` does, or when a network's memory overflows.
+        """
+        palindrome, file = complete(digits), io.BytesIO()
+        traces = [trace(model, palindrome) for _, model in self._models(names)]
+        with _plotting:
+            plot(palindrome, traces).savefig(file, format="png", dpi=DPI)
+        return Image.open(file), self.answers(digits, names)
+
+    def _models(self, names: Sequence[str]) -> list[tuple[str, Model]]:
+        if not names:
+            raise UsageError(
+                f"choose a network; if there is none under {self.index.root}, train one with "
+                "twofold fit -c configs/palindrome_lstm.yaml and reload the page"
+            )
+        return [(name, self.index.palindrome_network(name)) for name in names]
 
 
-def completed(text: object) -> Int[Tensor, " length"]:
-    """The palindrome that was typed, or the one that begins with what was typed and goes on with its mirror image.
+def complete(text: str) -> Int[Tensor, " length"]:
+    """Returns the palindrome that was typed, or what was typed followed by its mirror image.
 
     Raises:
         UsageError: when there is anything but digits, none, or too many.
     """
-    digits = inputs.text(text, "digits", LONGEST)
-    others = [character for character in digits if character not in "0123456789"]
-    if others:
-        raise UsageError(f"digits: there is a '{others[0]}'; write digits from 0 to 9 and nothing between them")
+    digits = text.strip()
     if len(digits) < 2 or digits != digits[::-1]:
         digits += digits[::-1]
-    if not 2 <= len(digits) <= LONGEST:
+    if not set(digits) <= set("0123456789") or not 2 <= len(digits) <= MAX_LENGTH:
         raise UsageError(
-            f"digits: they make a palindrome of {len(digits):,} digits; write at least 1, and no more than "
-            f"{LONGEST // 2}, which are mirrored, or a whole palindrome of up to {LONGEST:,}"
+            f"write a palindrome of up to {MAX_LENGTH:,} digits, or up to {MAX_LENGTH // 2} digits to be mirrored, "
+            "with nothing between them"
         )
     return torch.tensor([int(digit) for digit in digits])
 
 
 @torch.no_grad()
-def answer(model: Network, palindrome: Int[Tensor, " length"]) -> Answer:
-    """What the network answers once it has read all digits but the last, or the first half.
-
-    Raises:
-        UsageError: when its memory overflows.
-    """
-    digits, blanks = question(model, palindrome)
-    probabilities: Float[Tensor, "answers 10"] = model(digits[None], blanks).softmax(dim=-1).reshape(-1, 10)
+def _row(name: str, model: Model, palindrome: Int[Tensor, " length"]) -> str:
+    digits, blanks = inputs(model, palindrome)
+    probabilities = model(digits[None], blanks).softmax(dim=-1).reshape(-1, 10)
+    confidences, predictions = probabilities.max(dim=1)
+    right = to_text(palindrome[-len(probabilities) :])
+    pairs = list(zip(to_text(predictions), right, strict=True))
+    answer = "".join(digit if digit == other else f"<mark>{digit}</mark>" for digit, other in pairs)
+    correct = f"{sum(digit == other for digit, other in pairs)} of {len(right)}"
+    confidence = f"{confidences.mean():.0%}"
     if not probabilities.isfinite().all():
-        raise UsageError(f"the network's memory overflows within {len(digits)} digits; write fewer")
-    sureness, said = probabilities.max(dim=1)
-    return Answer(written(said), written(palindrome[-len(said) :]), sureness.tolist())
-
-
-_drawing = threading.Lock()
-"""Matplotlib draws one picture at a time."""
-
-
-def _card(name: str, model: Network, palindrome: Int[Tensor, " length"]) -> str:
-    kind = "LSTM" if isinstance(model, PalindromeLSTM) else "RNN"
-    writes = model.target == "second_half"
-    title = f"The {kind} {'writes the second half' if writes else 'names the last digit'}"
-    network = f"{name}: init {model.init}, hidden size {model.hidden_size}"
-    if isinstance(model, PalindromeLSTM) and model.horizon:
-        network += f", for {model.horizon:,} digits"
-    facts = f"<p class='small'>{escape(network)}</p>"
-    try:
-        said, right, sureness = answer(model, palindrome)
-    except UsageError as error:
-        return f'<section class="card wrong"><h3>{title}</h3>{html.note(str(error))}{facts}</section>'
-    hits = sum(one == other for one, other in zip(said, right, strict=True))
-    if writes:
-        verdict = f"{hits} of {len(said)} digits right"
-    else:
-        verdict = f"{'right' if hits else 'wrong'}, {sureness[0]:.0%} sure{'' if hits else f'; it was {right}'}"
-    mood = "right" if hits == len(said) else "wrong"
-    written_down = html.digits(said, right, "digits long" if writes else "digits answer")
-    return f'<section class="card {mood}"><h3>{title}</h3>{written_down}<p>{verdict}</p>{facts}</section>'
+        answer, correct, confidence = "the memory overflows; write fewer digits", "", ""
+    return f"| {PurePath(name).parents[1]} | {answer} | {right} | {correct} | {confidence} |"

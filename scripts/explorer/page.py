@@ -1,181 +1,143 @@
-"""The page: what stands where, and which function answers when something is moved, chosen or pressed.
+"""The page: its components, and the function that answers each event.
 
-Functions get what the fields hold as it came, without Gradio's own checks, so that all refusals are in our words and in
-one place, and they answer with HTML. Quick ones bypass Gradio's queue: one request, one answer. Of texts it is `change`
-that is listened to, for Gradio's `input` doesn't hear what is deleted or pasted.
+Gradio checks that a value is among a component's choices or limits. What else can be wrong is shown as a message.
+Events of sliders and text fields bypass Gradio's queue: one request, one answer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 import gradio as gr
 
-from common.seeding import run_seed
-from scripts.explorer import html
-from scripts.explorer.gan import ENDS, Game
-from scripts.explorer.memory import LONGEST, Memory
-from scripts.explorer.model_index import Book, Kind, Shelf
+from common.seeding import HIGHEST_SEED, run_seed
+from metrics.interpolation import INTERPOLATIONS
+from scripts.explorer.gan import GANExplorer
+from scripts.explorer.memory import MAX_LENGTH, MemoryExplorer
+from scripts.explorer.model_index import Choices, ModelIndex
 from scripts.plot_gates import DEFAULT_LENGTH
 from twofold.errors import UsageError, one_line
 
-NO_GENERATOR = (
-    "There is no generator under {root} yet. Train one with: twofold fit -c configs/gan.yaml (some minutes), "
-    "or see both lessons in short with: make demo. Then reload this page."
-)
-NO_MEMORY = (
-    "There is no palindrome network under {root} yet. Train some with: twofold fit -c configs/palindrome_lstm.yaml "
-    "(seconds), configs/palindrome_rnn.yaml and configs/palindrome_recall.yaml. Then reload this page."
-)
-LOOKING = "Looking where in the noise this generator has its digits. That takes some seconds, once."
-MEMORIES: dict[Kind, str] = {"lstm": "LSTM", "rnn": "RNN", "writer": "Writer of the second half"}
-STARTS = {"digits": ("3", "8"), "seeds": ("1", "2")}
+QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last"}
+SLOW: dict[str, Any] = {"concurrency_limit": 1, "trigger_mode": "once"}
+PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "buttons": ["download", "fullscreen"]}
 
-QUICK: dict[str, Any] = {"preprocess": False, "queue": False, "show_progress": "hidden", "trigger_mode": "always_last"}
-SLOW: dict[str, Any] = {"preprocess": False, "concurrency_limit": 1, "trigger_mode": "once"}
-"""One at a time, with a sign that something is being made."""
+THEME = gr.themes.Default(
+    primary_hue="blue",
+    font=("ui-sans-serif", "system-ui", "sans-serif"),  # fonts of the machine: the page needs no network
+    font_mono=("ui-monospace", "Consolas", "monospace"),
+).set(body_text_color_subdued="*neutral_500")  # Gradio's own is too pale to read on white
+CSS = """
+.gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
+#frame img { image-rendering: pixelated; }
+#answers { overflow-wrap: anywhere; }
+.gradio-container input[role=combobox] { padding-right: 1.8rem; text-overflow: ellipsis; }
+mark { background: #c53030; color: white; }
+"""
 
 
-def build(shelf: Shelf) -> gr.Blocks:
-    """The page for the networks on a shelf."""
+def build(index: ModelIndex) -> gr.Blocks:
+    """Builds the page for the networks in an index."""
     blocks = gr.Blocks(title="Twofold explorer", analytics_enabled=False, fill_width=True)
     with blocks:
-        gr.HTML(
-            "<h1>Twofold explorer</h1><p>Two lessons to play with: "
-            "a generator that turns noise into digits, and networks that remember.</p>"
+        gr.Markdown(
+            "# Twofold explorer\nTwo lessons: a generator that turns noise into digits, and networks with memory."
         )
-        with gr.Tab("Game", id="game"):
-            _game(blocks, shelf)
-        with gr.Tab("Memory", id="memory"):
-            _memory(blocks, shelf)
+        with gr.Tab("GAN"):
+            _gan(blocks, index)
+        with gr.Tab("Memory"):
+            _memory(blocks, index)
     return blocks
 
 
-def _game(blocks: gr.Blocks, shelf: Shelf) -> None:
-    game = Game(shelf)
-    missing = gr.HTML(visible=False)
-    with gr.Column(visible=False) as controls:
-        name = gr.Dropdown([], label="Generator", elem_id="generator")
-        with gr.Row():
-            kind = gr.Radio(list(ENDS), value="digits", label="Walk between two", elem_id="kind")
-            path = gr.Radio(
-                [("a straight line", "lerp"), ("an arc", "slerp")], value="lerp", label="Along", elem_id="path"
-            )
-        with gr.Row(elem_classes="pair"):
-            start = gr.Textbox("3", label="From", max_lines=1, min_width=80, elem_id="start")
-            end = gr.Textbox("8", label="To", max_lines=1, min_width=80, elem_id="end")
-        t = gr.Slider(0, 1, value=0, step=0.01, label="Place on the way", buttons=[], elem_id="t")
-        frame = gr.HTML(html.note(LOOKING), elem_id="frame")
-        strip_button = gr.Button("Draw the whole way as a strip", elem_id="draw-strip")
-        strip = gr.HTML(elem_id="strip")
-        gr.HTML("<h2>Random samples</h2>")
-        with gr.Row(elem_classes="pair"):
-            seed = gr.Textbox("1", label="Seed", max_lines=1, min_width=80, elem_id="seed")
-            another = gr.Button("Other samples", elem_id="another")
-        samples = gr.HTML(elem_id="samples")
-
-    way = [name, kind, start, end, path]
-    shown = worded(game.frame)
-
-    def arrive() -> list[Any]:
-        return _arrival(shelf.generators(), NO_GENERATOR.format(root=shelf.root))
-
-    def other_ends(value: object) -> list[Any]:
-        first, second = STARTS.get(value if isinstance(value, str) else "", STARTS["digits"])
-        return [first, second, ""]
-
-    moved: dict[str, Any] = {"fn": shown, "inputs": [*way, t], "outputs": frame, **QUICK}
-    drawn: dict[str, Any] = {"fn": worded(game.samples), "inputs": [name, seed], "outputs": samples, **QUICK}
-    t.input(**moved, api_name="frame")
-    for changed in (start.change, end.change, path.input):
-        changed(**moved, api_visibility="private")
-        changed(lambda: "", outputs=strip, **QUICK, api_visibility="private")
-    kind.input(other_ends, kind, [start, end, strip], **QUICK, api_visibility="private").then(
-        **moved, api_visibility="private"
-    )
-    name.input(lambda: "", outputs=strip, **QUICK, api_visibility="private")
-    name.input(**{**moved, "show_progress": "full"}, api_visibility="private")  # it may take seconds, once
-    name.input(**drawn, api_visibility="private")
-    strip_button.click(worded(game.strip), way, strip, **SLOW, api_name="strip")
-    seed.change(**drawn, api_name="samples")
-    another.click(lambda: str(run_seed()), None, seed, **QUICK, api_visibility="private")
-    blocks.load(arrive, None, [missing, controls, name], queue=False, api_visibility="private").then(
-        **moved, api_visibility="private"
-    ).then(**drawn, api_visibility="private")
-
-
-def _memory(blocks: gr.Blocks, shelf: Shelf) -> None:
-    memory = Memory(shelf)
-    missing = gr.HTML(visible=False)
-    with gr.Column(visible=False) as controls:
-        with gr.Row():
-            names = [gr.Dropdown([], label=label, min_width=300, elem_id=kind) for kind, label in MEMORIES.items()]
-        length = gr.Slider(2, LONGEST, value=DEFAULT_LENGTH, step=1, label="Length T", buttons=[], elem_id="length")
-        random = gr.Button("Another random palindrome", elem_id="random")
-        digits = gr.Textbox(
-            label="Digits",
-            info="A palindrome, or its beginning, which is then mirrored.",
-            max_lines=3,
-            elem_id="digits",
+def _gan(blocks: gr.Blocks, index: ModelIndex) -> None:
+    gan, choices = GANExplorer(index), index.generators()
+    name = gr.Dropdown(choices, value=_first(choices), label="Generator", elem_id="generator")
+    with gr.Row():
+        between = gr.Radio(["digits", "seeds"], value="digits", label="Between two", elem_id="between")
+        start, end = (
+            gr.Number(value, label=label, precision=0, minimum=0, maximum=HIGHEST_SEED, min_width=90, elem_id=label)
+            for label, value in (("From", 3), ("To", 8))
         )
-        answers = gr.HTML(elem_id="answers")
-        gates_button = gr.Button("Show what the gates do", elem_id="draw-gates")
-        gates = gr.HTML(elem_id="gates")
+        interpolation = gr.Radio(list(INTERPOLATIONS), value="lerp", label="Interpolation", elem_id="interpolation")
+    t = gr.Slider(0, 1, value=0, step=0.01, label="t", buttons=[], elem_id="t")
+    message = gr.Markdown(elem_id="message")
+    with gr.Row():
+        frame = gr.Image(label="Image", height=320, elem_id="frame", **PICTURE)
+        prediction = gr.Label(label="Classifier", num_top_classes=3, elem_id="prediction")
+    strip_button = gr.Button("Draw a strip", elem_id="draw-strip")
+    strip = gr.Image(label="Strip", show_label=False, elem_id="strip", **PICTURE)
+    with gr.Row():
+        seed = gr.Number(1, label="Seed", precision=0, minimum=0, maximum=HIGHEST_SEED, elem_id="seed")
+        another = gr.Button("Another seed", elem_id="another")
+    samples = gr.Image(label="Samples", show_label=False, elem_id="samples", **PICTURE)
 
-    answered = worded(memory.answers)
+    path = [name, between, start, end, interpolation]
+    show: dict[str, Any] = {
+        "fn": _or_message(gan.frame, 2),
+        "inputs": [*path, t],
+        "outputs": [frame, prediction, message],
+    }
+    sample: dict[str, Any] = {"fn": _or_message(gan.samples, 1), "inputs": [name, seed], "outputs": [samples, message]}
+    moved = [name.input, between.input, start.change, end.change, interpolation.input, t.input]
+    gr.on(moved, **show, **QUICK, api_name="frame")
+    gr.on([name.input, seed.change], **sample, **QUICK, api_name="samples")
+    strip_button.click(_or_message(gan.strip, 1), path, [strip, message], **SLOW, api_name="strip")
+    another.click(run_seed, None, seed, **QUICK, api_visibility="private")
+    arrived = blocks.load(lambda: _refreshed(index.generators()), None, name, queue=False, api_visibility="private")
+    arrived.then(**show, api_visibility="private").then(**sample, api_visibility="private")
 
-    def arrive() -> list[Any]:
-        books = [shelf.memories(kind) for kind in MEMORIES]
-        note, column, _ = _arrival([book for some in books for book in some], NO_MEMORY.format(root=shelf.root))
-        return [note, column, *map(_choices, books)]
 
-    def random_one(wanted: object) -> list[Any]:
-        try:
-            return [memory.random(wanted), gr.skip()]
-        except UsageError as error:
-            return [gr.skip(), html.note(one_line(error))]
-
-    asked: dict[str, Any] = {"fn": answered, "inputs": [digits, *names], "outputs": answers, **QUICK}
-    drawn: dict[str, Any] = {"fn": random_one, "inputs": length, "outputs": [digits, answers], **QUICK}
-    digits.change(**asked, api_name="answers")
-    digits.change(lambda: "", outputs=gates, **QUICK, api_visibility="private")
-    for changed in names:
-        changed.input(**asked, api_visibility="private")
-        changed.input(lambda: "", outputs=gates, **QUICK, api_visibility="private")
-    random.click(**drawn, api_name="random")
-    length.input(**drawn, api_visibility="private")
-    gates_button.click(worded(memory.gates), [digits, *names], gates, **SLOW, api_name="gates")
-    blocks.load(arrive, None, [missing, controls, *names], queue=False, api_visibility="private").then(
-        **drawn, api_visibility="private"
+def _memory(blocks: gr.Blocks, index: ModelIndex) -> None:
+    memory, choices = MemoryExplorer(index), index.palindrome_networks()
+    names = gr.Dropdown(
+        choices, value=_first(choices, multiple=True), multiselect=True, label="Networks", elem_id="names"
     )
+    length = gr.Slider(2, MAX_LENGTH, value=DEFAULT_LENGTH, step=1, label="Length", buttons=[], elem_id="length")
+    another = gr.Button("Random palindrome", elem_id="random")
+    info = "A palindrome, or its first half."
+    digits = gr.Textbox(label="Digits", info=info, max_lines=3, elem_id="digits")
+    answers = gr.Markdown(elem_id="answers")
+    gates_button = gr.Button("Plot the gates", elem_id="plot-gates")
+    gates = gr.Image(label="Gates", show_label=False, elem_id="gates", **PICTURE)
+
+    answer: dict[str, Any] = {
+        "fn": _or_message(memory.answers, 0),
+        "inputs": [digits, names],
+        "outputs": answers,
+    }
+    gr.on([digits.change, names.change], **answer, **QUICK, api_name="answers")
+    gr.on([another.click, length.input], memory.random, length, digits, **QUICK, api_name="random")
+    gates_button.click(_or_message(memory.gates, 1), [digits, names], [gates, answers], **SLOW, api_name="gates")
+    arrived = blocks.load(
+        lambda: _refreshed(index.palindrome_networks(), multiple=True),
+        None,
+        names,
+        queue=False,
+        api_visibility="private",
+    )
+    arrived.then(memory.random, length, digits, **QUICK, api_visibility="private")
 
 
-def worded(answer: Callable[..., str]) -> Callable[..., str]:
-    """The same, but what is refused becomes a sentence in its place."""
+def _or_message(answer: Callable[..., Any], outputs: int) -> Callable[..., Any]:
+    """The same function, but an error empties its outputs and becomes the message, which is the last output."""
 
     @wraps(answer)
-    def answer_or_words(*values: object) -> str:
+    def wrapper(*values: Any) -> Any:
         try:
             return answer(*values)
-        except (UsageError, ValueError) as error:
-            return html.note(one_line(error))
+        except (UsageError, ValueError, OSError) as error:
+            message = f"**{one_line(error)}**"
+            return (*[None] * outputs, message) if outputs else message
 
-    return answer_or_words
-
-
-def _arrival(books: Sequence[Book], nothing: str) -> list[Any]:
-    """Either the controls with what there is to choose, or what to do so that there is something."""
-    return [
-        gr.update(value=html.note(nothing), visible=not books),
-        gr.update(visible=bool(books)),
-        _choices(books),
-    ]
+    return wrapper
 
 
-def _choices(books: Sequence[Book]) -> Any:
-    """All titles to choose from, the first chosen; no field where there is nothing to choose."""
-    return gr.update(
-        choices=[(title, name) for name, title in books],
-        value=books[0].name if books else None,
-        visible=bool(books),
-    )
+def _first(choices: Choices, multiple: bool = False) -> Any:
+    names = [name for _, name in choices]
+    return names[:2] if multiple else next(iter(names), None)
+
+
+def _refreshed(choices: Choices, multiple: bool = False) -> Any:
+    """The choices at the moment a page is loaded."""
+    return gr.update(choices=choices, value=_first(choices, multiple))

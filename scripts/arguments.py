@@ -1,0 +1,22 @@
+"""Types of command-line arguments that several scripts share, for `argparse`."""
+
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+
+from common.seeding import HIGHEST_SEED
+
+
+def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int]:
+    """Returns a `type` that accepts whole numbers from `lowest` to `highest`; without a `highest` there is no limit."""
+    limits = f"{lowest} or more" if highest is None else f"{lowest} to {highest}"
+
+    def parse(text: str) -> int:
+        if not text.removeprefix("-").isdecimal() or not lowest <= int(text) <= (highest or int(text)):
+            raise ArgumentTypeError(f"can't be {text}; write a whole number, {limits}")
+        return int(text)
+
+    return parse
+
+
+seed = whole_number(0, HIGHEST_SEED)
+"""The `type` of a random seed."""
