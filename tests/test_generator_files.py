@@ -128,7 +128,7 @@ REFUSED = {
     "dcgan.safetensors": "the weights in dcgan.safetensors don't fit a MLPGenerator",
     "other.pth": "the file names 'TheirGenerator', which isn't registered; scripts read what",
     "discriminator.pth": "discriminator.pth holds a MLPDiscriminator, which isn't a generator",
-    "failed.pth": "failed.pth holds weights that are no finite numbers; its training has failed",
+    "failed.pth": "failed.pth holds weights that aren't finite numbers; its training failed",
 }
 
 

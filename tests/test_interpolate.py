@@ -1,4 +1,4 @@
-"""Morphs from a generator file: where they lead, what stands under them, and what is refused."""
+"""`scripts.interpolate`: strips, animations, and mistakes in the arguments."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ from scripts import interpolate
 from scripts.interpolate import between_digits, between_seeds, main
 
 Refuses = Callable[..., None]
-Morph = Callable[[Path | str, str], tuple[int, str, str]]
+Interpolate = Callable[[Path | str, str], tuple[int, str, str]]
 CELL = 60
 """Pixels from one frame of a strip to the next."""
 ROW = CELL + 16
@@ -25,8 +25,8 @@ ROW = CELL + 16
 
 
 @pytest.fixture
-def morph(script: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> Morph:
-    """`morph(file, "--digits 3 8 …")`: exit code, printed, complained. It looks for digits among fewer images."""
+def interpolate_small(script: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> Interpolate:
+    """`interpolate_small(file, "--digits 3 8 …")`: exit code, stdout, stderr, with few candidates for digits."""
     monkeypatch.setattr(interpolate, "CANDIDATES", 1024)
     return lambda file, options: script(main, file, *options.split())
 
@@ -44,33 +44,35 @@ def pixels_of(network: MLPGenerator, latents: torch.Tensor) -> np.ndarray:
     return ((images[:, 0] + 1) / 2 * 255).numpy()
 
 
-def test_digits_are_met_on_the_way(morph: Morph, painter_file: Path, tmp_path: Path) -> None:
-    code, said, complained = morph(painter_file, "--digits 3 8 1 --frames 4 --out new/381.png")
-    assert (code, said, complained) == (0, "new/381.png\n", "")
+def test_strip_passes_through_the_digits(interpolate_small: Interpolate, painter_file: Path, tmp_path: Path) -> None:
+    code, printed, error = interpolate_small(painter_file, "--digits 3 8 1 --frames 4 --out new/381.png")
+    assert (code, printed, error) == (0, "new/381.png\n", "")
     images = torch.from_numpy(frames(tmp_path / "new/381.png", row=0, columns=7)).float()[:, None] / 127.5 - 1
     read = readings(load_classifier(), images)
     assert [read[0], read[3], read[6]] == ["3: 100%", "8: 100%", "1: 100%"]
 
 
-@pytest.mark.parametrize("path", ["lerp", "slerp"])
-def test_each_strip_walks_between_its_own_latents(
-    morph: Morph, painter_file: Path, digit_painter: MLPGenerator, tmp_path: Path, path: str
+@pytest.mark.parametrize("interpolation", ["lerp", "slerp"])
+def test_each_strip_has_its_own_latents(
+    interpolate_small: Interpolate, painter_file: Path, digit_painter: MLPGenerator, tmp_path: Path, interpolation: str
 ) -> None:
-    options = f"--seeds 4 7 9 --frames 3 --strips 2 --interpolation {path} --out strips.png"
-    assert morph(painter_file, options) == (0, "strips.png\n", "")
+    options = f"--seeds 4 7 9 --frames 3 --strips 2 --interpolation {interpolation} --out strips.png"
+    assert interpolate_small(painter_file, options) == (0, "strips.png\n", "")
     waypoints = between_seeds(digit_painter, [4, 7, 9], strips=2)
     assert waypoints.shape == (2, 3, 2)
     assert not torch.equal(waypoints[0], waypoints[1])
     height = 4 + ROW
-    for place, route in enumerate(waypoints):
+    for place, latents in enumerate(waypoints):
         shown = frames(tmp_path / "strips.png", row=0, top=place * (height + 12), columns=5)
-        np.testing.assert_allclose(shown, pixels_of(digit_painter, interpolate_latents(route, 3, path)), atol=0.51)
+        np.testing.assert_allclose(
+            shown, pixels_of(digit_painter, interpolate_latents(latents, 3, interpolation)), atol=0.51
+        )
     with Image.open(tmp_path / "strips.png") as picture:
         assert picture.height == 2 * height + 12 + 22
 
 
-@pytest.mark.usefixtures("morph")
-def test_strips_between_digits_have_latents_of_their_own(digit_painter: MLPGenerator) -> None:
+@pytest.mark.usefixtures("interpolate_small")
+def test_strips_between_digits_have_different_latents(digit_painter: MLPGenerator) -> None:
     classifier = load_classifier()
     latents = between_digits(digit_painter, classifier, [3, 8, 3], strips=2, seed=1)
     assert latents.shape == (2, 3, 2)
@@ -81,22 +83,26 @@ def test_strips_between_digits_have_latents_of_their_own(digit_painter: MLPGener
     assert not torch.equal(between_digits(digit_painter, classifier, [3, 8, 3], strips=2, seed=2), latents)
 
 
-def test_a_long_strip_goes_on_in_the_next_row(
-    morph: Morph, painter_file: Path, digit_painter: MLPGenerator, tmp_path: Path
+def test_long_strip_continues_in_the_next_row(
+    interpolate_small: Interpolate, painter_file: Path, digit_painter: MLPGenerator, tmp_path: Path
 ) -> None:
-    assert morph(painter_file, "--seeds 4 7 --frames 31 --out long.png")[0] == 0
+    assert interpolate_small(painter_file, "--seeds 4 7 --frames 31 --out long.png")[0] == 0
     expected = pixels_of(digit_painter, interpolate_latents(between_seeds(digit_painter, [4, 7], 1)[0], 31))
     shown = np.concatenate([frames(tmp_path / "long.png", row, columns=11) for row in range(3)])
     np.testing.assert_allclose(shown[:31], expected, atol=0.51)
 
 
-def test_a_seed_is_the_same_place_in_every_walk(digit_painter: MLPGenerator) -> None:
+def test_seed_gives_the_same_latent_in_every_strip(digit_painter: MLPGenerator) -> None:
     assert torch.equal(between_seeds(digit_painter, [4, 7], 1)[0, 1], between_seeds(digit_painter, [7, 4], 2)[0, 0])
 
 
-def test_an_animation_goes_there_and_back_for_ever(morph: Morph, tmp_path: Path) -> None:
+def test_animation_runs_there_and_back_in_a_loop(interpolate_small: Interpolate, tmp_path: Path) -> None:
     save_generator(MLPGenerator(5), tmp_path / "new.pth", weights="raw", step=0, data_source="packaged")
-    assert morph("new.pth", "--seeds 3 8 1 --frames 4 --strips 3 --out new/381.gif") == (0, "new/381.gif\n", "")
+    assert interpolate_small("new.pth", "--seeds 3 8 1 --frames 4 --strips 3 --out new/381.gif") == (
+        0,
+        "new/381.gif\n",
+        "",
+    )
     with Image.open(tmp_path / "new/381.gif") as animation:
         assert animation.format == "GIF"
         assert animation.info["loop"] == 0
@@ -117,11 +123,11 @@ def test_an_animation_goes_there_and_back_for_ever(morph: Morph, tmp_path: Path)
 
 
 @pytest.mark.parametrize("ending", ["png", "gif"])
-def test_the_same_command_makes_the_same_bytes(morph: Morph, painter_file: Path, ending: str) -> None:
+def test_same_command_writes_same_bytes(interpolate_small: Interpolate, painter_file: Path, ending: str) -> None:
     made = []
     for seed in (1, 1, 2):
         options = f"--digits 3 8 --frames 3 --seed {seed} --out morph.{ending}"
-        assert morph(painter_file, options)[0] == 0
+        assert interpolate_small(painter_file, options)[0] == 0
         made.append(Path(f"morph.{ending}").read_bytes())
     assert made[0] == made[1] != made[2]
 
@@ -130,54 +136,33 @@ MISTAKES = [
     ("--out x.png", "one of the arguments --digits --seeds is required"),
     ("--digits 3 8 --seeds 1 2 --out x.png", "not allowed with argument --digits"),
     ("--digits 3 8", "the following arguments are required: --out"),
-    ("--digits 3 8 --out x.jpg", "--out x.jpg names no picture; write a name that ends in .png or .gif"),
-    ("--digits 3 8 --out x", "--out x names no picture; write a name that ends in .png or .gif"),
-    ("--digits 3 10 --out x.png", "digits holds 10; write digits from 0 to 9"),
-    ("--digits -1 3 --out x.png", "digits holds -1; write digits from 0 to 9"),
+    ("--digits 3 8 --out x.jpg", "--out can't be x.jpg; write a name that ends in .png or .gif"),
+    ("--digits 3 10 --out x.png", "argument --digits: invalid choice: 10 (choose from 0, 1, 2"),
     ("--digits three --out x.png", "--digits can't be 'three'; write a whole number"),
     ("--digits 3 --out x.png", "needs 2 or more waypoints, not 1"),
-    ("--seeds 3 --out x.png", "needs 2 or more waypoints, not 1"),
-    ("--digits 3 8 --frames 1 --out x.png", "--frames is 1; a way from one waypoint to the next needs at least its 2"),
-    ("--digits 3 8 --strips 0 --out x.png", "--strips is 0; write 1 or more"),
+    ("--digits 3 8 --frames 1 --out x.png", "--frames: can't be 1; write a whole number, 2 or more"),
+    ("--digits 3 8 --strips 0 --out x.png", "--strips: can't be 0; write a whole number, 1 or more"),
     ("--digits 3 8 --interpolation straight --out x.png", "argument --interpolation: invalid choice: 'straight'"),
-    ("--seeds 3 -8 --out x.png", "--seeds can't be -8; write a whole number from 0 to 4294967295"),
-    ("--digits 3 8 --seed 4294967296 --out x.png", "--seed can't be 4294967296; write a whole number from 0"),
-    ("--seeds 3 8 --seed 1 --out x.png", "--seeds says where to walk; leave out --seed, which is for --digits"),
-    (
-        "--seeds 3 8 --frames 100 --strips 101 --out x.gif",
-        "that makes 10,100 frames; write less of --frames or --strips",
-    ),
-    ("--seeds 3 8 --out folder.gif", "can't write folder.gif: Is a directory"),
-    ("--seeds 3 8 --out mnist_generator.pth/x.png", "can't write mnist_generator.pth/x.png: "),
+    ("--seeds 3 -8 --out x.png", "--seeds: can't be -8; write a whole number, 0 to 4294967295"),
     ("--digits 3 8 --strips 1000 --frames 2 --out x.png", "as a 3 with a confidence of 90% or more"),
 ]
 
 
-@pytest.mark.usefixtures("morph")
-def test_a_mistake_gets_one_line_and_leaves_nothing(refuses: Refuses, painter_file: Path, tmp_path: Path) -> None:
-    (tmp_path / "folder.gif").mkdir()
-    refuses(interpolate.main, [(f"{painter_file.name} {options}", told) for options, told in MISTAKES])
+@pytest.mark.usefixtures("interpolate_small")
+def test_mistakes_get_one_line(refuses: Refuses, painter_file: Path) -> None:
+    refuses(main, [(f"{painter_file.name} {options}", message) for options, message in MISTAKES])
 
 
-def test_a_generator_that_makes_no_such_digit_is_told_so(morph: Morph, tmp_path: Path) -> None:
+def test_digit_that_the_generator_does_not_make_is_refused(interpolate_small: Interpolate, tmp_path: Path) -> None:
     save_generator(MLPGenerator(5), tmp_path / "new.pth", weights="raw", step=0, data_source="packaged")
-    code, _, complained = morph("new.pth", "--digits 3 8 --out x.png")
+    code, _, error = interpolate_small("new.pth", "--digits 3 8 --out x.png")
     assert code == 2
-    assert complained.startswith("interpolate: the classifier reads none of 1,024 images as a ")
+    assert error.startswith("interpolate: the classifier reads none of 1,024 images as a ")
     assert not (tmp_path / "x.png").exists()
 
 
-def test_an_arc_on_a_line_is_refused(morph: Morph, tmp_path: Path) -> None:
+def test_slerp_between_opposite_latents_is_refused(interpolate_small: Interpolate, tmp_path: Path) -> None:
     save_generator(MLPGenerator(1), tmp_path / "thin.pth", weights="raw", step=0, data_source="packaged")
-    code, _, complained = morph("thin.pth", "--seeds 1 2 3 4 5 --interpolation slerp --out x.png")
+    code, _, error = interpolate_small("thin.pth", "--seeds 1 2 3 4 5 --interpolation slerp --out x.png")
     assert code == 2
-    assert "opposite directions; write interpolation: lerp" in complained
-
-
-def test_a_judge_that_is_missing_is_told(morph: Morph, painter_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> None:
-        raise ValueError("the classifier is missing; get it back by git checkout")
-
-    monkeypatch.setattr(interpolate, "load_classifier", missing)
-    told = (2, "", "interpolate: the classifier is missing; get it back by git checkout\n")
-    assert morph(painter_file, "--seeds 1 2 --out x.png") == told
+    assert "opposite directions; write interpolation: lerp" in error

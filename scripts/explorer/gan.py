@@ -82,7 +82,8 @@ class GANExplorer:
         trained = self.index.generator(name)
         if seed is None:
             raise UsageError("write a seed")
-        images = torch.cat([*finite_samples(trained.network, latent_noise(trained.network, SAMPLES, rng(seed, "sample")))])
+        latents = latent_noise(trained.network, SAMPLES, rng(seed, "sample"))
+        images = torch.cat([*finite_samples(trained.network, latents)])
         picture = grid(images, SAMPLES_PER_ROW, readings(self.classifier, images))
         return page([picture], f"seed {seed}, {trained.origin}"), trained.origin
 
