@@ -1,14 +1,14 @@
-"""How the parameters of the LSTM and the RNN start.
+"""Initialisers of the LSTM's and the RNN's parameters.
 
-Each function fills, in place and from torch's global random stream, the four parameters of a one-layer network: ours or
-`torch.nn`'s, since both keep the same four.
+Each function fills, in place and from torch's global random state, the four parameters of a one-layer network, ours or
+`torch.nn`'s:
 
     forget_log(*torch.nn.LSTM(10, 64).parameters(), horizon=1000)
 
-Those for the LSTM take the horizon T, the longest length to remember, whether they use it or not.
+Those of the LSTM take the horizon T, the longest length to remember, whether they use it or not.
 
-An LSTM stacks its gates in the order i, f, g, o and adds two bias vectors, `bias_ih + bias_hh`. Only the sum matters to
-the network, so a function that names a gate's bias puts it on `bias_ih` and zeros there in `bias_hh`.
+An LSTM stacks its gates in the order i, f, g, o and adds two bias vectors, `bias_ih + bias_hh`. Only the sum matters,
+so a function that sets a gate's bias writes it to `bias_ih` and zeros to `bias_hh`.
 """
 
 import math
@@ -21,7 +21,7 @@ Initialiser = Callable[..., None]
 
 
 def uniform(*parameters: Tensor, horizon: int | None = None) -> None:
-    """What `torch.nn` does for both networks: everything from U(−1/√H, 1/√H), with H hidden units."""
+    """All parameters from U(−1/√H, 1/√H) with H hidden units, the default of `torch.nn`."""
     _, weight_hh, _, _ = parameters
     bound = 1 / math.sqrt(weight_hh.shape[1])
     for parameter in parameters:
@@ -30,17 +30,17 @@ def uniform(*parameters: Tensor, horizon: int | None = None) -> None:
 
 @torch.no_grad()
 def forget_one(*parameters: Tensor, horizon: int | None = None) -> None:
-    """b_f = 1, the rest as `torch` (Gers et al. 2000; Jozefowicz et al. 2015, section 2.2)."""
+    """b_f = 1, the rest as in `uniform` (Gers et al. 2000; Jozefowicz et al. 2015, section 2.2)."""
     uniform(*parameters)
     _bias_of("f", *parameters).fill_(1)
 
 
 @torch.no_grad()
 def forget_log(*parameters: Tensor, horizon: int | None = None) -> None:
-    """b_f = log T for the horizon T, the rest as `torch`.
+    """b_f = log T for the horizon T, the rest as in `uniform`.
 
-    A gate at σ(log T) = T/(T + 1) leaves 1/e of the cell after about T steps. `chrono` draws values up to about this
-    one; here every unit gets it.
+    A forget gate of σ(log T) = T/(T + 1) leaves 1/e of the cell state after about T steps. `chrono` draws values up to
+    about this one; here every unit has it.
 
     Raises:
         ValueError: when `horizon` is missing or below 2.
@@ -52,10 +52,10 @@ def forget_log(*parameters: Tensor, horizon: int | None = None) -> None:
 
 @torch.no_grad()
 def chrono(*parameters: Tensor, horizon: int | None = None) -> None:
-    """b_f = log u with u from U(1, T − 1) for the horizon T, and b_i = −b_f; the rest as `torch`.
+    """b_f = log u with u from U(1, T − 1) for the horizon T, and b_i = −b_f; the rest as in `uniform`.
 
-    So the units' memories, 1/(1 − σ(b_f)) = 1 + u steps, range from 2 to T. Tallec & Ollivier 2018, "Can recurrent
-    neural networks warp time?" (https://arxiv.org/abs/1804.11188).
+    The units' time constants, 1/(1 − σ(b_f)) = 1 + u steps, then range from 2 to T. Tallec & Ollivier 2018, "Can
+    recurrent neural networks warp time?" (https://arxiv.org/abs/1804.11188).
 
     Raises:
         ValueError: when `horizon` is missing or below 2.
@@ -67,7 +67,7 @@ def chrono(*parameters: Tensor, horizon: int | None = None) -> None:
 
 
 def orthogonal(*parameters: Tensor) -> None:
-    """An orthogonal recurrent matrix, the rest as `torch` (Saxe et al. 2014, https://arxiv.org/abs/1312.6120)."""
+    """An orthogonal recurrent matrix, the rest as in `uniform` (Saxe et al. 2014, https://arxiv.org/abs/1312.6120)."""
     uniform(*parameters)
     _, weight_hh, _, _ = parameters
     nn.init.orthogonal_(weight_hh)
@@ -77,7 +77,7 @@ def identity(*parameters: Tensor) -> None:
     """The identity as recurrent matrix and zero biases, for `nonlinearity="relu"`.
 
     Le, Jaitly & Hinton 2015, "A simple way to initialize recurrent networks of rectified linear units"
-    (https://arxiv.org/abs/1504.00941). W_ih is as `torch`; the paper draws it from N(0, 0.001²).
+    (https://arxiv.org/abs/1504.00941). W_ih is as in `uniform`; the paper draws it from N(0, 0.001²).
     """
     uniform(*parameters)
     _, weight_hh, bias_ih, bias_hh = parameters
@@ -96,10 +96,10 @@ RNN_INITIALISERS: dict[str, Initialiser] = {"torch": uniform, "orthogonal": orth
 
 
 def named(init: str, known: dict[str, Initialiser]) -> Initialiser:
-    """The function called `init` in one of the two tables above.
+    """Returns the function called `init` in one of the two dictionaries above.
 
     Raises:
-        ValueError: when the table doesn't hold it; says so if it is the other network's.
+        ValueError: when it isn't there; says so if it is for the other network.
     """
     if init in known:
         return known[init]

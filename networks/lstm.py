@@ -1,32 +1,24 @@
-"""The LSTM, from its equations.
+"""The LSTM.
 
-An LSTM reads a sequence x⁽¹⁾ … x⁽ᵀ⁾ one step at a time. What it remembers lives in a cell state c, which a step
-changes only through gates with values between 0 and 1: the forget gate f says how much of the cell to keep, the input
-gate i how much of the candidate g to write, the output gate o how much to show as the hidden state h. With f at 1 and
-i at 0 the cell stays as it is, and so does the gradient on its way back: that is why it can learn to remember. How a
-trained network then does it, `scripts/plot_gates.py` draws.
-
-    i⁽ᵗ⁾ = σ(W_ii x⁽ᵗ⁾ + W_hi h⁽ᵗ⁻¹⁾ + b_i)
-    f⁽ᵗ⁾ = σ(W_if x⁽ᵗ⁾ + W_hf h⁽ᵗ⁻¹⁾ + b_f)
-    g⁽ᵗ⁾ = tanh(W_ig x⁽ᵗ⁾ + W_hg h⁽ᵗ⁻¹⁾ + b_g)
-    o⁽ᵗ⁾ = σ(W_io x⁽ᵗ⁾ + W_ho h⁽ᵗ⁻¹⁾ + b_o)
-    c⁽ᵗ⁾ = f⁽ᵗ⁾ ⊙ c⁽ᵗ⁻¹⁾ + i⁽ᵗ⁾ ⊙ g⁽ᵗ⁾
-    h⁽ᵗ⁾ = o⁽ᵗ⁾ ⊙ tanh(c⁽ᵗ⁾)
+An LSTM reads a sequence x⁽¹⁾ … x⁽ᵀ⁾ one step at a time. Its memory is the cell state c, which a step changes only
+through gates with values between 0 and 1: the forget gate f scales the old cell state, the input gate i scales the
+candidate g that is added to it, and the output gate o scales what becomes visible as the hidden state h. With f = 1 and
+i = 0 the cell state stays as it is, and so does its gradient on the way back through the steps.
+`scripts/plot_gates.py` plots the gates of a trained network.
 
 Hochreiter & Schmidhuber 1997, "Long short-term memory" (https://doi.org/10.1162/neco.1997.9.8.1735); the forget gate is
 from Gers, Schmidhuber & Cummins 2000, "Learning to forget" (https://doi.org/10.1162/089976600300015015).
 """
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from networks.initialisers import LSTM_INITIALISERS, named
+from networks.lstm_backward import ManualBackward
 
 State = tuple[Float[Tensor, "1 batch hidden"], Float[Tensor, "1 batch hidden"]]
 """h and c."""
@@ -37,26 +29,39 @@ Weights = tuple[
     Float[Tensor, " 4*hidden"],
     Float[Tensor, " 4*hidden"],
 ]
-"""W_ih, W_hh, b_ih, b_hh: those of the gates i, f, g, o one below the other."""
+"""W_ih, W_hh, b_ih and b_hh, each with the rows of the gates i, f, g, o one below the other, as in `nn.LSTM`."""
 
 
-class Gates(NamedTuple):
-    """What an LSTM computes at every step: i, f and o between 0 and 1, g and h between −1 and 1, c of any size."""
-
-    i: Float[Tensor, "steps batch hidden"]
-    f: Float[Tensor, "steps batch hidden"]
-    g: Float[Tensor, "steps batch hidden"]
-    o: Float[Tensor, "steps batch hidden"]
-    c: Float[Tensor, "steps batch hidden"]
-    h: Float[Tensor, "steps batch hidden"]
+def equations_kernel(
+    x: Float[Tensor, "steps batch input"], state: State, weights: Weights
+) -> tuple[Float[Tensor, "steps batch hidden"], State]:
+    """The six equations, step by step; autograd differentiates them."""
+    (h,), (c,) = state  # (batch, hidden)
+    W_ih, W_hh, b_ih, b_hh = weights
+    W_ii, W_if, W_ig, W_io = W_ih.chunk(4)  # (hidden, input)
+    W_hi, W_hf, W_hg, W_ho = W_hh.chunk(4)  # (hidden, hidden)
+    b_i, b_f, b_g, b_o = (b_ih + b_hh).chunk(4)  # (hidden)
+    output = []
+    for x_t in x:  # (batch, input)
+        i = torch.sigmoid(x_t @ W_ii.T + h @ W_hi.T + b_i)  # (batch, hidden)
+        f = torch.sigmoid(x_t @ W_if.T + h @ W_hf.T + b_f)  # (batch, hidden)
+        g = torch.tanh(x_t @ W_ig.T + h @ W_hg.T + b_g)  # (batch, hidden)
+        o = torch.sigmoid(x_t @ W_io.T + h @ W_ho.T + b_o)  # (batch, hidden)
+        c = f * c + i * g  # (batch, hidden)
+        h = o * torch.tanh(c)  # (batch, hidden)
+        output.append(h)
+    return torch.stack(output), (h[None], c[None])
 
 
 class LSTM(nn.Module):
     """One layer that reads `(steps, batch, input_size)`; parameters and results are those of `torch.nn.LSTM`.
 
     Args:
-        kernel: "manual" runs the equations as they stand above, "native" hands the same parameters to torch's native
-            kernel (oneDNN, cuDNN); "auto" is "native".
+        kernel: what computes it, with equal results up to rounding:
+            equations: `equations_kernel` above.
+            manual: the hand-derived backward pass of `networks.lstm_backward`; no second derivatives.
+            native: torch's kernel (oneDNN, cuDNN).
+            auto: manual or native, see `fastest_kernel`.
         init: a name in `networks.initialisers.LSTM_INITIALISERS`.
         horizon: the longest length to remember; "forget_log" and "chrono" need it.
 
@@ -92,18 +97,18 @@ class LSTM(nn.Module):
     def forward(
         self, x: Float[Tensor, "steps batch input"], state: State | None = None
     ) -> tuple[Float[Tensor, "steps batch hidden"], State]:
-        """Returns h of every step, and the last (h, c), from which a next call can go on. Without a state, starts at 0.
+        """Returns h of every step and the last (h, c), from which a next call can go on; without a state, starts at 0.
 
         Raises:
-            ValueError: when x or the state has another shape, or x no steps.
+            ValueError: when x or the state has another shape, or x has no steps.
         """
         weights = self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0
         return KERNELS[self.kernel](x, self._start(x, state), weights)
 
-    def gates(self, x: Float[Tensor, "steps batch input"], state: State | None = None) -> Gates:
-        """Everything that `forward` computes on its way, to look at.
+    def gates(self, x: Float[Tensor, "steps batch input"], state: State | None = None) -> "Gates":
+        """Returns all that `forward` computes, for plots.
 
-        With h of all steps known, the gates of all steps are one product, whichever kernel gave h.
+        Given h of all steps, from any kernel, one product gives the gates of all steps.
 
         Raises:
             ValueError: as `forward` does.
@@ -112,7 +117,7 @@ class LSTM(nn.Module):
         h, _ = self(x, (h_0, c))
         W_ih_x = F.linear(x, self.weight_ih_l0, self.bias_ih_l0 + self.bias_hh_l0)
         W_hh_h = F.linear(torch.cat([h_0, h[:-1]]), self.weight_hh_l0)
-        i, f, g, o = (W_ih_x + W_hh_h).unflatten(2, (4, -1)).unbind(2)
+        i, f, g, o = (W_ih_x + W_hh_h).chunk(4, dim=2)
         i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
         cells = []
         for t in range(len(x)):
@@ -130,112 +135,58 @@ class LSTM(nn.Module):
         return h, c
 
 
+class Gates(NamedTuple):
+    """What an LSTM computes at every step: i, f and o in [0, 1], g and h in [−1, 1], c unbounded."""
+
+    i: Float[Tensor, "steps batch hidden"]
+    f: Float[Tensor, "steps batch hidden"]
+    g: Float[Tensor, "steps batch hidden"]
+    o: Float[Tensor, "steps batch hidden"]
+    c: Float[Tensor, "steps batch hidden"]
+    h: Float[Tensor, "steps batch hidden"]
+
+
 def manual_kernel(
     x: Float[Tensor, "steps batch input"], state: State, weights: Weights
 ) -> tuple[Float[Tensor, "steps batch hidden"], State]:
-    """The equations and their derivatives, written out. It has no second derivatives."""
+    """The equations with the hand-derived backward pass, which has no second derivatives."""
     (h,), (c,) = state
-    output, c = _Gates.apply(x, h, c, *weights)
+    output, c = ManualBackward.apply(x, h, c, *weights)
     return output, (output[-1:].clone(), c[None])
-
-
-class _Gates(torch.autograd.Function):
-    """The equations for all gates at once, and their derivatives without autograd's record of every operation.
-
-    With z⁽ᵗ⁾ = [h⁽ᵗ⁻¹⁾, x⁽ᵗ⁾, 1] and W = [W_h, W_i, b] a step is one product, a⁽ᵗ⁾ = W z⁽ᵗ⁾, and the gates are σ or
-    tanh of it. As tanh(a) = 2σ(2a) − 1, one σ serves all four. Backward, ∂y stands for the derivative of the loss by y:
-
-        ∂h⁽ᵗ⁾ = ∂output⁽ᵗ⁾ + W_hᵀ ∂a⁽ᵗ⁺¹⁾
-        ∂c⁽ᵗ⁾ = f⁽ᵗ⁺¹⁾ ⊙ ∂c⁽ᵗ⁺¹⁾ + ∂h⁽ᵗ⁾ ⊙ o⁽ᵗ⁾ ⊙ tanh′(c⁽ᵗ⁾)
-        ∂i⁽ᵗ⁾ = ∂c⁽ᵗ⁾ ⊙ g⁽ᵗ⁾        ∂f⁽ᵗ⁾ = ∂c⁽ᵗ⁾ ⊙ c⁽ᵗ⁻¹⁾        ∂g⁽ᵗ⁾ = ∂c⁽ᵗ⁾ ⊙ i⁽ᵗ⁾        ∂o⁽ᵗ⁾ = ∂h⁽ᵗ⁾ ⊙ tanh(c⁽ᵗ⁾)
-        ∂a⁽ᵗ⁾ = [∂i ⊙ σ′, ∂f ⊙ σ′, ∂g ⊙ tanh′, ∂o ⊙ σ′]
-        ∂W   = Σₜ ∂a⁽ᵗ⁾ z⁽ᵗ⁾ᵀ
-
-    The last sum grows step by step while ∂a⁽ᵗ⁾ is still in the cache: on a CPU that is quicker than to keep all ∂a for
-    one product at the end, as it is quicker to take x in with h than in a product of its own for all steps.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, h0: Tensor, c0: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
-        W_ih, W_hh, b_ih, b_hh = weights
-        (steps, batch, inputs), hidden = x.shape, W_hh.shape[1]
-        unpadded = torch.cat([W_hh, W_ih, (b_ih + b_hh)[:, None]], dim=1)
-        W = F.pad(unpadded, (0, -unpadded.shape[1] % ALIGNMENT))
-        W[2 * hidden : 3 * hidden] *= 2  # g: 2σ(2a) − 1
-
-        # A capital holds all steps, its small letter a list of them. h and c enter step t as h[t], c[t].
-        Z = W.new_zeros(steps + 1, batch, W.shape[1])
-        H, X, one = Z[:, :, :hidden], Z[:-1, :, hidden : hidden + inputs], Z[:, :, hidden + inputs]
-        H[0], X[:], one[:] = h0, x, 1
-        A = W.new_empty(steps, batch, 4 * hidden)
-        C = W.new_empty(steps + 1, batch, hidden)
-        C[0] = c0
-        tanh_C = W.new_empty(steps, batch, hidden)
-        z, h, a, c, tanh_c = Z.unbind(), H.unbind(), A.unbind(), C.unbind(), tanh_C.unbind()
-        i, f, g, o = _gates(A)
-        for t in range(steps):
-            torch.mm(z[t], W.T, out=a[t]).sigmoid_()
-            g[t].mul_(2).sub_(1)
-            torch.mul(f[t], c[t], out=c[t + 1]).addcmul_(i[t], g[t])
-            torch.mul(o[t], torch.tanh(c[t + 1], out=tanh_c[t]), out=h[t + 1])
-        ctx.save_for_backward(Z, A, C, tanh_C, W_ih, W_hh)
-        return H[1:], c[-1].clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, doutput: Tensor, dc: Tensor) -> tuple[Tensor | None, ...]:
-        Z, A, C, tanh_C, W_ih, W_hh = ctx.saved_tensors
-        z, c, tanh_c = Z.unbind(), C.unbind(), tanh_C.unbind()
-        i, f, g, o = _gates(A)
-        hidden, inputs = W_hh.shape[1], W_ih.shape[1]
-        i_and_f = A[:, :, : 2 * hidden].unbind()
-
-        da = torch.zeros_like(A[0])
-        ((di,), (df,), (dg,), (do,)), di_and_df = _gates(da[None]), da[:, : 2 * hidden]
-        dh, dc, dc_through_h = torch.empty_like(dc), dc.clone(), torch.empty_like(dc)
-        dW = Z.new_zeros(4 * hidden, Z.shape[2])
-        dX = Z.new_empty(len(A), len(dc), inputs) if ctx.needs_input_grad[0] else None
-        for t in reversed(range(len(A))):
-            torch.addmm(doutput[t], da, W_hh, out=dh)
-            torch.mul(dh, o[t], out=dc_through_h)
-            dc += tanh_backward(dc_through_h, tanh_c[t], grad_input=dc_through_h)
-            torch.mul(dc, g[t], out=di)
-            torch.mul(dc, c[t], out=df)
-            torch.mul(dc, i[t], out=dg)
-            torch.mul(dh, tanh_c[t], out=do)
-            sigmoid_backward(di_and_df, i_and_f[t], grad_input=di_and_df)
-            tanh_backward(dg, g[t], grad_input=dg)
-            sigmoid_backward(do, o[t], grad_input=do)
-            dW.addmm_(da.T, z[t])
-            dc *= f[t]
-            if dX is not None:
-                torch.mm(da, W_ih, out=dX[t])
-        dW_hh, dW_ih, db = dW[:, :hidden], dW[:, hidden : hidden + inputs], dW[:, hidden + inputs]
-        return dX, da @ W_hh, dc, dW_ih, dW_hh, db, db.clone()
-
-
-def _gates(stacked: Float[Tensor, "steps batch four_hidden"]) -> Iterator[tuple[Tensor, ...]]:
-    """i, f, g and o, each as a tuple of steps: views into what holds all of them."""
-    return (gate.unbind() for gate in stacked.unflatten(2, (4, -1)).unbind(2))
-
-
-ALIGNMENT = 16
-"""A product is quicker when its rows are multiples of this many numbers; on a CPU, a cache line of float32."""
-
-# The derivative by a from that by σ(a) or tanh(a), given σ(a) or tanh(a); written where grad_input says.
-sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
-tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
 def native_kernel(
     x: Float[Tensor, "steps batch input"], state: State, weights: Weights
 ) -> tuple[Float[Tensor, "steps batch hidden"], State]:
-    """The same numbers, up to rounding, from torch's native kernel."""
-    train = torch.is_grad_enabled()  # cuDNN keeps what backward needs only then; also in eval mode it may be needed
+    """torch's native kernel."""
+    train = torch.is_grad_enabled()  # cuDNN keeps what its backward needs only if told to, in eval mode as well
     output, h, c = torch.lstm(
         x, state, weights, has_biases=True, num_layers=1, dropout=0, train=train, bidirectional=False, batch_first=False
     )
     return output, (h, c)
 
 
-KERNELS = {"auto": native_kernel, "manual": manual_kernel, "native": native_kernel}
+def auto_kernel(
+    x: Float[Tensor, "steps batch input"], state: State, weights: Weights
+) -> tuple[Float[Tensor, "steps batch hidden"], State]:
+    """The kernel that `fastest_kernel` chooses."""
+    differentiated = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *state, *weights))
+    float32 = x.dtype == weights[0].dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
+    return KERNELS[fastest_kernel(x.device.type, len(x), differentiated and float32)](x, state, weights)
+
+
+MANUAL_FROM = 100
+
+
+def fastest_kernel(device: str, steps: int, trains_in_float32: bool) -> str:
+    """Returns "manual" for training in float32 on a CPU over `MANUAL_FROM` steps or more, else "native".
+
+    Measured for forward and backward at batch size and hidden size 128 (benchmarks/results/lstm_kernels.csv): manual
+    takes 1.1 to 1.3 times as long as `nn.LSTM` at 5 and 20 steps, 0.96 (one thread) and 0.84 (two threads) at 100,
+    0.66 and 0.83 at 400 and at 1,000. Forward alone, other precisions and other devices stay native: manual computes
+    for its backward pass what nobody would use, doesn't follow autocast, and starts several kernels per step on a GPU.
+    """
+    return "manual" if device == "cpu" and steps >= MANUAL_FROM and trains_in_float32 else "native"
+
+
+KERNELS = {"auto": auto_kernel, "equations": equations_kernel, "manual": manual_kernel, "native": native_kernel}

@@ -1,16 +1,11 @@
-"""The plain recurrent network, from its equation.
+"""The plain recurrent network (Elman 1990, "Finding structure in time", https://doi.org/10.1207/s15516709cog1402_1).
 
-An RNN reads a sequence x⁽¹⁾ … x⁽ᵀ⁾ one step at a time, and all that it remembers is its hidden state h:
-
-    h⁽ᵗ⁾ = φ(W_ih x⁽ᵗ⁾ + b_ih + W_hh h⁽ᵗ⁻¹⁾ + b_hh)        φ: tanh or relu
-
-Every step multiplies the memory by W_hh and squashes it, and every step back multiplies the gradient by W_hhᵀ and φ′,
-so over many steps both fade or burst (Bengio, Simard & Frasconi 1994, https://doi.org/10.1109/72.279181). The network
-is that of Elman 1990, "Finding structure in time" (https://doi.org/10.1207/s15516709cog1402_1).
+An RNN reads a sequence x⁽¹⁾ … x⁽ᵀ⁾ one step at a time, and its only memory is the hidden state h. Every step multiplies
+h by W_hh and applies φ, and every step back multiplies the gradient by W_hhᵀ and φ′, so over many steps both vanish or
+explode (Bengio, Simard & Frasconi 1994, https://doi.org/10.1109/72.279181).
 """
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -27,12 +22,26 @@ Weights = tuple[
 NONLINEARITIES = {"tanh": torch.tanh, "relu": torch.relu}
 
 
+def equations_kernel(
+    x: Float[Tensor, "steps batch input"], state: State, weights: Weights, nonlinearity: str
+) -> tuple[Float[Tensor, "steps batch hidden"], State]:
+    """The equation, step by step; autograd differentiates it."""
+    (h,) = state  # (batch, hidden)
+    W_ih, W_hh, b_ih, b_hh = weights
+    φ = NONLINEARITIES[nonlinearity]
+    output = []
+    for x_t in x:  # (batch, input)
+        h = φ(x_t @ W_ih.T + b_ih + h @ W_hh.T + b_hh)  # (batch, hidden)
+        output.append(h)
+    return torch.stack(output), h[None]
+
+
 class RNN(nn.Module):
     """One layer that reads `(steps, batch, input_size)`; parameters and results are those of `torch.nn.RNN`.
 
     Args:
-        kernel: "equations" runs the equation as it stands above, "native" hands the same parameters to torch's native
-            kernel (oneDNN, cuDNN); "auto" is "native".
+        kernel: equations (`equations_kernel` above), native (torch's kernel: oneDNN, cuDNN) or auto (native), with
+            equal results up to rounding.
         nonlinearity: "tanh" or "relu".
         init: a name in `networks.initialisers.RNN_INITIALISERS`; "identity" goes with relu.
 
@@ -72,10 +81,10 @@ class RNN(nn.Module):
     def forward(
         self, x: Float[Tensor, "steps batch input"], h: State | None = None
     ) -> tuple[Float[Tensor, "steps batch hidden"], State]:
-        """Returns h of every step, and the last, from which a next call can go on. Without an h, starts at 0.
+        """Returns h of every step and the last one, from which a next call can go on; without an h, starts at 0.
 
         Raises:
-            ValueError: when x or h has another shape, or x no steps.
+            ValueError: when x or h has another shape, or x has no steps.
         """
         if x.dim() != 3 or x.shape[0] < 1 or x.shape[2] != self.input_size:
             raise ValueError(f"x has shape {tuple(x.shape)}; write (steps of 1 or more, batch, {self.input_size})")
@@ -87,25 +96,11 @@ class RNN(nn.Module):
         return KERNELS[self.kernel](x, h, weights, self.nonlinearity)
 
 
-def equations_kernel(
-    x: Float[Tensor, "steps batch input"], state: State, weights: Weights, nonlinearity: str
-) -> tuple[Float[Tensor, "steps batch hidden"], State]:
-    """The equation. One product takes in x for all steps, and one per step takes in h."""
-    (h,) = state  # (batch, hidden)
-    W_ih, W_hh, b_ih, b_hh = weights
-    φ = NONLINEARITIES[nonlinearity]
-    output = []
-    for Wx_b in F.linear(x, W_ih, b_ih + b_hh):  # (batch, hidden)
-        h = φ(torch.addmm(Wx_b, h, W_hh.T))
-        output.append(h)
-    return torch.stack(output), h[None]
-
-
 def native_kernel(
     x: Float[Tensor, "steps batch input"], state: State, weights: Weights, nonlinearity: str
 ) -> tuple[Float[Tensor, "steps batch hidden"], State]:
-    """The same numbers, up to rounding, from torch's native kernel."""
-    train = torch.is_grad_enabled()  # cuDNN keeps what backward needs only then; also in eval mode it may be needed
+    """torch's native kernel."""
+    train = torch.is_grad_enabled()  # cuDNN keeps what its backward needs only if told to, in eval mode as well
     native = {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}[nonlinearity]
     return native(
         x, state, weights, has_biases=True, num_layers=1, dropout=0, train=train, bidirectional=False, batch_first=False

@@ -215,7 +215,10 @@ TWOFOLD = [
         "fit goes on with a whole run, not with http://127.0.0.1:9",
     ),
     # Each config's own.
-    (f"fit -c {LSTM} --model.kernel fast", "kernel 'fast' isn't known; for the LSTM write one of auto, gates, fused"),
+    (
+        f"fit -c {LSTM} --model.kernel fast",
+        "kernel 'fast' isn't known; for the LSTM write one of auto, equations, manual",
+    ),
     (f"fit -c {RNN} --model.init identity", "init 'identity' goes with relu; write nonlinearity relu"),
     (f"fit -c {RNN} --model.nonlinearity sigmoid", "nonlinearity 'sigmoid' isn't known; write one of tanh, relu"),
     (f"fit -c {LONG} --data.length 4", "the curriculum starts at length 5, above its target 4"),

@@ -79,7 +79,7 @@ def test_a_setting_that_came_with_a_later_version_has_its_default(twofold: Twofo
     folder = start(twofold, 4)
     config = folder / "config.yaml"
     older = yaml.safe_load(config.read_text())
-    assert older["model"]["init_args"].pop("kernel") == "auto"
+    assert older["model"]["init_args"].pop("kernel") == "equations"
     config.write_text(yaml.safe_dump(older))
     go_on = f"fit -c {config} --ckpt_path last --trainer.max_steps 5"
     code, _, complained = twofold(f"{go_on} --model.kernel gates")

@@ -1,4 +1,4 @@
-"""Both kernels of our RNN against `torch.nn.RNN`."""
+"""Both kernels of the RNN against `torch.nn.RNN`."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from networks.rnn import RNN
 
-pytestmark = pytest.mark.parametrize("kernel", ["equation", "fused"])
+kernels = pytest.mark.parametrize("kernel", ["equations", "native", "auto"])
 nonlinearities = pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 
 
-def pair(kernel: str, nonlinearity: str, input_size: int = 10, hidden_size: int = 32) -> tuple[RNN, nn.RNN]:
-    """Ours and torch's, with the same weights."""
+def pair(kernel: str, nonlinearity: str, input_size: int = 10, hidden_size: int = 16) -> tuple[RNN, nn.RNN]:
+    """Our RNN and torch's with the same weights."""
     rnn = RNN(input_size, hidden_size, kernel=kernel, nonlinearity=nonlinearity)
     reference = nn.RNN(input_size, hidden_size, nonlinearity=nonlinearity)
     rnn.load_state_dict(reference.state_dict(), strict=True)
@@ -29,14 +29,15 @@ def gradients(network: nn.Module, x: Tensor, h: Tensor | None) -> list[Tensor]:
     return list(torch.autograd.grad(loss, [*network.parameters(), x, *([] if h is None else [h])]))
 
 
+@kernels
 @nonlinearities
 @given(
     sizes=st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(1, 6), st.integers(1, 8)),
     given_h=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=20, deadline=None)
-def test_results_and_all_gradients_are_those_of_nn_rnn(
+@settings(max_examples=10, deadline=None)
+def test_results_and_all_gradients_equal_nn_rnn(
     kernel: str, nonlinearity: str, sizes: tuple[int, int, int, int], given_h: bool, seed: int
 ) -> None:
     torch.manual_seed(seed)
@@ -54,20 +55,12 @@ def test_results_and_all_gradients_are_those_of_nn_rnn(
 
 
 @nonlinearities
-def test_float32_gradients_of_one_step_agree(kernel: str, nonlinearity: str) -> None:
-    rnn, reference = pair(kernel, nonlinearity)
-    x = torch.randn(19, 32, 10, requires_grad=True)
-    for gradient, true in zip(gradients(rnn, x, None), gradients(reference, x, None), strict=True):
-        assert (gradient - true).norm() <= 1e-5 * true.norm()
-
-
-@nonlinearities
-def test_parameters_agree_after_200_steps(kernel: str, nonlinearity: str) -> None:
-    rnn, reference = pair(kernel, nonlinearity)
-    x, target = torch.randn(200, 10, 16, 10), torch.randn(200, 16, 32).tanh()
+def test_parameters_agree_with_nn_rnn_after_100_steps(nonlinearity: str) -> None:
+    rnn, reference = pair("equations", nonlinearity)
+    x, target = torch.randn(100, 10, 16, 10), torch.randn(100, 16, 16).tanh()
     for network in (reference, rnn):
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-        for step in range(200):
+        for step in range(100):
             optimizer.zero_grad()
             (network(x[step])[0][-1] - target[step]).square().mean().backward()
             optimizer.step()
@@ -77,8 +70,8 @@ def test_parameters_agree_after_200_steps(kernel: str, nonlinearity: str) -> Non
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @nonlinearities
-def test_on_a_gpu_too(kernel: str, nonlinearity: str) -> None:
-    rnn, reference = (network.double().cuda() for network in pair(kernel, nonlinearity))
+def test_kernels_agree_on_a_gpu(nonlinearity: str) -> None:
+    rnn, reference = (network.double().cuda() for network in pair("equations", nonlinearity))
     x = torch.randn(7, 3, 10, dtype=torch.float64, device="cuda", requires_grad=True)
     torch.testing.assert_close(gradients(rnn, x, None), gradients(reference, x, None))
 
@@ -88,16 +81,15 @@ def test_on_a_gpu_too(kernel: str, nonlinearity: str) -> None:
     [
         ({"hidden_size": 0}, "hidden_size is 0; write 1 or more"),
         ({"input_size": 0}, "input_size is 0"),
-        ({"kernel": "gates"}, "kernel 'gates' isn't known; for the RNN write one of auto, equation, fused"),
+        ({"kernel": "manual"}, "kernel 'manual' isn't known; for the RNN write one of auto, equations, native"),
         ({"nonlinearity": "gelu"}, "nonlinearity 'gelu' isn't known; write one of tanh, relu"),
-        ({"init": "xavier"}, "init 'xavier' isn't known; for the RNN write one of torch, orthogonal, identity"),
         ({"init": "chrono"}, "init 'chrono' is for the LSTM; for the RNN write one of torch, orthogonal, identity"),
         ({"init": "identity"}, "init 'identity' goes with relu; write nonlinearity relu"),
     ],
 )
-def test_arguments_are_refused_in_words(kernel: str, arguments: dict[str, Any], words: str) -> None:
+def test_wrong_arguments_are_refused(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        RNN(**{"input_size": 3, "hidden_size": 4, "kernel": kernel, **arguments})
+        RNN(**{"input_size": 3, "hidden_size": 4, **arguments})
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -111,8 +103,6 @@ def test_arguments_are_refused_in_words(kernel: str, arguments: dict[str, Any], 
         ((5, 2, 3), (2, 4), r"h has shape \(2, 4\); write \(1, 2, 4\)"),
     ],
 )
-def test_inputs_of_another_shape_are_refused_in_words(
-    kernel: str, x: tuple[int, ...], h: tuple[int, ...], words: str
-) -> None:
+def test_other_shapes_are_refused(x: tuple[int, ...], h: tuple[int, ...], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        RNN(3, 4, kernel=kernel)(torch.zeros(x), torch.zeros(h))
+        RNN(3, 4)(torch.zeros(x), torch.zeros(h))

@@ -156,7 +156,7 @@ def test_no_perfect_batch_at_all_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "kernel"), [(20, "gates"), (20, "fused"), (5, "auto")], ids=["20-gates", "20-fused", "5-auto"]
+    ("length", "kernel"), [(20, "manual"), (20, "native"), (5, "auto")], ids=["20-manual", "20-native", "5-auto"]
 )
 def test_palindromes_are_solved_in_well_under_300_batches(plain_trainer: MakeTrainer, length: int, kernel: str) -> None:
     module = PalindromeLSTM(64, "forget_log", length, kernel, optimizer=ADAM)
