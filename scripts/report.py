@@ -96,13 +96,15 @@ def make(scale: Scale, options: Namespace) -> int:
         figure = plan.draw(used)
         origin = figure.origin or f"runs {', '.join(plan.jobs)}; trained on {data_names(used)}"
         figures[name] = figure._replace(origin=origin)
-        for path in page.write_pictures(figure, scale.folder / "figures"):
+        for picture in figure.pictures:
+            path = scale.folder / "figures" / picture.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture.content)
             if options.only:
                 print(path)
     if options.only:
-        print(
-            "\n".join("  ".join(row) for table in figures[options.only].tables for row in (table.columns, *table.rows))
-        )
+        for table in figures[options.only].tables:
+            print("\n".join("  ".join(row) for row in (table.columns, *table.rows)))
         return 0
     index = scale.folder / "index.html"
     page.write(index, figures, scale=scale, runs=list(trained.values()))

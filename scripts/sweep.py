@@ -12,7 +12,6 @@ others resume their runs.
 import csv
 import math
 import shlex
-import shutil
 import sys
 import time
 import warnings
@@ -74,11 +73,6 @@ def search(sweep: Sweep, folder: Path, trials: int, workers: int = 1) -> optuna.
                 plot(study, folder)
     except Timeout as error:
         raise UsageError(f"another sweep runs in {folder}; wait for it or stop it first") from error
-    except UsageError:  # the first trial's, which all others would share
-        for training in active.values():
-            shutil.rmtree(training.folder)
-            (folder / JOURNAL).unlink(missing_ok=True)
-        raise
     return study
 
 
@@ -101,7 +95,9 @@ def open_study(sweep: Sweep, folder: Path) -> optuna.Study:
     before, now = study.user_attrs.get(SETTINGS, sweep.settings), sweep.settings
     if different := [name for name in before | now if before.get(name) != now.get(name)]:
         was, becomes = (settings.get(different[0], "not searched") for settings in (before, now))
-        raise UsageError(f"{folder} holds a sweep whose {different[0]} is {was}, not {becomes}; write another --out")
+        raise UsageError(
+            f"{folder} holds a sweep whose {different[0]} is {was}, not {becomes}; delete it or write another --out"
+        )
     study.set_user_attr(SETTINGS, now)
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)

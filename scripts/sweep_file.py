@@ -65,16 +65,15 @@ def read_sweep(path: Path, more: Sequence[str] = ()) -> Sweep:
         command = [str(part) for part in content["command"]]
         if "fit" not in command or command.count(ARGUMENTS) != 1:
             raise ValueError(f"its command must hold fit, and {ARGUMENTS} once")
-        goal = content["metric"].get("goal", "minimize")
-        if goal not in ("minimize", "maximize"):
-            raise ValueError(f"metric.goal can't be {goal}; write minimize or maximize")
+        if content["metric"].get("goal") not in ("minimize", "maximize"):
+            raise ValueError("metric.goal must be minimize or maximize")
         samplers = {"bayes": TPESampler(constant_liar=True), "random": RandomSampler()}
         if content["method"] not in samplers:
             raise ValueError(f"method can't be {content['method']}; write bayes or random")
         return Sweep(
             command=[*command[command.index("fit") :], *more],
             metric=content["metric"]["name"],
-            goal=goal,
+            goal=content["metric"]["goal"],
             parameters={name: distribution(name, spec) for name, spec in content["parameters"].items()},
             sampler=samplers[content["method"]],
             pruner=_pruner(content.get("early_terminate")),

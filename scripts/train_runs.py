@@ -34,7 +34,6 @@ WORKERS = 2
 """Trainings at once. Two with one thread each do more than one with two, because the networks are small."""
 COMMAND = (str(Path(sys.executable).with_name("twofold")),)
 POLL_SECONDS = 0.3
-SECONDS_TO_STOP = 60
 OUTPUT = "output.txt"
 
 
@@ -178,15 +177,12 @@ class Training:
 
 
 def stop(trainings: Iterable[Training]) -> None:
-    """Ends the processes; each finishes its batch and saves a checkpoint, or is killed after a minute."""
+    """Ends the processes. Each finishes its batch and saves a checkpoint."""
     processes = [training.process for training in trainings if training.process is not None]
     for process in processes:
         process.terminate()
     for process in processes:
-        try:
-            process.wait(SECONDS_TO_STOP)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        process.wait()
 
 
 @contextmanager

@@ -152,8 +152,7 @@ def test_failed_trials_count_and_do_not_stop_the_sweep(searched: Script, does: s
 )
 def test_a_mistake_in_the_first_trial_stops_the_sweep(searched: Script, does: str, error: str) -> None:
     assert searched(9, f"--does={does}") == (2, "", error)
-    assert searched(1)[0] == 0
-    assert [trial.number for trial in trials()] == [0]
+    assert len(trials()) == 1
 
 
 def test_a_folder_with_another_sweep_is_refused(searched: Script) -> None:
@@ -161,7 +160,10 @@ def test_a_folder_with_another_sweep_is_refused(searched: Script) -> None:
     for changed, message in (
         ({"parameters": {"x": {"min": 0.0, "max": 2.0}}}, "whose x is FloatDistribution"),
         ({"metric": {"name": "score", "goal": "maximize"}}, "whose goal is minimize, not maximize"),
-        ({"metric": {"name": "other"}}, "whose metric is score, not other; write another --out"),
+        (
+            {"metric": {"name": "other", "goal": "minimize"}},
+            "whose metric is score, not other; delete it or write another --out",
+        ),
         ({"parameters": {**SWEEP["parameters"], "y": {"value": 1}}}, "whose y is not searched, not "),  # type: ignore[dict-item]
     ):
         code, _, err = searched(2, **changed)
@@ -220,7 +222,7 @@ def test_distributions_are_those_of_wandb(spec: Any, expected: BaseDistribution)
         ({"parameters": {"x": {"min": 0, "max": 1.0, "distribution": "log_uniform_values"}}}, "s.yaml: .*low"),
         ({"command": ["twofold", "fit", "-c", "any.yaml"]}, r"its command must hold fit, and \$\{args\} once"),
         ({"method": "grid"}, "method can't be grid; write bayes or random"),
-        ({"metric": {"name": "score", "goal": "best"}}, "metric.goal can't be best; write minimize or maximize"),
+        ({"metric": {"name": "score", "goal": "best"}}, "metric.goal must be minimize or maximize"),
         ({"early_terminate": {"type": "envelope"}}, "early_terminate is not like { type: hyperband"),
     ],
 )

@@ -82,19 +82,6 @@ def test_an_exit_without_a_message_is_reported_by_its_code(tmp_path: Path, monke
         train(JOBS[:1], tmp_path)
 
 
-def test_a_training_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ignoring = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
-    monkeypatch.setattr(train_runs, "COMMAND", (sys.executable, "-c", ignoring))
-    monkeypatch.setattr(train_runs, "SECONDS_TO_STOP", 0.2)
-    training = Training(tmp_path, [])
-    training.start()
-    while not (tmp_path / train_runs.OUTPUT).read_text():
-        time.sleep(0.01)
-    train_runs.stop([training])
-    assert training.process is not None
-    assert training.process.wait() == -signal.SIGKILL
-
-
 def test_a_run_that_still_trains_is_awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / JOBS[0].folder / "stand_in" / "20260101-000000-abcd"
     run.mkdir(parents=True)

@@ -87,12 +87,3 @@ def write(path: Path, figures: Mapping[str, Figure], **context: Any) -> None:
     text = environment.get_template("report.html.j2").render(figures=figures, commit=commit, **context)
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8")
-
-
-def write_pictures(figure: Figure, folder: Path) -> list[Path]:
-    """Writes each picture as a file; returns their paths."""
-    paths = [folder / picture.name for picture in figure.pictures]
-    for path, picture in zip(paths, figure.pictures, strict=True):
-        with replacing(path) as draft:
-            draft.write_bytes(picture.content)
-    return paths
