@@ -1,13 +1,11 @@
 """Loads generator files for scripts, with errors that say what to write instead."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
 
 from callbacks.drawing import trained_on
-from common.seeding import HIGHEST_SEED
 from networks.generator_files import load_generator, read_metadata
 from networks.registry import NotRegisteredError
 from twofold.errors import UsageError, advised
@@ -46,10 +44,3 @@ def open_generator(path: Path) -> GeneratorFile:
                 return trained
             raise UsageError(f"{path} holds weights that aren't finite numbers; its training failed")
     raise UsageError(f"the metadata of {path} lacks the step or the data_source; {INSTEAD}")
-
-
-def refuse_other_seeds(option: str, seeds: Sequence[int]) -> None:
-    """Raises UsageError unless every seed is from 0 to `HIGHEST_SEED`."""
-    for seed in seeds:
-        if not 0 <= seed <= HIGHEST_SEED:
-            raise UsageError(f"{option} can't be {seed}; write a whole number from 0 to {HIGHEST_SEED}")

@@ -14,12 +14,17 @@ from common.seeding import HIGHEST_SEED, run_seed
 from metrics.interpolation import INTERPOLATIONS
 from scripts.explorer.gan import GANExplorer
 from scripts.explorer.memory import MAX_LENGTH, MemoryExplorer
-from scripts.explorer.model_index import Choices, ModelIndex
+from scripts.explorer.model_index import ModelIndex
 from scripts.plot_gates import DEFAULT_LENGTH
 from twofold.errors import UsageError, one_line
 
-QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last"}
-SLOW: dict[str, Any] = {"concurrency_limit": 1, "trigger_mode": "once"}
+Event = dict[str, Any]
+"""Arguments of an event listener."""
+
+QUICK: Event = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last"}
+SLOW: Event = {"concurrency_limit": 1, "trigger_mode": "once"}
+PRIVATE: Event = {"queue": False, "api_visibility": "private"}
+SEED: dict[str, Any] = {"precision": 0, "minimum": 0, "maximum": HIGHEST_SEED}
 PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "buttons": ["download", "fullscreen"]}
 
 THEME = gr.themes.Default(
@@ -51,14 +56,15 @@ def build(index: ModelIndex) -> gr.Blocks:
 
 
 def _gan(blocks: gr.Blocks, index: ModelIndex) -> None:
-    gan, choices = GANExplorer(index), index.generators()
-    name = gr.Dropdown(choices, value=_first(choices), label="Generator", elem_id="generator")
+    def generators() -> gr.Dropdown:
+        choices = index.generators()
+        return gr.Dropdown(choices, value=choices[0][1] if choices else None, label="Generator", elem_id="generator")
+
+    gan, name = GANExplorer(index), generators()
     with gr.Row():
         between = gr.Radio(["digits", "seeds"], value="digits", label="Between two", elem_id="between")
-        start, end = (
-            gr.Number(value, label=label, precision=0, minimum=0, maximum=HIGHEST_SEED, min_width=90, elem_id=label)
-            for label, value in (("From", 3), ("To", 8))
-        )
+        start = gr.Number(3, label="From", min_width=90, elem_id="start", **SEED)
+        end = gr.Number(8, label="To", min_width=90, elem_id="end", **SEED)
         interpolation = gr.Radio(list(INTERPOLATIONS), value="lerp", label="Interpolation", elem_id="interpolation")
     t = gr.Slider(0, 1, value=0, step=0.01, label="t", buttons=[], elem_id="t")
     message = gr.Markdown(elem_id="message")
@@ -66,57 +72,44 @@ def _gan(blocks: gr.Blocks, index: ModelIndex) -> None:
         frame = gr.Image(label="Image", height=320, elem_id="frame", **PICTURE)
         prediction = gr.Label(label="Classifier", num_top_classes=3, elem_id="prediction")
     strip_button = gr.Button("Draw a strip", elem_id="draw-strip")
-    strip = gr.Image(label="Strip", show_label=False, elem_id="strip", **PICTURE)
+    strip = gr.Image(show_label=False, elem_id="strip", **PICTURE)
     with gr.Row():
-        seed = gr.Number(1, label="Seed", precision=0, minimum=0, maximum=HIGHEST_SEED, elem_id="seed")
+        seed = gr.Number(1, label="Seed", elem_id="seed", **SEED)
         another = gr.Button("Another seed", elem_id="another")
-    samples = gr.Image(label="Samples", show_label=False, elem_id="samples", **PICTURE)
+    sample_message = gr.Markdown()
+    samples = gr.Image(show_label=False, elem_id="samples", **PICTURE)
 
     path = [name, between, start, end, interpolation]
-    show: dict[str, Any] = {
-        "fn": _or_message(gan.frame, 2),
-        "inputs": [*path, t],
-        "outputs": [frame, prediction, message],
-    }
-    sample: dict[str, Any] = {"fn": _or_message(gan.samples, 1), "inputs": [name, seed], "outputs": [samples, message]}
+    show: Event = {"fn": _or_message(gan.frame, 2), "inputs": [*path, t], "outputs": [frame, prediction, message]}
+    sample: Event = {"fn": _or_message(gan.samples, 1), "inputs": [name, seed], "outputs": [samples, sample_message]}
     moved = [name.input, between.input, start.change, end.change, interpolation.input, t.input]
     gr.on(moved, **show, **QUICK, api_name="frame")
     gr.on([name.input, seed.change], **sample, **QUICK, api_name="samples")
     strip_button.click(_or_message(gan.strip, 1), path, [strip, message], **SLOW, api_name="strip")
-    another.click(run_seed, None, seed, **QUICK, api_visibility="private")
-    arrived = blocks.load(lambda: _refreshed(index.generators()), None, name, queue=False, api_visibility="private")
-    arrived.then(**show, api_visibility="private").then(**sample, api_visibility="private")
+    another.click(run_seed, None, seed, **PRIVATE)
+    blocks.load(generators, None, name, **PRIVATE).then(**show, **PRIVATE).then(**sample, **PRIVATE)
 
 
 def _memory(blocks: gr.Blocks, index: ModelIndex) -> None:
-    memory, choices = MemoryExplorer(index), index.palindrome_networks()
-    names = gr.Dropdown(
-        choices, value=_first(choices, multiple=True), multiselect=True, label="Networks", elem_id="names"
-    )
+    def networks() -> gr.Dropdown:
+        choices = index.palindrome_networks()
+        chosen = [name for _, name in choices[:2]]
+        return gr.Dropdown(choices, value=chosen, multiselect=True, label="Networks", elem_id="names")
+
+    memory, names = MemoryExplorer(index), networks()
     length = gr.Slider(2, MAX_LENGTH, value=DEFAULT_LENGTH, step=1, label="Length", buttons=[], elem_id="length")
     another = gr.Button("Random palindrome", elem_id="random")
     info = "A palindrome, or its first half."
     digits = gr.Textbox(label="Digits", info=info, max_lines=3, elem_id="digits")
     answers = gr.Markdown(elem_id="answers")
     gates_button = gr.Button("Plot the gates", elem_id="plot-gates")
-    gates = gr.Image(label="Gates", show_label=False, elem_id="gates", **PICTURE)
+    gates = gr.Image(show_label=False, elem_id="gates", **PICTURE)
 
-    answer: dict[str, Any] = {
-        "fn": _or_message(memory.answers, 0),
-        "inputs": [digits, names],
-        "outputs": answers,
-    }
-    gr.on([digits.change, names.change], **answer, **QUICK, api_name="answers")
+    answer, show_gates = _or_message(memory.answers, 0), _or_message(memory.gates, 1)
+    gr.on([digits.change, names.change], answer, [digits, names], answers, **QUICK, api_name="answers")
     gr.on([another.click, length.input], memory.random, length, digits, **QUICK, api_name="random")
-    gates_button.click(_or_message(memory.gates, 1), [digits, names], [gates, answers], **SLOW, api_name="gates")
-    arrived = blocks.load(
-        lambda: _refreshed(index.palindrome_networks(), multiple=True),
-        None,
-        names,
-        queue=False,
-        api_visibility="private",
-    )
-    arrived.then(memory.random, length, digits, **QUICK, api_visibility="private")
+    gates_button.click(show_gates, [digits, names], [gates, answers], **SLOW, api_name="gates")
+    blocks.load(networks, None, names, **PRIVATE).then(memory.random, length, digits, **PRIVATE)
 
 
 def _or_message(answer: Callable[..., Any], outputs: int) -> Callable[..., Any]:
@@ -131,13 +124,3 @@ def _or_message(answer: Callable[..., Any], outputs: int) -> Callable[..., Any]:
             return (*[None] * outputs, message) if outputs else message
 
     return wrapper
-
-
-def _first(choices: Choices, multiple: bool = False) -> Any:
-    names = [name for _, name in choices]
-    return names[:2] if multiple else next(iter(names), None)
-
-
-def _refreshed(choices: Choices, multiple: bool = False) -> Any:
-    """The choices at the moment a page is loaded."""
-    return gr.update(choices=choices, value=_first(choices, multiple))

@@ -126,7 +126,7 @@ def test_digit_morphs_while_the_slider_is_dragged(visit: "Callable[..., Page]", 
     before = shown(page, "#samples")
     page.click("#another")
     wait_for_another(page, "#samples", before)
-    page.locator("#To input").fill("")
+    page.locator("#end input").fill("")
     page.wait_for_selector("#message :text('write a number in both fields')")
 
 
