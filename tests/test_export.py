@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import onnx
 import onnxruntime
 import pytest
 import torch
@@ -127,12 +126,6 @@ def test_difference_above_the_tolerance_is_refused(
     assert not (tmp_path / "g.onnx").exists()
 
 
-def test_export_warns_of_nothing(script: Script, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
-    script(main, saved(DCGANGenerator(5, channels=4), tmp_path), "--onnx", "g.onnx")
-    assert not recwarn.list
-    onnx.checker.check_model(str(tmp_path / "g.onnx"))
-
-
 MISTAKES = [
     ("", "nothing to write; add --onnx FILE.onnx or --safetensors FILE.safetensors"),
     ("--onnx g.pb", "--onnx can't be g.pb; write a name that ends in .onnx"),
@@ -143,11 +136,3 @@ MISTAKES = [
 
 def test_mistakes_get_one_line(refuses: Refuses, painter_file: Path) -> None:
     refuses(main, [(f"{painter_file.name} {options}", message) for options, message in MISTAKES])
-
-
-def test_path_that_cannot_be_written_gets_one_line(script: Script, painter_file: Path, tmp_path: Path) -> None:
-    (tmp_path / "folder.onnx").mkdir()
-    for option in ("--onnx folder.onnx", "--safetensors mnist_generator.pth/g.safetensors"):
-        code, printed, error = script(main, painter_file, *option.split())
-        assert (code, printed, error.count("\n")) == (1, "", 1)
-        assert option.split()[1] in error

@@ -14,7 +14,7 @@ from metrics.interpolation import interpolate_latents
 from networks.generator_files import save_generator
 from networks.mlp_gan import MLPGenerator
 from scripts import interpolate
-from scripts.interpolate import between_digits, between_seeds, main
+from scripts.interpolate import between_seeds, main
 
 Refuses = Callable[..., None]
 Interpolate = Callable[[Path | str, str], tuple[int, str, str]]
@@ -71,31 +71,6 @@ def test_each_strip_has_its_own_latents(
         assert picture.height == 2 * height + 12 + 22
 
 
-@pytest.mark.usefixtures("interpolate_small")
-def test_strips_between_digits_have_different_latents(digit_painter: MLPGenerator) -> None:
-    classifier = load_classifier()
-    latents = between_digits(digit_painter, classifier, [3, 8, 3], strips=2, seed=1)
-    assert latents.shape == (2, 3, 2)
-    assert len(latents.flatten(0, 1).unique(dim=0)) == 6
-    answers = classifier(digit_painter(latents.flatten(0, 1))).argmax(dim=1)
-    assert answers.tolist() == [3, 8, 3] * 2
-    assert torch.equal(between_digits(digit_painter, classifier, [3, 8, 3], strips=2, seed=1), latents)
-    assert not torch.equal(between_digits(digit_painter, classifier, [3, 8, 3], strips=2, seed=2), latents)
-
-
-def test_long_strip_continues_in_the_next_row(
-    interpolate_small: Interpolate, painter_file: Path, digit_painter: MLPGenerator, tmp_path: Path
-) -> None:
-    assert interpolate_small(painter_file, "--seeds 4 7 --frames 31 --out long.png")[0] == 0
-    expected = pixels_of(digit_painter, interpolate_latents(between_seeds(digit_painter, [4, 7], 1)[0], 31))
-    shown = np.concatenate([frames(tmp_path / "long.png", row, columns=11) for row in range(3)])
-    np.testing.assert_allclose(shown[:31], expected, atol=0.51)
-
-
-def test_seed_gives_the_same_latent_in_every_strip(digit_painter: MLPGenerator) -> None:
-    assert torch.equal(between_seeds(digit_painter, [4, 7], 1)[0, 1], between_seeds(digit_painter, [7, 4], 2)[0, 0])
-
-
 def test_animation_runs_there_and_back_in_a_loop(interpolate_small: Interpolate, tmp_path: Path) -> None:
     save_generator(MLPGenerator(5), tmp_path / "new.pth", weights="raw", step=0, data_source="packaged")
     assert interpolate_small("new.pth", "--seeds 3 8 1 --frames 4 --strips 3 --out new/381.gif") == (
@@ -120,16 +95,6 @@ def test_animation_runs_there_and_back_in_a_loop(interpolate_small: Interpolate,
     )
     assert not np.array_equal(first, second)
     assert not np.array_equal(first, third)
-
-
-@pytest.mark.parametrize("ending", ["png", "gif"])
-def test_same_command_writes_same_bytes(interpolate_small: Interpolate, painter_file: Path, ending: str) -> None:
-    made = []
-    for seed in (1, 1, 2):
-        options = f"--digits 3 8 --frames 3 --seed {seed} --out morph.{ending}"
-        assert interpolate_small(painter_file, options)[0] == 0
-        made.append(Path(f"morph.{ending}").read_bytes())
-    assert made[0] == made[1] != made[2]
 
 
 MISTAKES = [

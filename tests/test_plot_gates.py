@@ -16,7 +16,6 @@ from lightning_modules import DigitClassifier, PalindromeLSTM, PalindromeRNN
 from networks.classifiers import DigitCNN
 from scripts.plot_gates import (
     GATES,
-    load,
     main,
     plot,
     random_palindrome,
@@ -61,15 +60,6 @@ def test_two_networks_stand_side_by_side(save: Callable[..., Path], show: Show, 
         assert both.width == 2 * one.width
         assert both.height == one.height > 1000
     assert {path.name for path in tmp_path.iterdir()} == {"lstm.ckpt", "rnn.ckpt", "gates.png", "new"}
-
-
-def test_same_command_writes_same_bytes(save: Callable[..., Path], show: Show, tmp_path: Path) -> None:
-    rnn = save("rnn.ckpt", PalindromeRNN(5))
-    pictures = []
-    for seed in (1, 1, 2):
-        assert show(rnn, "--length", 6, "--seed", seed)[0] == 0
-        pictures.append((tmp_path / "gates.png").read_bytes())
-    assert pictures[0] == pictures[1] != pictures[2]
 
 
 def test_trace_is_what_the_network_computes() -> None:
@@ -158,21 +148,6 @@ def test_step_labels_do_not_overlap(length: int) -> None:
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
-@pytest.mark.parametrize("length", [2, 3, 8, 51])
-def test_random_palindrome_is_a_palindrome(length: int) -> None:
-    palindrome = random_palindrome(length, seed=4)
-    assert len(palindrome) == length
-    assert torch.equal(palindrome, palindrome.flip(0))
-    assert torch.equal(palindrome, random_palindrome(length, seed=4))
-
-
-def test_checkpoint_names_its_module(save: Callable[..., Path]) -> None:
-    assert isinstance(load(save("lstm.ckpt", PalindromeLSTM(6))), PalindromeLSTM)
-    rnn = load(save("rnn.ckpt", PalindromeRNN(5, nonlinearity="relu")))
-    assert isinstance(rnn, PalindromeRNN)
-    assert rnn.nonlinearity == "relu"
-
-
 MISTAKES = [
     ("", "the following arguments are required: checkpoints"),
     ("rnn.ckpt --digits", "argument --digits: expected one argument"),
@@ -215,16 +190,3 @@ def files(save: Callable[..., Path], tmp_path: Path) -> None:
 @pytest.mark.usefixtures("files")
 def test_mistakes_get_one_line(refuses: Callable[..., None]) -> None:
     refuses(main, MISTAKES)
-
-
-def test_path_that_cannot_be_written_gets_one_line(save: Callable[..., Path], show: Show, tmp_path: Path) -> None:
-    (tmp_path / "folder.png").mkdir()
-    code, _, error = show(save("rnn.ckpt", PalindromeRNN(5)), "--length", 4, "--out", "folder.png")
-    assert (code, error.count("\n")) == (1, 1)
-    assert "folder.png" in error
-
-
-def test_debugging_shows_the_traceback(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TWOFOLD_DEBUG", "1")
-    with pytest.raises(Exception, match="is not a file"):
-        show("nowhere.ckpt")
