@@ -5,7 +5,7 @@ import signal
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
@@ -22,21 +22,18 @@ from twofold.config_checks import check_config
 from twofold.endings import explain_evaluation, explain_fit, raise_explained
 from twofold.errors import NothingToDo, Stopped, UsageError
 from twofold.given_configs import complete
-from twofold.parser_errors import condense, known_settings
+from twofold.parser_errors import Parser, ParserError, condense, known_settings
 from twofold.progress import RunProgress
 from twofold.provenance import CONFIGS
 from twofold.ranks import is_rank_zero
 from twofold.run_folder import RunFolder
-from twofold.run_metadata import RunMetadata
+from twofold.run_metadata import RunMetadata, write_metrics
 from twofold.signals import StopOnSignal, stop_on_sigterm
-from twofold.tables import write_rows
 from twofold.unprofiled import Unprofiled
 from twofold.warning_filters import filter_warnings
 
 LINKED = {"length": "horizon", "target": "target"}
 """Arguments of the data that are also arguments of the model."""
-DATA_FACTS = ("length", "data_source")
-"""Attributes of the data that a row of metrics names."""
 
 
 def run(arguments: list[str]) -> int:
@@ -62,20 +59,6 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-class _Parser(LightningArgumentParser):
-    """Raises errors instead of printing pages about them."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **kwargs)
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise _ParserError(message) from ex
-
-
-class _ParserError(Exception):
-    pass
-
-
 class TwofoldCLI(LightningCLI):
     """Chooses or makes the run's folder, and resumes from its checkpoints.
 
@@ -95,7 +78,7 @@ class TwofoldCLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             args=arguments,
-            parser_class=_Parser,
+            parser_class=Parser,
             parser_kwargs={
                 "prog": "twofold",
                 self._command: {"default_config_files": [str(CONFIGS / "base.yaml")]},
@@ -125,7 +108,7 @@ class TwofoldCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         try:
             self.config = parser.parse_args(complete(args))
-        except _ParserError as error:
+        except (ParserError, UnicodeDecodeError) as error:
             raise UsageError(condense(str(error), known_settings(self._subcommand_parsers[args[0]]))) from error
         for data, model in LINKED.items():
             given = any(argument.partition("=")[0] == f"--model.{model}" for argument in args)
@@ -242,15 +225,12 @@ class TwofoldCLI(LightningCLI):
             raise_explained(error, explain_evaluation(error, self.settings.ckpt_path, self.model))
         if not is_rank_zero() or self.settings.trainer.fast_dev_run:
             return
+        path = Path(self.trainer.default_root_dir)
         if command == "predict":
-            print(f"predictions in {self.trainer.default_root_dir}")
+            print(f"predictions in {path}")
             return
-        row = {"checkpoint": Path(self.settings.ckpt_path).name, "step": self.run.step}
-        row |= {name: value for name in DATA_FACTS if (value := getattr(self.datamodule, name, None)) is not None}
-        row |= {name: float(value) for name, value in sorted(self.trainer.callback_metrics.items())}
-        path = Path(self.trainer.default_root_dir) / f"{command}.csv"
-        write_rows(path, list(row), [row])
-        print(f"metrics in {path}")
+        write_metrics(path / f"{command}.csv", self.run, self.trainer)
+        print(f"metrics in {path / command}.csv")
 
     def after_fit(self) -> None:
         if is_rank_zero() and self.run.folder is not None:

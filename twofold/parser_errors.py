@@ -4,6 +4,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -27,6 +28,20 @@ TYPES = {
     "<class 'tuple'>": "a list in brackets",
     "<class 'collections.abc.Sequence'>": "a list in brackets",
 }
+
+
+class Parser(LightningArgumentParser):
+    """Raises errors instead of printing pages about them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise ParserError(message) from ex
+
+
+class ParserError(Exception):
+    """Carries a message of jsonargparse, which `condense` shortens."""
 
 
 def condense(message: str, known: Iterable[str] = ()) -> str:

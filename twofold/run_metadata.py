@@ -19,6 +19,7 @@ from twofold.provenance import code_version, parameter_counts, versions
 from twofold.ranks import warn
 from twofold.resume import schedule_lengths, typed
 from twofold.run_folder import RunFolder
+from twofold.tables import write_rows
 
 
 class RunMetadata(Callback):
@@ -97,6 +98,16 @@ class RunMetadata(Callback):
             with suppress(OSError):  # the run may have ended because nothing can be written
                 step = max(trainer.global_step, self.run.step)
                 self.folder.note(state="failed", step=step)
+
+
+def write_metrics(path: Path, run: Run, trainer: Trainer) -> None:
+    """Writes the metrics of `validate` or `test` as one row, which also names the weights and the data."""
+    assert run.checkpoint is not None
+    row: dict[str, Any] = {"checkpoint": run.checkpoint.name, "step": run.step}
+    data = getattr(trainer, "datamodule", None)
+    row |= {name: getattr(data, name) for name in ("length", "data_source") if hasattr(data, name)}
+    row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+    write_rows(path, list(row), [row])
 
 
 def _batches(trainer: Trainer) -> float:
