@@ -21,15 +21,15 @@ ROOT = CONFIGS.parent
 Answer = tuple[int, str, str]
 ONE_OF_EACH = [
     (f"twofold.main fit -c {LSTM} --trainer.max_step 3", "did you mean --trainer.max_steps?"),
-    ("twofold.main validate -c double.yaml --ckpt_path last", "stands there a second time"),
+    ("twofold.main validate -c tab.yaml --ckpt_path last", "the config is not YAML"),
     (f"twofold.main test -c {LSTM} --ckpt_path text.yaml", "is damaged"),
-    (f"twofold.main predict -c {GAN} --ckpt_path pipe.yaml", "is not a file"),
+    (f"twofold.main predict -c {GAN} --ckpt_path nowhere.ckpt", "is not a file"),
     ("twofold.main runs --all", "takes no arguments"),
     ("scripts.export text.yaml --onnx x.onnx", "is damaged"),
     ("scripts.sample nowhere.pth --out x.png", "is not a file"),
     ("scripts.interpolate nowhere.pth --digits 3 8 --out x.png", "is not a file"),
     ("scripts.train_classifier nowhere", "invalid choice: 'nowhere'"),
-    ("scripts.plot_gates pipe.yaml", "is not a file"),
+    ("scripts.plot_gates nowhere.ckpt", "is not a file"),
     ("scripts.report --only nothing", "--only nothing is not a figure"),
     ("scripts.demo --fast", "there is no option --fast here"),
 ]

@@ -42,7 +42,7 @@ def test_what_is_refused_in_the_first_batch_leaves_no_run(twofold: Twofold, tmp_
     options = ("--data.source", "packaged", "--data.batch_size", 1)
     code, _, complained = twofold("fit", "-c", GAN, *options)
     assert code == 2
-    assert complained.splitlines()[-1].startswith("twofold: BatchNorm needs at least 2 images, and this batch has 1")
+    assert complained.splitlines()[-1].startswith("twofold: BatchNorm needs at least 2 images")
     assert not [*tmp_path.rglob("run.json"), *tmp_path.rglob("config.yaml")]
 
 
@@ -186,7 +186,7 @@ def test_a_run_that_is_solved_is_finished_before_max_steps(twofold: Twofold) -> 
     assert steps < 400
     assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == steps
     code, said, _ = twofold("fit", "-c", folder / "config.yaml", "--ckpt_path", "last")
-    assert (code, said.startswith(f"this run ended by itself after {steps} batches")) == (0, True)
+    assert (code, said.startswith(f"this run was stopped by a callback after {steps} batches")) == (0, True)
 
 
 def test_evaluating_the_best(twofold: Twofold) -> None:
@@ -214,20 +214,21 @@ def test_answers_without_torch_where_it_can(arguments: tuple[str, ...], tmp_path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
-        (("--data.help", "MNISTDataModule"), "--data.train_on_validation"),
-        (("--model.help=PalindromeLSTM",), "--model.hidden_size"),
-        (("--trainer.callbacks.help", "ImageGrid"), "--trainer.callbacks.every_n_batches"),
+        (("--help",), "--trainer.max_steps"),
+        (("--data.help", "datamodules.MNISTDataModule"), "--data.train_on_validation"),
+        (("--model.help=lightning_modules.PalindromeLSTM",), "--model.hidden_size"),
+        (("--trainer.callbacks.help", "callbacks.ImageGrid"), "--trainer.callbacks.every_n_batches"),
     ],
 )
 def test_a_class_is_explained_without_a_config(
-    twofold: Twofold, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], told: str
+    twofold: Twofold, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], expected: str
 ) -> None:
     with pytest.raises(SystemExit) as stop:
         twofold("fit", *arguments)
     assert stop.value.code in (0, None)
-    assert told in capsys.readouterr().out
+    assert expected in capsys.readouterr().out
 
 
 def test_print_config_shows_the_whole_config(twofold: Twofold, capsys: pytest.CaptureFixture[str]) -> None:
@@ -259,11 +260,62 @@ def test_the_shipped_long_config_ends_by_itself_says_so_and_is_not_gone_on_with(
     code, said, complained = twofold("fit -c", LONG, "--data.length", 10)
     assert (code, complained) == (0, "")
     ended, results = said.splitlines()[-2:]
-    batches = int(ended.removeprefix("training ended by itself after ").removesuffix(" batches"))
+    batches = int(ended.removeprefix("a callback stopped training after ").removesuffix(" batches"))
     assert 10 < batches < 2000
     config = Path(results.removeprefix("results in ")) / "config.yaml"
     code, said, complained = twofold("fit -c", config, "--ckpt_path", "last", "--trainer.max_steps", 3000)
     assert (code, complained) == (0, "")
-    assert f"this run ended by itself after {batches:,} batches" in said
+    assert f"this run was stopped by a callback after {batches:,} batches" in said
     _, said, _ = twofold("runs")
     assert said.splitlines()[-1].endswith("finished")
+
+
+def test_a_shipped_config_is_found_by_its_name(twofold: Twofold) -> None:
+    code, said, complained = twofold("fit -c palindrome_lstm --trainer.max_steps 2")
+    assert (code, complained) == (0, "")
+    assert "runs/palindrome_lstm/" in said
+
+
+def test_default_root_dir_is_the_folder_of_the_run(twofold: Twofold, tmp_path: Path) -> None:
+    command = f"fit -c {LSTM} --trainer.max_steps 2 --trainer.default_root_dir mine"
+    assert twofold(command)[::2] == (0, "")
+    assert (tmp_path / "mine" / "checkpoints" / "last.ckpt").is_file()
+    assert not (tmp_path / "runs").exists()
+    code, _, complained = twofold(command)
+    assert (code, complained.count("isn't empty; write a new folder")) == (2, 1)
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    assert twofold("fit -c moved/config.yaml --ckpt_path last --trainer.max_steps 3")[::2] == (0, "")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_class_in_the_current_folder_is_found(twofold: Twofold, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from lightning.pytorch import Callback\nclass Mine(Callback):\n    pass\n")
+    folder = fitted(twofold, "--trainer.callbacks+=mine.Mine")
+    assert "mine.Mine" in (folder / "config.yaml").read_text()
+
+
+SCHEDULES = [
+    ("--model.lr_scheduler LinearLR --model.lr_scheduler.end_factor 0", "total_iters"),
+    ("--model.lr_scheduler=torch.optim.lr_scheduler.CosineAnnealingLR", "T_max"),
+    ("--model.lr_scheduler OneCycleLR --model.lr_scheduler.max_lr 0.1", "total_steps"),
+]
+
+
+@pytest.mark.parametrize(("options", "length"), SCHEDULES)
+def test_a_schedule_is_as_long_as_the_run(twofold: Twofold, options: str, length: str) -> None:
+    folder = fitted(twofold, *options.split())
+    assert f"{length}: 4\n" in (folder / "config.yaml").read_text()
+    code, _, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last --trainer.max_steps 6")
+    assert code == 2
+    assert f"--model.lr_scheduler.{length} is 4 because max_steps was" in complained
+
+
+@pytest.mark.parametrize("limit", ["--trainer.max_steps 4", "--trainer.max_steps -1 --trainer.max_epochs 2"])
+def test_a_schedule_of_another_length_warns(twofold: Twofold, limit: str) -> None:
+    schedule = "--model.lr_scheduler LinearLR --model.lr_scheduler.total_iters 9 --data.batches_per_epoch 2"
+    code, _, complained = twofold(f"fit -c {LSTM} {schedule} {limit}")
+    assert code == 0
+    assert complained == (
+        "twofold: --model.lr_scheduler.total_iters is 9 batches, but the run has 4; "
+        "leave it out to make the schedule as long as the run\n"
+    )

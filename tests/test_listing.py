@@ -39,7 +39,7 @@ def test_every_state(capsys: pytest.CaptureFixture[str]) -> None:
     with running.locked():
         assert main(["runs"]) == 0
     head, *rows = capsys.readouterr().out.splitlines()
-    assert head.split(maxsplit=3) == ["run", "step", "state", "go on with"]
+    assert head.split(maxsplit=3) == ["run", "step", "state", "resume with"]
     assert len(rows) == 4
     found = {}
     for row in rows:

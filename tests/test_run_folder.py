@@ -1,16 +1,12 @@
 """A run is a folder and what run.json in it says."""
 
 import json
-import secrets
 import subprocess
 import sys
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from twofold import run_folder
 from twofold.errors import UsageError
 from twofold.run_folder import RunFolder, runs_root
 
@@ -27,19 +23,6 @@ def test_runs_lie_under_the_current_folder_unless_told_otherwise(monkeypatch: py
     assert runs_root() == Path("runs")
 
 
-def test_two_runs_of_one_moment_don_t_share_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Stopped(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> "Stopped":
-            return cls(2026, 1, 2, 3, 4, 5)
-
-    drawn = iter(["aaaa", "aaaa", "bbbb"])
-    monkeypatch.setattr(run_folder, "datetime", Stopped)
-    monkeypatch.setattr(secrets, "token_hex", lambda _: next(drawn))
-    assert RunFolder.create("x", "").path.name == "20260102-030405-aaaa"
-    assert RunFolder.create("x", "").path.name == "20260102-030405-bbbb"
-
-
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-c", "a b", "x\n"])
 def test_an_experiment_s_name_is_a_folder_s(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="write letters, digits"):
@@ -47,16 +30,18 @@ def test_an_experiment_s_name_is_a_folder_s(name: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_needs_an_experiment() -> None:
-    with pytest.raises(UsageError, match="--experiment NAME"):
-        RunFolder.create(None, "")
-
-
 def test_a_root_that_can_t_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("TWOFOLD_RUNS", str(tmp_path / "file"))
     with pytest.raises(UsageError, match=r"can't make the run's folder .*file/x/"):
         RunFolder.create("x", "")
+
+
+def test_a_chosen_folder_must_be_empty(tmp_path: Path) -> None:
+    chosen = tmp_path / "chosen"
+    assert RunFolder.create("x", "", str(chosen)).path == chosen
+    with pytest.raises(UsageError, match="isn't empty; write a new folder"):
+        RunFolder.create("x", "", str(chosen))
 
 
 def test_the_id_survives_a_move(tmp_path: Path) -> None:

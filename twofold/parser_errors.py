@@ -57,6 +57,7 @@ def condense(message: str, known: Iterable[str] = ()) -> str:
     if "Unexpected config" in message:
         return "the config holds no settings; start from a shipped one, such as -c gan"
     if place := re.findall(r"line (\d+), column (\d+)", message):
+        message = message.removeprefix("Problems parsing config: ")
         problem = " ".join(re.sub(r'in "<[^>]+>", line \d+, column \d+:?', "", message).split())
         return f"the config is not YAML, see line {place[-1][0]}, column {place[-1][1]}: {problem}"
     keys, nested = KEY.findall(message), NESTED.search(message)
@@ -65,6 +66,8 @@ def condense(message: str, known: Iterable[str] = ()) -> str:
         names = [f"--{setting}.{name}" if setting else f"--{name.partition('.')[2]}" for name in missing[1].split(", ")]
         return f"{' and '.join(names)} missing; add what is missing, or start from a shipped config, such as -c gan"
     if unknown := UNKNOWN.search(message):
+        if unknown[2] and not unknown[2].startswith("-"):
+            return f"'{unknown[2]}' is no option; write -c {unknown[2]}"
         return _unknown_setting(setting, (unknown[1] or unknown[2]).partition("=")[0].lstrip("-"), set(known))
     expected = [
         TYPES.get(each, each)

@@ -44,8 +44,8 @@ def test_a_checkpoint_that_finds_no_room_ends_the_run_and_the_last_good_one_stay
     assert full.returncode == 1
     [complaint] = full.stderr.strip().splitlines()
     assert "checkpoints/.step=000010.ckpt.part: File too large" in complaint
-    assert f"the last good checkpoint is {run.path}/checkpoints/step=000007.ckpt; when that is mended" in complaint
-    assert f"go on with: twofold fit -c {run.config} --ckpt_path last" in complaint
+    assert f"the last good checkpoint is {run.path}/checkpoints/step=000007.ckpt; once that is solved" in complaint
+    assert f"resume with: twofold fit -c {run.config} --ckpt_path last" in complaint
     assert {path.name: path.read_bytes() for path in (run.path / "checkpoints").iterdir()} == before
     assert run.facts["state"] == "failed"
 

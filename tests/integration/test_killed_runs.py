@@ -85,7 +85,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(
     first, last = stopped.stderr.strip().splitlines()
     assert first == "twofold: stopping after this batch; Ctrl-C ends it at once"
     go_on = f"twofold fit -c runs/palindrome_lstm/{folder.name}/config.yaml --ckpt_path last"
-    assert last == f"twofold: stopped by {name} after 8 batches; go on with: {go_on}"
+    assert last == f"twofold: stopped by {name} after 8 batches; resume with: {go_on}"
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["last.ckpt", "step=000008.ckpt"]
     assert "interrupted" in twofold(tmp_path, "runs").stdout
 
