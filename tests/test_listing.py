@@ -18,7 +18,7 @@ def _runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_runs_yet(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["runs"]) == 0
     assert capsys.readouterr().out == (
-        f"no runs under {tmp_path}/my runs yet; start one with: twofold fit -c configs/palindrome_lstm.yaml\n"
+        f"no runs under {tmp_path}/my runs yet; start one with: twofold fit -c palindrome_lstm\n"
     )
     assert not (tmp_path / "my runs").exists()
 

@@ -79,10 +79,7 @@ class TwofoldCLI(LightningCLI):
             subclass_mode_data=True,
             args=arguments,
             parser_class=Parser,
-            parser_kwargs={
-                "prog": "twofold",
-                self._command: {"default_config_files": [str(CONFIGS / "base.yaml")]},
-            },
+            parser_kwargs={"prog": "twofold", self._command: {"default_config_files": [str(CONFIGS / "base.yaml")]}},
             save_config_callback=None,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
