@@ -52,7 +52,7 @@ def test_twofold_commands_parse(command: str, twofold: Twofold, capsys: pytest.C
     subcommand, *settings = shlex.split(re.split(r"\btwofold\)? ", command)[-1])
     text = re.sub(r"-c runs/(\w+)/RUN/config.yaml", r"-c \1", shlex.join(settings))
     text = re.sub(r"--ckpt_path \w+", "", text)
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         twofold(subcommand, *shlex.split(text), "--print_config")
     assert "class_path" in capsys.readouterr().out
 
