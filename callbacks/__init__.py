@@ -1,4 +1,4 @@
-"""What watches a run. Everything here works in anybody's plain Trainer, with any logger or none."""
+"""Callbacks that watch or steer a run. They work in any plain Trainer, with any logger or none."""
 
 from callbacks.checkpoints import Checkpoints
 from callbacks.generative_metrics import GenerativeMetrics
@@ -7,7 +7,7 @@ from callbacks.interpolation_strip import InterpolationStrip
 from callbacks.length_curriculum import LengthCurriculum
 from callbacks.prediction_files import PredictionFiles
 from callbacks.stop_when_solved import StopWhenSolved
-from callbacks.stopwatch import Timer
+from callbacks.timer import Timer
 
 __all__ = [
     "Checkpoints",

@@ -1,57 +1,60 @@
-"""Images as pictures: grids with a text under each image, strips, animations. Pillow draws, in shades of grey."""
+"""Pictures made of images: grids with a text under each image, strips, pages with a caption, animations."""
 
 from collections.abc import Iterator, Sequence
 from math import ceil, sqrt
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
+from torch.nn.functional import pad
+from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import make_grid
 
 from common.files import replacing
 
 ENLARGEMENT = 2
 ANIMATION_ENLARGEMENT = 5
 MARGIN = 2
-"""Between images, in their own pixels."""
+"""The space between images, in their own pixels."""
 GREY = 76
 SHADES = 16
 TEXT_SIZE, TEXT_HEIGHT = 11, 16
 CAPTION_SIZE, CAPTION_HEIGHT, CAPTION_INDENT = 13, 22, 6
 STRIP_WIDTH = 15
-"""Frames in a row; longer strips go on in the next, so that texts stay legible when a picture is fitted to a page."""
+"""The most frames in a row of a strip, so that texts stay legible when the picture is fitted to a page."""
 GAP = 12
-"""Between strips, in pixels of the picture."""
+"""The space between the pictures of a page, in pixels."""
 FRAME_MS, WAYPOINT_MS = 80, 800
-IN_WORDS = {"torchvision": "MNIST", "packaged": "the packaged digits", "unnamed": "unnamed data"}
+DATA_NAMES = {"torchvision": "MNIST", "packaged": "the packaged digits", "unnamed": "unnamed data"}
 
 
 def trained_on(step: int, data_source: str) -> str:
-    """How much of what the images are learned from, in words that stand under every picture."""
-    return f"after {step:,} batch{'es' * (step != 1)} of {IN_WORDS.get(data_source, data_source)}"
+    """How long and on which data a generator was trained, such as "after 500 batches of MNIST"."""
+    return f"after {step:,} batch{'es' * (step != 1)} of {DATA_NAMES.get(data_source, data_source)}"
 
 
-def along(path: str, ends: Sequence[str] = ()) -> str:
-    """What a strip shows, in words, such as "3 to 8 to 1 in a straight line"."""
-    way = {"lerp": "a straight line", "slerp": "an arc"}[path]
-    return f"{' to '.join(ends)} in {way}" if ends else way
+def interpolation_title(interpolation: str, ends: Sequence[str] = ()) -> str:
+    """What a strip shows, such as "lerp from 3 to 8 to 1"."""
+    return f"{interpolation} from {' to '.join(ends)}" if ends else interpolation
 
 
-def readings(classifier: nn.Module, images: Float[Tensor, "n 1 28 28"]) -> list[str]:
-    """What the classifier takes each image for and how sure it is, such as "3: 97%"."""
+def predictions(classifier: nn.Module, images: Float[Tensor, "n 1 28 28"]) -> list[str]:
+    """The classifier's label and confidence for each image, such as "3: 97%"."""
     with torch.no_grad():
         confidences, digits = classifier(images).softmax(dim=1).max(dim=1)
-    return [
-        f"{digit}: {confidence:.0%}" for digit, confidence in zip(digits.tolist(), confidences.tolist(), strict=True)
-    ]
+    return [f"{digit}: {value:.0%}" for digit, value in zip(digits.tolist(), confidences.tolist(), strict=True)]
 
 
-def shades(images: Float[Tensor, "n 1 height width"]) -> Iterator[Image.Image]:
-    """Each image, in [−1, 1], pixel by pixel, from black to white."""
-    values = images.float().cpu().add(1).mul(127.5).clamp(0, 255).round().byte()
-    for image in values[:, 0].numpy():
-        yield Image.fromarray(image)
+def to_pixels(images: Float[Tensor, "n 1 height width"]) -> UInt8[Tensor, "n 1 height width"]:
+    """Images in [−1, 1] as bytes from 0, black, to 255, white."""
+    return images.float().cpu().add(1).mul(127.5).clamp(0, 255).round().byte()
+
+
+def to_pil(images: Float[Tensor, "n 1 height width"]) -> Iterator[Image.Image]:
+    """Each image in [−1, 1] as a greyscale picture of the same size."""
+    return map(to_pil_image, to_pixels(images))
 
 
 def grid(
@@ -60,22 +63,21 @@ def grid(
     texts: Sequence[str] = (),
     enlargement: int = ENLARGEMENT,
 ) -> Image.Image:
-    """Images in [−1, 1] in rows of at most `per_row`, enlarged, with margins around, and each over its text if any."""
-    count, _, height, width = images.shape
-    columns, rows = min(per_row, count), ceil(count / per_row)
-    text_height = TEXT_HEIGHT if texts else 0
+    """Images in [−1, 1] in rows of at most `per_row`, enlarged, each with its text beneath if there are any."""
+    tiles = to_pixels(images).repeat_interleave(enlargement, 2).repeat_interleave(enlargement, 3)
+    if texts:
+        tiles = pad(tiles, (0, 0, 0, TEXT_HEIGHT), value=GREY)
     margin = MARGIN * enlargement
-    across, down = width * enlargement + margin, height * enlargement + margin + text_height
-    picture = Image.new("L", (columns * across + margin, rows * down + margin), GREY)
+    if len(tiles) == 1:  # make_grid gives a single image no margin
+        picture = to_pil_image(pad(tiles[0], [margin] * 4, value=GREY))
+    else:
+        picture = to_pil_image(make_grid(tiles, per_row, padding=margin, pad_value=GREY)[:1])
+    height, width = tiles.shape[2] + margin, tiles.shape[3] + margin
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(TEXT_SIZE)
-    for place, image in enumerate(shades(images)):
+    for place, text in enumerate(texts):
         row, column = divmod(place, per_row)
-        left, top = margin + column * across, margin + row * down
-        size = (width * enlargement, height * enlargement)
-        picture.paste(image.resize(size, Image.Resampling.NEAREST), (left, top))
-        if texts:
-            below = (left + size[0] / 2, top + size[1] + text_height / 2)
-            draw.text(below, texts[place], fill="white", font=font, anchor="mm")
+        centre = (column * width + (width + margin) / 2, (row + 1) * height - TEXT_HEIGHT / 2)
+        draw.text(centre, text, fill="white", font=font, anchor="mm")
     return picture
 
 
@@ -88,9 +90,8 @@ def strip(frames: Float[Tensor, "n 1 height width"], texts: Sequence[str] = ()) 
 def page(pictures: Sequence[Image.Image], caption: str) -> Image.Image:
     """Pictures one below the other over a line of text, on white."""
     font = ImageFont.load_default(CAPTION_SIZE)
-    widths = [picture.width for picture in pictures]
-    bottom = sum(picture.height for picture in pictures) + GAP * (len(pictures) - 1)
-    width = max(*widths, ceil(font.getlength(caption)) + 2 * CAPTION_INDENT)
+    bottom = sum(picture.height + GAP for picture in pictures) - GAP
+    width = max(*(picture.width for picture in pictures), ceil(font.getlength(caption)) + 2 * CAPTION_INDENT)
     canvas = Image.new("RGB", (width, bottom + CAPTION_HEIGHT), "white")
     top = 0
     for picture in pictures:
@@ -100,21 +101,21 @@ def page(pictures: Sequence[Image.Image], caption: str) -> Image.Image:
     return canvas
 
 
-def few_shades(picture: Image.Image) -> Image.Image:
-    """The picture in so few shades of grey that its file is small."""
+def quantized(picture: Image.Image) -> Image.Image:
+    """The picture in 16 shades of grey, so that its file is small."""
     return picture.convert("L").quantize(SHADES)
 
 
 def write_png(picture: Image.Image, path: Path) -> None:
-    """Writes it whole or not at all."""
+    """Writes the whole file or none, and makes its folder."""
     with replacing(path) as draft:
         picture.save(draft, format="PNG")
 
 
 def write_numbered(images: Float[Tensor, "n 1 height width"], folder: Path, first: int = 0) -> None:
-    """Writes each image in [−1, 1] as it is: 000000.png, 000001.png and so on, counted from `first`."""
+    """Writes each image in [−1, 1] to a file of its own: 000000.png, 000001.png and so on, counted from `first`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, image in enumerate(shades(images), first):
+    for number, image in enumerate(to_pil(images), first):
         image.save(folder / f"{number:06d}.png")
 
 
@@ -125,21 +126,23 @@ def write_animation(
     waypoints_every: int,
     caption: str,
 ) -> None:
-    """Writes a GIF in which all strips play at once, side by side, there and back for ever.
+    """Writes a GIF that plays all strips at once, side by side, forwards and backwards in a loop.
 
     Args:
-        texts: for each strip, that of each frame.
-        waypoints_every: distance between frames to rest at, in frames.
+        strips: images in [−1, 1].
+        path: the GIF.
+        texts: for each strip, the text of each frame.
+        waypoints_every: number of frames from one waypoint, which is shown longer, to the next.
+        caption: the line of text below.
     """
-    count, last = len(strips), len(strips[0]) - 1
-    per_row = ceil(sqrt(count))
-    there_and_back = [*range(last), *range(last, 0, -1)]
+    last = strips.shape[1] - 1
+    times = [*range(last), *range(last, 0, -1)]
 
     def frame(time: int) -> Image.Image:
-        row = grid(strips[:, time], per_row, [text[time] for text in texts], ANIMATION_ENLARGEMENT)
-        return page([row], caption).convert("L")
+        images = grid(strips[:, time], ceil(sqrt(len(strips))), [text[time] for text in texts], ANIMATION_ENLARGEMENT)
+        return page([images], caption).convert("L")
 
-    durations = [FRAME_MS if time % waypoints_every else WAYPOINT_MS for time in there_and_back]
+    durations = [FRAME_MS if time % waypoints_every else WAYPOINT_MS for time in times]
     with replacing(path) as draft:
-        others = map(frame, there_and_back[1:])  # one at a time, for each is as large as all strips together
+        others = map(frame, times[1:])  # one at a time: each is as large as all strips together
         frame(0).save(draft, format="GIF", save_all=True, append_images=others, duration=durations, loop=0)

@@ -1,4 +1,4 @@
-"""How good a generator's images are while it learns and when it has learned, and warnings when the game goes wrong."""
+"""How good a generator's images are during and after training, and warnings when GAN training goes wrong."""
 
 import json
 import math
@@ -8,73 +8,70 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from callbacks.best_effort import BestEffort
-from callbacks.gan_monitor import ACCURACIES, GANMonitor
+from callbacks.drawing import to_pil
+from callbacks.gan_monitor import GANMonitor
 from callbacks.generators import (
     data_source,
     generators,
-    keep_generator,
+    inference_state,
     may_write,
-    origin,
     sampling_generator,
+    save_sampling_generator,
     seed_of,
-    unnoticed,
+    training_progress,
 )
-from callbacks.sample_table import log_samples
-from callbacks.to_loggers import log_numbers
+from callbacks.logging import log_numbers, warn_if_not_written
 from common.files import replacing
-from common.seeding import latent_noise
-from common.seeding import rng as random_numbers
+from common.seeding import latent_noise, rng
 from losses.gan import wasserstein_discriminator_loss
-from metrics.evaluate import Evaluation, RealImages, evaluate, summary
-from metrics.features import CLASSIFIERS, SplitDigits, features_and_logits, load_classifier
-from metrics.fid import FrechetDistance, distance_to_training
-from metrics.mode_coverage import class_histogram, mode_coverage
+from metrics.evaluate import RealImages, Report, SplitDigits
+from metrics.features import CLASSIFIERS, features_and_logits, load_classifier
+from metrics.fid import FrechetDistance
+from metrics.mode_coverage import class_histogram, histogram_numbers
 from metrics.precision_recall import NEIGHBOURS
-from networks.sampling import sample
+from metrics.reference_statistics import distance_to_training
+from networks.sampling import draw
 
 BEST_GENERATOR_FILE = "best_generator.pth"
 REPORT_FILE = "quality.json"
+TABLE_SAMPLES = 64
 CLASSIFIER_TRAINED_ON_THEM = (
-    "The classifier has seen nearly all of these digits in its own training; don't compare with numbers on MNIST."
+    "The classifier was trained on nearly all of these digits; don't compare with numbers on MNIST."
 )
 
 
 class GenerativeMetrics(Callback):
-    """Evaluates the generator's images by a classifier of digits every `every_n_batches` and at the end.
+    """Evaluates generated images by a classifier of digits every `every_n_batches` and at the end.
 
-    In training, for the generator that samples are drawn from (the averaged one if there is one):
-    `quality/fid`, the distance to the training images; `quality/fid_real`, that of as many validation images,
-    `quality/fid_over_real`, how many times the floor, and `quality/fid_samples`, how many; `quality/class_0` to `_9`,
-    which share of the images shows each digit, and `quality/modes_covered`. The best generator so far by this FID
-    stands in `best_generator.pth` with its `.json` (see `networks.generator_files`).
+    During training, for the generator to sample from (the averaged one if there is one), it logs `quality/fid`, the
+    distance to the training images; `quality/fid_real`, that of as many validation images, `quality/fid_over_real`,
+    their ratio, and `quality/fid_samples`, their number; `quality/class_0` to `_9`, the share of images of each digit,
+    and `quality/modes_covered`. The best generator so far by this FID is kept in `best_generator.pth` with its `.json`
+    (see `networks.generator_files`).
 
-    At the end, for the generator and its average: everything of `metrics.evaluate`, with the test images as
-    reference. FID depends on reference and number of samples, so these numbers have names of their own, `final/raw/…`
-    and `final/ema/…`. They are logged, written to `quality.json`, and a line for each is printed. `test` measures the
-    same, as `test/raw/…` and `test/ema/…`.
+    At the end it computes everything of `metrics.evaluate` for the generator and for its average, with the test images
+    as reference. FID depends on the reference and the number of samples, so these numbers have other names,
+    `final/raw/…` and `final/ema/…`. They are logged, written to `quality.json` and printed. `test` logs the same
+    numbers as `test/raw/…` and `test/ema/…`. Loggers with tables get 64 samples with their labels.
 
-    Of what a module logs as `train/…`, and of lost digits, `callbacks.gan_monitor` makes warnings.
+    Warnings come from `callbacks.gan_monitor`.
 
     Works with any module that has a `generator` with a `latent_dim`, and a datamodule that has `digits`, such as
-    `datamodules.MNISTDataModule`. Where its splits hold fewer images than there should be samples, as many samples are
-    taken as there are images. Files are written under `trainer.default_root_dir`. Training goes on as if nothing had
-    happened. What the classifier sees in MNIST's training images, which takes some seconds, is kept in the folder
-    `classifiers`
-    under the datamodule's `root`, if there is such a root. Where many processes train, rank 0 measures and the others
-    wait.
+    `datamodules.MNISTDataModule`. If its splits hold fewer images than `samples`, as many samples are taken as there
+    are images. Files are written under `trainer.default_root_dir`. Training is not changed by it. The features'
+    statistics of the training images, which take some seconds, are cached in the folder `classifiers` under the
+    datamodule's `root`, if that exists. With several processes, rank 0 evaluates and the others wait.
 
     Args:
-        every_n_batches: distance between two evaluations, each of which takes as long as 10 to 40 batches of 64; at
-            2000 that is 1 to 3 % of the run, the first included (`benchmarks.evaluation_share`).
+        every_n_batches: number of batches between two evaluations. One takes as long as 10 to 40 batches of 64; every
+            2000 that is 1 to 3 % of the run.
         classifier: a name of `metrics.features`.
-        samples: images of an evaluation in training.
-        final_samples: images at the end; 0 leaves out the end, which takes as long as some thousand batches.
+        samples: images of an evaluation during training.
+        final_samples: images of the evaluation at the end, which takes as long as some thousand batches; 0 skips it.
 
     Raises:
-        ValueError: when a number is too small or the classifier isn't known; when training starts, if the datamodule
-        has no
-            digits or the module no generator.
+        ValueError: if a number is too small or the classifier isn't known; when training starts, if the datamodule has
+            no digits or the module no generator.
     """
 
     def __init__(
@@ -91,120 +88,117 @@ class GenerativeMetrics(Callback):
         if samples < 2:
             raise ValueError(f"samples is {samples}; write 2 or more, such as 2000")
         if final_samples and final_samples <= NEIGHBOURS:
-            raise ValueError(
-                f"final_samples is {final_samples}; write {NEIGHBOURS + 1} or more, or 0 for no final report"
-            )
+            raise ValueError(f"final_samples is {final_samples}; write {NEIGHBOURS + 1} or more, or 0 for none")
         self.every_n_batches = every_n_batches
         self.classifier = classifier
         self.samples = samples
         self.final_samples = final_samples
-        self.alarms = GANMonitor()
-        self._files = BestEffort(f"{BEST_GENERATOR_FILE} or {REPORT_FILE}")
+        self.monitor = GANMonitor()
         self.best_fid = math.inf
-        self.seed: int | None = None
         self._frechet_distance: FrechetDistance | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         _digits(trainer)
         sampling_generator(pl_module)
-        if self.seed is None:
-            self.seed = seed_of(pl_module)
-        self._frechet_distance = None  # of other digits, perhaps
+        self._frechet_distance = None  # the datamodule may be another than the last time
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if interval and trainer.global_step % interval == 0:
-            self._hear(trainer, pl_module)
-        tried_out: bool = trainer.fast_dev_run  # type: ignore[attr-defined]
-        if trainer.global_step % self.every_n_batches == 0 and not tried_out:
+        loss = getattr(getattr(pl_module, "gan_loss", None), "discriminator", None)
+        # A Wasserstein discriminator may separate all images: it is no classifier, and G still learns from it.
+        if interval and trainer.global_step % interval == 0 and loss is not wasserstein_discriminator_loss:
+            _warn(self.monitor.check_discriminator(trainer.global_step, trainer.callback_metrics))
+        if trainer.global_step % self.every_n_batches == 0 and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             fid = self._evaluate(trainer, pl_module) if trainer.is_global_zero else math.nan
-            fid = trainer.strategy.broadcast(fid)
-            pl_module.log("quality/fid", fid, logger=False)  # for callbacks that monitor it
-
-    def _hear(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        numbers = dict(trainer.callback_metrics)
-        if getattr(getattr(pl_module, "gan_loss", None), "discriminator", None) is wasserstein_discriminator_loss:
-            for name in ACCURACIES:  # to tell all images apart is a critic's business, and does no harm
-                numbers.pop(name, None)
-        _warn(self.alarms.hear(trainer.global_step, numbers))
+            pl_module.log("quality/fid", trainer.strategy.broadcast(fid), logger=False)  # for callbacks that monitor it
 
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> float:
-        """Logs the numbers, keeps the generator if it is the best, warns of lost digits; returns the FID."""
+        """Logs the numbers, saves the generator if it is the best, warns of missing digits; returns the FID."""
         step = trainer.global_step
         generator = sampling_generator(pl_module)
         classifier = load_classifier(self.classifier).to(pl_module.device)
         if self._frechet_distance is None:
-            folder = _folder_for_statistics(trainer)
+            root = getattr(trainer.datamodule, "root", None)  # type: ignore[attr-defined]
+            folder = Path(root) / "classifiers" if root and Path(root).is_dir() else None
             self._frechet_distance = distance_to_training(classifier, _digits(trainer), self.samples, folder)
-        assert self.seed is not None, "the seed is known when training starts"
-        n = self._frechet_distance.samples
-        with unnoticed(generator):
-            images = sample(generator, latent_noise(generator, n, random_numbers(self.seed, "quality", step)))
-        features, logits = features_and_logits(classifier, images)
+        noise = latent_noise(generator, self._frechet_distance.samples, rng(seed_of(pl_module), "quality", step))
+        with inference_state(generator):
+            features, logits = features_and_logits(classifier, draw(generator, noise))
         fid, histogram = self._frechet_distance(features), class_histogram(logits)
-        numbers = {f"quality/{name}": value for name, value in {**fid, **mode_coverage(histogram)}.items()}
-        # Not by `pl_module.log`, which Lightning hands on only every `log_every_n_steps` batches. The step is that of
-        # the batch's losses, for Lightning names a batch by how many came before it.
-        log_numbers(trainer, numbers, step - 1)
-        if fid["fid"] < self.best_fid:
-            self.best_fid = fid["fid"]
-            with self._files.attempt():
-                keep_generator(trainer, pl_module, Path(trainer.default_root_dir) / BEST_GENERATOR_FILE)
-        _warn(self.alarms.see(step, histogram))
-        return fid["fid"]
+        numbers = {**fid.numbers(), **histogram_numbers(histogram)}
+        # The step is that of the batch's losses: Lightning counts the batches before it.
+        log_numbers(trainer, {f"quality/{name}": value for name, value in numbers.items()}, step - 1)
+        if fid.value < self.best_fid:
+            self.best_fid = fid.value
+            with warn_if_not_written(BEST_GENERATOR_FILE):
+                save_sampling_generator(trainer, pl_module, Path(trainer.default_root_dir) / BEST_GENERATOR_FILE)
+        _warn(self.monitor.check_modes(step, histogram))
+        return fid.value
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not may_write(trainer) or self.final_samples == 0:
             return
-        reports = self._reports(trainer, pl_module)
-        # At a step after the last batch's: a run that is extended takes back what stands there.
-        flat = {f"final/{weights}/{name}": value for weights in reports for name, value in reports[weights].items()}
-        log_numbers(trainer, flat, trainer.global_step)
-        self._publish(trainer, reports)
-        assert self.seed is not None, "the seed is known when training starts"
-        with BestEffort("the table of samples").attempt():
-            log_samples(trainer, pl_module, load_classifier(self.classifier).to(pl_module.device), self.seed)
+        source = data_source(trainer)
+        content: dict[str, Any] = {"classifier": self.classifier, "data_source": source, "step": trainer.global_step}
+        remark = CLASSIFIER_TRAINED_ON_THEM if source == "packaged" else ""
+        if remark:
+            content["remark"] = remark
+        for weights, report in self._reports(trainer, pl_module).items():
+            numbers = report.numbers()
+            # At the step after the last batch's: if the run is extended, this row is dropped.
+            final = {f"final/{weights}/{name}": value for name, value in numbers.items()}
+            log_numbers(trainer, final, trainer.global_step)
+            content[weights] = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+            print(f"{weights} generator, {training_progress(trainer)}: {report}. {remark}".rstrip())
+        with warn_if_not_written(REPORT_FILE), replacing(Path(trainer.default_root_dir) / REPORT_FILE) as draft:
+            draft.write_text(json.dumps(content, indent=2) + "\n")
+        with warn_if_not_written("the table of samples"):
+            self._log_samples(trainer, pl_module)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.final_samples == 0 or not trainer.is_global_zero:
             return
         for weights, report in self._reports(trainer, pl_module).items():
-            numbers = {f"test/{weights}/{name}": float(value) for name, value in report.items()}
+            numbers = {f"test/{weights}/{name}": float(value) for name, value in report.numbers().items()}
             pl_module.log_dict(numbers, rank_zero_only=True)
         if data_source(trainer) == "packaged":
             print(CLASSIFIER_TRAINED_ON_THEM)
 
-    def _reports(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Evaluation]:
-        """Of the generator as it is, and of its average if there is one."""
-        seed = seed_of(pl_module) if self.seed is None else self.seed
+    def _reports(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Report]:
+        """The evaluation of the generator, and of its average if there is one."""
         real = RealImages(load_classifier(self.classifier).to(pl_module.device), _digits(trainer), self.final_samples)
         reports = {}
         for weights, generator in generators(pl_module).items():
-            with unnoticed(generator):
-                reports[weights] = evaluate(generator, real, seed)
+            with inference_state(generator):
+                reports[weights] = real.report(generator, seed_of(pl_module))
         return reports
 
-    def _publish(self, trainer: Trainer, reports: dict[str, Evaluation]) -> None:
-        source = data_source(trainer)
-        remark = CLASSIFIER_TRAINED_ON_THEM if source == "packaged" else ""
-        facts: dict[str, Any] = {"classifier": self.classifier, "data_source": source, "step": trainer.global_step}
-        if remark:
-            facts["remark"] = remark
-        for weights, report in reports.items():
-            facts[weights] = {name: _for_json(value) for name, value in report.items()}
-            print(" ".join(filter(None, [f"{weights} generator, {origin(trainer)}: {summary(report)}.", remark])))
-        with self._files.attempt(), replacing(Path(trainer.default_root_dir) / REPORT_FILE) as draft:
-            draft.write_text(json.dumps(facts, indent=2) + "\n")
+    def _log_samples(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        loggers = [logger for logger in trainer.loggers if hasattr(logger, "log_table")]
+        if not loggers:
+            return
+        import wandb  # only its logger has tables
+
+        generator = sampling_generator(pl_module)
+        with inference_state(generator):
+            images = draw(generator, latent_noise(generator, TABLE_SAMPLES, rng(seed_of(pl_module), "samples")))
+        classifier = load_classifier(self.classifier).to(pl_module.device)
+        confidences, digits = features_and_logits(classifier, images).logits.softmax(dim=1).max(dim=1)
+        rows = [
+            [wandb.Image(image), digit, confidence]
+            for image, digit, confidence in zip(to_pil(images), digits.tolist(), confidences.tolist(), strict=True)
+        ]
+        for logger in loggers:
+            logger.log_table("samples", ["image", "digit", "confidence"], rows, step=trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seed": self.seed, "best_fid": self.best_fid, "alarms": self.alarms.state_dict()}
+        return {"best_fid": self.best_fid, "monitor": self.monitor.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.seed = state_dict["seed"]
         self.best_fid = state_dict["best_fid"]
-        self.alarms.load_state_dict(state_dict["alarms"])
+        self.monitor.load_state_dict(state_dict["monitor"])
 
 
 def _digits(trainer: Trainer) -> SplitDigits:
@@ -217,16 +211,6 @@ def _digits(trainer: Trainer) -> SplitDigits:
     return digits
 
 
-def _folder_for_statistics(trainer: Trainer) -> Path | None:
-    root = getattr(getattr(trainer, "datamodule", None), "root", None)
-    return Path(root) / "classifiers" if root and Path(root).is_dir() else None
-
-
-def _warn(warnings: list[str]) -> None:
-    for words in warnings:
-        rank_zero_warn(words)
-
-
-def _for_json(value: float | int) -> float | int | None:
-    """JSON knows no NaN."""
-    return value if math.isfinite(value) else None
+def _warn(message: str | None) -> None:
+    if message is not None:
+        rank_zero_warn(message)

@@ -1,4 +1,4 @@
-"""How the generator's images change while it learns."""
+"""How a generator's images change during training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,33 +7,27 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from callbacks.best_effort import BestEffort
-from callbacks.generators import (
-    fixed_noise,
-    may_write,
-    origin,
-    sampling_generator,
-    unnoticed,
-    write_picture,
-)
-from callbacks.to_loggers import log_picture
+from callbacks.drawing import grid, page, write_png
+from callbacks.generators import fixed_noise, inference_state, may_write, sampling_generator, training_progress
+from callbacks.logging import log_image, warn_if_not_written
 
 ROWS = 8
 
 
 class ImageGrid(Callback):
-    """Draws 64 images from the same noise at batch 0, every `every_n_batches` and at chosen batches.
+    """Writes 64 images from the same noise at batch 0, every `every_n_batches` and at chosen batches.
 
-    Writes `images/step_000500.png` under `trainer.default_root_dir` and shows the picture in every logger that can.
-    The noise is fixed when training starts and kept in the checkpoint. Works with any module that has a `generator`
-    with a `latent_dim`. Training goes on as if nothing had happened, also where a picture can't be written.
+    Each grid is written to `images/step_000500.png` under `trainer.default_root_dir` and shown in every logger that
+    can. The noise is fixed when training starts and kept in the checkpoint. Works with any module that has a
+    `generator` with a `latent_dim`. Training is not changed by it, and continues if a picture can't be written.
 
     Args:
-        every_n_batches: distance between two pictures.
-        also_at: further batches to draw at, counted from the start of training.
+        every_n_batches: number of batches between two grids.
+        also_at: further batches, counted from the start of training.
 
     Raises:
-        ValueError: when `every_n_batches` is below 1, or `also_at` holds a negative number.
+        ValueError: if `every_n_batches` is below 1, or `also_at` holds a negative number; when training starts, if the
+            module has no generator.
     """
 
     def __init__(self, every_n_batches: int = 500, also_at: Sequence[int] = ()) -> None:
@@ -44,31 +38,30 @@ class ImageGrid(Callback):
         self.every_n_batches = every_n_batches
         self.also_at = frozenset(also_at)
         self.noise: Tensor | None = None
-        self._pictures = BestEffort("images/")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.noise is None:
             self.noise = fixed_noise(pl_module, ROWS * ROWS, "image grid")
         if trainer.global_step == 0:
-            self._draw(trainer, pl_module)
+            self._write_grid(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if trainer.global_step % self.every_n_batches == 0 or trainer.global_step in self.also_at:
-            self._draw(trainer, pl_module)
+            self._write_grid(trainer, pl_module)
 
-    def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _write_grid(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not may_write(trainer):
             return
         generator = sampling_generator(pl_module)
         assert self.noise is not None, "the noise is fixed when training starts"
         path = Path(trainer.default_root_dir) / "images" / f"step_{trainer.global_step:06d}.png"
-        caption = origin(trainer)
-        with unnoticed(generator), self._pictures.attempt():
+        caption = training_progress(trainer)
+        with inference_state(generator), warn_if_not_written("images/"):
             images = generator(self.noise.to(next(generator.parameters())))
-            write_picture(images, path, per_row=ROWS, caption=caption)
-            log_picture(trainer, "images", path, caption)
+            write_png(page([grid(images, ROWS)], caption), path)
+            log_image(trainer, "images", path, caption)
 
     def state_dict(self) -> dict[str, Any]:
         return {"noise": self.noise}

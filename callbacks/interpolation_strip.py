@@ -1,33 +1,30 @@
-"""A line between two noise vectors morphs one digit into another."""
+"""Interpolation between noise vectors turns one digit into another."""
 
 import copy
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
-from PIL import Image
 from torch import Tensor, nn
 
-from callbacks.best_effort import BestEffort
-from callbacks.drawing import along, page, readings, strip, write_png
+from callbacks.drawing import interpolation_title, page, predictions, strip, write_png
 from callbacks.generators import (
     fixed_noise,
-    keep_generator,
+    inference_state,
     may_write,
-    origin,
     sampling_generator,
-    unnoticed,
+    save_sampling_generator,
+    training_progress,
 )
-from callbacks.to_loggers import log_picture
+from callbacks.logging import log_image, warn_if_not_written
 from common.seeding import HIGHEST_SEED
 from metrics.features import load_classifier
 from metrics.interpolation import (
     CANDIDATES,
-    class_log_probabilities,
     interpolate_latents,
     latents_from_seeds,
     most_confident_latents,
@@ -36,37 +33,36 @@ from metrics.interpolation import (
 )
 from networks.generator_files import load_generator
 from networks.registry import NotRegisteredError
-from networks.sampling import sample
+from networks.sampling import draw
 
 GENERATOR_FILE = "mnist_generator.pth"
 STRIP_FILE = "interpolation.png"
 ENDS_TO_CHOOSE_FROM = 16
-READ = (1, 28, 28)
-"""The images that classifiers read."""
+CLASSIFIED = (1, 28, 28)
+"""The shape of the images that classifiers take."""
 
 
 class InterpolationStrip(Callback):
-    """When training ends: saves the generator, loads it back into a fresh one, and walks between noise vectors.
+    """When training ends: saves the generator, loads it into a new one, and interpolates between noise vectors.
 
-    With `digits` it walks from digit to digit, through noise whose images the classifier of `metrics.features` is
-    surest of;
-    with `seeds`, from noise to noise, each made from a seed as `scripts.interpolate` makes it. Without either it walks
-    between two: those of 16 whose images differ the most, so that there is something to see on the way. Under each
-    frame stands what the classifier reads, if frames have the size that it reads. Where it doesn't find the digits, a
-    warning says so and the strip is the one without. Likewise where there is no arc, a straight line is drawn.
+    With `digits` it interpolates from digit to digit, between noise vectors whose images the classifier of
+    `metrics.features` is most confident of. With `seeds` it interpolates between noise vectors made from seeds, as
+    `scripts.interpolate` does. Without either it takes two: those of 16 whose images differ the most. Under each frame
+    stands the classifier's label, if the frames have the size that it takes. If the digits aren't found, or slerp isn't
+    defined, a warning says so and the strip is a lerp between two images that differ.
 
     Writes `mnist_generator.pth` with its `.json` (see `networks.generator_files`) and `interpolation.png` under
     `trainer.default_root_dir`, and shows the strip in every logger that can.
 
     Args:
-        steps: images on the way from one end, or one digit, to the next, both included.
+        steps: images from one waypoint to the next, both included.
         interpolation: lerp or slerp, see `metrics.interpolation`.
         digits: two or more from 0 to 9, such as [3, 8, 1].
-        seeds: two or more; leave out one of both.
+        seeds: two or more; not together with `digits`.
 
     Raises:
-        ValueError: when `steps` is below 2, the path is unknown, `digits` or `seeds` holds fewer than two or other
-            numbers, or both are given; when training starts, if the module has no generator.
+        ValueError: if `steps` is below 2, the interpolation is unknown, `digits` or `seeds` holds fewer than two or
+            other numbers, or both are given; when training starts, if the module has no generator.
     """
 
     def __init__(
@@ -77,7 +73,7 @@ class InterpolationStrip(Callback):
         seeds: Sequence[int] | None = None,
     ) -> None:
         if digits is not None and seeds is not None:
-            raise ValueError("a strip walks between digits or between seeds; leave one of both out")
+            raise ValueError("a strip has digits or seeds for its waypoints; leave one of both out")
         for waypoints in (digits, seeds):
             validate_interpolation(2 if waypoints is None else len(waypoints), steps, interpolation)
         validate_digits(digits or ())
@@ -90,62 +86,53 @@ class InterpolationStrip(Callback):
         self.seeds = seeds
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        sampling_generator(pl_module)  # a module without one is refused before it has trained
+        sampling_generator(pl_module)  # raises before training if there is none
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not may_write(trainer):
             return
-        with BestEffort(f"{GENERATOR_FILE} or {STRIP_FILE}").attempt():
-            self._save_and_draw(trainer, pl_module)
-
-    def _save_and_draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         folder = Path(trainer.default_root_dir)
-        generator = self._saved_and_loaded(folder / GENERATOR_FILE, trainer, pl_module)
-        with unnoticed(generator):
-            try:
-                picture, what = self._asked_for(generator, pl_module)
-            except ValueError as error:
-                rank_zero_warn(f"the strip is a straight line between two images that differ: {error}")
-                picture, what = self._between_two(generator, pl_module, "lerp")
-            caption = f"{what}, {origin(trainer)}"
-            write_png(page([picture], caption), folder / STRIP_FILE)
-        log_picture(trainer, "interpolation", folder / STRIP_FILE, caption)
+        with warn_if_not_written(f"{GENERATOR_FILE} or {STRIP_FILE}"):
+            save_sampling_generator(trainer, pl_module, folder / GENERATOR_FILE)
+            generator = _load(folder / GENERATOR_FILE, pl_module)
+            with inference_state(generator):
+                images, title = self._interpolate(generator, pl_module)
+                texts = predictions(load_classifier(), images) if images.shape[1:] == CLASSIFIED else ()
+            caption = f"{title}, {training_progress(trainer)}"
+            write_png(page([strip(images, texts)], caption), folder / STRIP_FILE)
+            log_image(trainer, "interpolation", folder / STRIP_FILE, caption)
 
-    def _asked_for(self, generator: nn.Module, pl_module: LightningModule) -> tuple[Image.Image, str]:
-        """The strip and what it shows; raises ValueError where it can't be drawn."""
-        if self.digits is not None:
-            candidates = fixed_noise(pl_module, CANDIDATES, "digits to walk between")
-            log_probabilities = class_log_probabilities(generator, load_classifier(), candidates)
-            waypoints = most_confident_latents(candidates, log_probabilities, self.digits)
-            ends = [str(digit) for digit in self.digits]
-        elif self.seeds is not None:
-            waypoints = latents_from_seeds(generator, self.seeds)
-            ends = [f"seed {seed}" for seed in self.seeds]
-        else:
-            return self._between_two(generator, pl_module, self.interpolation)
-        return self._through(waypoints, generator, self.interpolation), along(self.interpolation, ends)
-
-    def _between_two(self, generator: nn.Module, pl_module: LightningModule, path: str) -> tuple[Image.Image, str]:
-        candidates = fixed_noise(pl_module, ENDS_TO_CHOOSE_FROM, "interpolation")
-        ends = candidates[_farthest_apart(generator(candidates))]
-        return self._through(ends, generator, path), along(path)
-
-    def _through(self, waypoints: Float[Tensor, "waypoints latent"], generator: nn.Module, path: str) -> Image.Image:
-        images = sample(generator, interpolate_latents(waypoints, self.steps, path))
-        return strip(images, readings(load_classifier(), images) if images.shape[1:] == READ else ())
-
-    def _saved_and_loaded(self, path: Path, trainer: Trainer, pl_module: LightningModule) -> nn.Module:
-        generator = sampling_generator(pl_module)
-        keep_generator(trainer, pl_module, path)
+    def _interpolate(self, generator: nn.Module, module: LightningModule) -> tuple[Float[Tensor, "n 1 h w"], str]:
+        """The frames and what they show."""
         try:
-            with isolate_rng():  # a fresh generator draws its first weights
-                return load_generator(path)
-        except NotRegisteredError:
-            return load_generator(path, copy.deepcopy(generator).float().cpu())
+            if self.digits is not None:
+                candidates = fixed_noise(module, CANDIDATES, "digits to walk between")
+                waypoints = most_confident_latents(generator, load_classifier(), self.digits, candidates)
+                ends = [str(digit) for digit in self.digits]
+            elif self.seeds is not None:
+                waypoints = latents_from_seeds(generator, self.seeds)
+                ends = [f"seed {seed}" for seed in self.seeds]
+            else:
+                waypoints, ends = _two_that_differ(generator, module), []
+            latents = interpolate_latents(waypoints, self.steps, self.interpolation)
+            return draw(generator, latents), interpolation_title(self.interpolation, ends)
+        except ValueError as error:
+            rank_zero_warn(f"the strip is a lerp between two images that differ: {error}")
+            latents = interpolate_latents(_two_that_differ(generator, module), self.steps, "lerp")
+            return draw(generator, latents), "lerp"
 
 
-def _farthest_apart(images: Float[Tensor, "n 1 height width"]) -> Int[Tensor, " 2"]:
-    """Which two images differ the most, in the sum of squares over their pixels."""
-    pixels = images.flatten(1)
-    distances = torch.cdist(pixels, pixels)  # (n, n)
-    return torch.tensor(divmod(int(distances.argmax()), len(images)))
+def _load(path: Path, module: LightningModule) -> nn.Module:
+    with isolate_rng():  # a new network may initialise its weights
+        try:
+            return load_generator(path)
+        except NotRegisteredError:  # a class of the user's own
+            return load_generator(path, copy.deepcopy(sampling_generator(module)).float().cpu())
+
+
+def _two_that_differ(generator: nn.Module, module: LightningModule) -> Float[Tensor, "2 latent"]:
+    """The two of 16 noise vectors whose images have the largest Euclidean distance."""
+    candidates = fixed_noise(module, ENDS_TO_CHOOSE_FROM, "interpolation")
+    pixels = generator(candidates).flatten(1)
+    largest = int(torch.cdist(pixels, pixels).argmax())
+    return candidates[[*divmod(largest, len(candidates))]]

@@ -11,20 +11,21 @@ STATE = ("length", "perfect_in_a_row", "batches_since_growth")
 class LengthCurriculum(Callback):
     """Multiplies the length of the training palindromes each time a number of batches in a row is perfect.
 
-    It ends at the datamodule's `length`. Works with a datamodule that has `length` and a `train_length` to set, and a
-    module whose `training_step` returns the batch's `accuracy` in [0, 1]. The length reached and the batches since are
-    kept in the checkpoint; `train/length` is logged.
+    It ends at the datamodule's `length`. Works with a datamodule that has `length` and a `train_length` that can be
+    set, and a module whose `training_step` returns the batch's `accuracy` in [0, 1]. With several processes, a batch is
+    perfect if it is perfect on all of them. The length and the counts are kept in the checkpoint; `train/length` is
+    logged.
 
     Args:
-        start: length of the first palindromes.
+        start: length of the first palindromes, in digits.
         factor: what the length is multiplied by.
-        least_growth: digits by which it grows at least.
-        perfect_batches: batches in a row with every answer right that make it grow.
-        patience: batches without growth after which training is given up; null never does.
+        least_growth: the least number of digits by which it grows.
+        perfect_batches: how many batches in a row must be perfect.
+        patience: batches without growth after which training stops; null never stops it.
 
     Raises:
-        ValueError: when `start` is below 2, `factor` is not above 1, another number is below 1, or `start` exceeds the
-            datamodule's length.
+        ValueError: if `start` is below 2, `factor` is not above 1, or another number is below 1; when training starts,
+            if `start` exceeds the datamodule's length, or there is no such datamodule.
     """
 
     def __init__(
@@ -46,45 +47,42 @@ class LengthCurriculum(Callback):
         self.factor = factor
         self.least_growth = least_growth
         self.perfect_batches = perfect_batches
-        self.patience = patience
+        self.patience = patience or math.inf
         self.length = self.start = start
         self.perfect_in_a_row = 0
         self.batches_since_growth = 0
-
-    @property
-    def given_up(self) -> bool:
-        if self.patience is None or self.length == self.data.length:
-            return False
-        return self.batches_since_growth >= self.patience
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
             return
         data: Any = getattr(trainer, "datamodule", None)
-        if data is None or not hasattr(data, "train_length"):
+        if not hasattr(data, "train_length"):
             raise ValueError("LengthCurriculum needs a datamodule whose train_length it can set")
         if self.start > data.length:
             raise ValueError(f"the curriculum starts at length {self.start}, above its target {data.length}")
         self.data = data
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether `patience` batches have passed without growth."""
+        return self.length < self.data.length and self.batches_since_growth >= self.patience
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.data.train_length = self.length
-        trainer.should_stop |= self.given_up  # a run that was killed between its last batch and its end
+        trainer.should_stop |= self.gave_up  # a run that was killed between its last batch and its end
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         pl_module.log("train/length", float(self.length), prog_bar=True)
         self.batches_since_growth += 1
-        self.perfect_in_a_row = self.perfect_in_a_row + 1 if outputs["accuracy"] == 1 else 0
-        if self.length == self.data.length:
-            return
-        if self.perfect_in_a_row == self.perfect_batches:
+        perfect = trainer.strategy.reduce_boolean_decision(bool(outputs["accuracy"] == 1))
+        self.perfect_in_a_row = self.perfect_in_a_row + 1 if perfect else 0
+        if self.length < self.data.length and self.perfect_in_a_row == self.perfect_batches:
             self.length = min(self.data.length, max(self.length + self.least_growth, int(self.length * self.factor)))
             self.perfect_in_a_row = self.batches_since_growth = 0
             self.data.train_length = self.length
-        elif self.given_up:
-            trainer.should_stop = True
+        trainer.should_stop |= self.gave_up
 
     def state_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in STATE}

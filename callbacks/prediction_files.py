@@ -1,56 +1,44 @@
-"""What `predict` leaves on disk."""
+"""The files that `predict` writes."""
 
 import csv
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from callbacks.drawing import write_numbered
-from common.sharding import all_gather, all_gather_objects
+from common.sharding import all_gather_objects
 
 
-class PredictionFiles(Callback):
+class PredictionFiles(BasePredictionWriter):
     """Writes what `predict_step` returns under `trainer.default_root_dir`.
 
     A dictionary of columns becomes rows of `predictions.csv`; a tensor of images in [−1, 1] becomes
-    `samples/000000.png`, `samples/000001.png` and so on. Where many processes predict, rank 0 writes what all of them
-    return, in the order of the data.
+    `samples/000000.png`, `samples/000001.png` and so on. With several processes, rank r predicts the rows r, r + R, …
+    of each batch, and rank 0 writes all of them in the order of the data.
     """
 
+    def __init__(self) -> None:
+        super().__init__("batch")
+
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._folder = Path(trainer.default_root_dir)
-        self._table = self._folder / "predictions.csv"
-        self._images = 0
-        self._rows = 0
+        self._written = 0
 
-    def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+    def write_on_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, prediction: Any, batch_indices: Any, *_: Any
     ) -> None:
-        if isinstance(outputs, Tensor):
-            images = all_gather(outputs)
-            if trainer.is_global_zero:
-                self._write_images(images)
+        # Lightning knows a batch's indices only for a torch DataLoader, which ours aren't.
+        shard = prediction.cpu() if isinstance(prediction, Tensor) else zip(*prediction.values(), strict=True)
+        rows = all_gather_objects([*shard])
+        folder = Path(trainer.default_root_dir)
+        if not trainer.is_global_zero:
+            return
+        if isinstance(prediction, Tensor):
+            write_numbered(torch.stack(rows), folder / "samples", self._written)
         else:
-            rows = all_gather_objects(list(zip(*outputs.values(), strict=True)))
-            if trainer.is_global_zero:
-                self._write_rows(list(outputs), rows)
-
-    def _write_images(self, images: Tensor) -> None:
-        write_numbered(images, self._folder / "samples", self._images)
-        self._images += len(images)
-
-    def _write_rows(self, columns: list[str], rows: list[tuple[Any, ...]]) -> None:
-        with self._table.open("a" if self._rows else "w", newline="") as file:
-            writer = csv.writer(file)
-            if not self._rows:
-                writer.writerow(columns)
-            writer.writerows(rows)
-        self._rows += len(rows)
+            with (folder / "predictions.csv").open("a" if self._written else "w", newline="") as file:
+                csv.writer(file).writerows(rows if self._written else [[*prediction], *rows])
+        self._written += len(rows)

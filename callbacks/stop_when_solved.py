@@ -4,21 +4,22 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from callbacks.to_loggers import log_numbers
+from callbacks.logging import log_numbers
 
 
 class StopWhenSolved(Callback):
     """Ends training after a number of batches in a row without an error.
 
-    While a `LengthCurriculum` still lets palindromes grow, perfect batches don't count. Works with a module whose
-    `training_step` returns the batch's `accuracy` in [0, 1]; how many batches in a row were perfect is kept in the
-    checkpoint. Logs in the end, if it is solved, `final/batches_until_solved`.
+    Batches that a `LengthCurriculum` makes shorter than the datamodule's `length` don't count. Works with a module
+    whose `training_step` returns the batch's `accuracy` in [0, 1]. With several processes, a batch counts if it is
+    perfect on all of them. The count is kept in the checkpoint. At the end of a solved run,
+    `final/batches_until_solved` is logged.
 
     Args:
-        perfect_batches: batches in a row with every answer right.
+        perfect_batches: how many batches in a row must be perfect.
 
     Raises:
-        ValueError: when `perfect_batches` is below 1.
+        ValueError: if `perfect_batches` is below 1.
     """
 
     def __init__(self, perfect_batches: int = 10) -> None:
@@ -26,7 +27,6 @@ class StopWhenSolved(Callback):
             raise ValueError(f"perfect_batches is {perfect_batches}; write 1 or more")
         self.perfect_batches = perfect_batches
         self.perfect_in_a_row = 0
-        self._at_full_length = True
 
     @property
     def solved(self) -> bool:
@@ -43,14 +43,13 @@ class StopWhenSolved(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        counts = outputs["accuracy"] == 1 and self._at_full_length
-        self.perfect_in_a_row = self.perfect_in_a_row + 1 if counts else 0
-        if self.solved:
-            trainer.should_stop = True
+        perfect = trainer.strategy.reduce_boolean_decision(bool(outputs["accuracy"] == 1))
+        self.perfect_in_a_row = self.perfect_in_a_row + 1 if perfect and self._at_full_length else 0
+        trainer.should_stop |= self.solved
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.solved:
-            # At a step after the last batch's, which a run that goes on takes back.
+            # At the step after the last batch's: if the run is extended, this row is dropped.
             log_numbers(trainer, {"final/batches_until_solved": float(trainer.global_step)}, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from callbacks.drawing import along, page, readings, strip, write_animation, write_png
+from callbacks.drawing import interpolation_title, page, predictions, strip, write_animation, write_png
 from common.seeding import latent_noise, rng
 from metrics.features import load_classifier
 from metrics.interpolation import (
@@ -55,8 +55,8 @@ def _run(arguments: list[str]) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from error
     strips = torch.stack([torch.cat(list(finite_samples(trained.network, latents))) for latents in paths])
-    texts = [readings(classifier, images) for images in strips]
-    caption = f"{along(options.interpolation, ends)}, {trained.origin}"
+    texts = [predictions(classifier, images) for images in strips]
+    caption = f"{interpolation_title(options.interpolation, ends)}, {trained.origin}"
     if options.out.suffix.lower() == ".gif":
         write_animation(strips, options.out, texts, options.frames - 1, caption)
     else:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from callbacks.drawing import FRAME_MS, WAYPOINT_MS, readings
+from callbacks.drawing import FRAME_MS, WAYPOINT_MS, predictions
 from metrics.features import load_classifier
 from metrics.interpolation import interpolate_latents
 from networks.generator_files import save_generator
@@ -48,7 +48,7 @@ def test_strip_passes_through_the_digits(interpolate_small: Interpolate, painter
     code, printed, error = interpolate_small(painter_file, "--digits 3 8 1 --frames 4 --out new/381.png")
     assert (code, printed, error) == (0, "new/381.png\n", "")
     images = torch.from_numpy(frames(tmp_path / "new/381.png", row=0, columns=7)).float()[:, None] / 127.5 - 1
-    read = readings(load_classifier(), images)
+    read = predictions(load_classifier(), images)
     assert [read[0], read[3], read[6]] == ["3: 100%", "8: 100%", "1: 100%"]
 
 

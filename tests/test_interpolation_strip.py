@@ -1,4 +1,4 @@
-"""What training a generator leaves at its end: a file that holds it, and a walk through its noise."""
+"""The generator file and the interpolation strip at the end of training."""
 
 import copy
 import itertools
@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from callbacks import InterpolationStrip, interpolation_strip
-from callbacks.drawing import readings
+from callbacks.drawing import predictions
 from callbacks.generators import fixed_noise
 from datamodules import MNISTDataModule
 from lightning_modules import GAN
@@ -34,7 +34,7 @@ MakeTrainer = Callable[..., Trainer]
 def trained(plain_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., GAN]:
     def train(generator: MLPGenerator, strip: InterpolationStrip, **arguments: Any) -> GAN:
         monkeypatch.setenv("PL_GLOBAL_SEED", "3")
-        gan = GAN(generator, MLPDiscriminator(), **arguments)
+        gan = GAN(generator, MLPDiscriminator(widths=[8]), **arguments)
         digits = MNISTDataModule(source="packaged", batch_size=8)
         plain_trainer(max_steps=3, callbacks=[strip]).fit(gan, datamodule=digits)
         return gan
@@ -43,10 +43,10 @@ def trained(plain_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> Call
 
 
 @pytest.mark.parametrize("ema_decay", [None, 0.9])
-def test_the_file_is_exactly_the_state_dict_of_the_sampling_generator(
+def test_file_is_the_state_dict_of_the_sampling_generator(
     trained: Callable[..., GAN], tmp_path: Path, ema_decay: float | None
 ) -> None:
-    gan = trained(MLPGenerator(latent_dim=5), InterpolationStrip(), ema_decay=ema_decay)
+    gan = trained(MLPGenerator(latent_dim=5, widths=[8]), InterpolationStrip(), ema_decay=ema_decay)
     expected = (gan.generator if gan.ema is None else gan.ema.module).state_dict()
     content = torch.load(tmp_path / "mnist_generator.pth", weights_only=True)
     assert list(content) == list(expected)
@@ -69,20 +69,20 @@ def ends(gan: GAN) -> tuple[Tensor, Tensor]:
     return candidates[start], candidates[end]
 
 
-def test_the_strip_is_a_straight_line_between_two_noise_vectors(trained: Callable[..., GAN], tmp_path: Path) -> None:
-    gan = trained(MLPGenerator(latent_dim=5), InterpolationStrip(steps=5))
+def test_default_strip_is_a_lerp_between_two_noise_vectors(trained: Callable[..., GAN], tmp_path: Path) -> None:
+    gan = trained(MLPGenerator(latent_dim=5, widths=[8]), InterpolationStrip(steps=5))
     start, end = ends(gan)
     noise = torch.stack([start, 0.75 * start + 0.25 * end, (start + end) / 2, 0.25 * start + 0.75 * end, end])
     with torch.no_grad():
         images = gan.generator.eval()(noise)
     picture = np.asarray(Image.open(tmp_path / "interpolation.png"))
-    assert (picture[:80, 2 * (5 * 30 + 2) :] == 255).all(), "five images, then at most white paper under the caption"
+    assert (picture[:80, 2 * (5 * 30 + 2) :] == 255).all(), "five images, then at most white under the caption"
     for place, image in enumerate(images):
         left = 2 * (2 + 30 * place)
         np.testing.assert_allclose(picture[4:60:2, left : left + 56 : 2, 0], (image[0] + 1) / 2 * 255, atol=0.51)
 
 
-def test_the_strip_is_drawn_from_the_file(
+def test_strip_is_made_by_the_loaded_file(
     trained: Callable[..., GAN], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = []
@@ -95,21 +95,21 @@ def test_the_strip_is_drawn_from_the_file(
         return generator
 
     monkeypatch.setattr(interpolation_strip, "load_generator", black)
-    gan = trained(MLPGenerator(latent_dim=5), InterpolationStrip(steps=2))
+    gan = trained(MLPGenerator(latent_dim=5, widths=[8]), InterpolationStrip(steps=2))
     assert loaded[0] is not gan.generator
     picture = np.asarray(Image.open(tmp_path / "interpolation.png"))
     assert picture[4:60, 4:60].max() == 0
 
 
 class Unregistered(MLPGenerator):
-    """A user's own generator, which no table knows."""
+    """A user's own generator, which isn't in the registry."""
 
     def forward(self, z: Tensor) -> Tensor:
         return -super().forward(z)
 
 
-def test_a_generator_that_no_table_knows_works_too(trained: Callable[..., GAN], tmp_path: Path) -> None:
-    gan = trained(Unregistered(latent_dim=5), InterpolationStrip(steps=2))
+def test_unregistered_generator_works(trained: Callable[..., GAN], tmp_path: Path) -> None:
+    gan = trained(Unregistered(latent_dim=5, widths=[8]), InterpolationStrip(steps=2))
     assert json.loads((tmp_path / "mnist_generator.json").read_text())["network"]["name"] == "Unregistered"
     start, _ = ends(gan)
     with torch.no_grad():
@@ -117,53 +117,53 @@ def test_a_generator_that_no_table_knows_works_too(trained: Callable[..., GAN], 
     picture = np.asarray(Image.open(tmp_path / "interpolation.png"))
     np.testing.assert_allclose(picture[4:60:2, 4:60:2, 0], (image + 1) / 2 * 255, atol=0.51)
     noise = torch.randn(2, 5)
-    loaded = load_generator(tmp_path / "mnist_generator.pth", Unregistered(latent_dim=5))
+    loaded = load_generator(tmp_path / "mnist_generator.pth", Unregistered(latent_dim=5, widths=[8]))
     assert torch.equal(loaded(noise), gan.generator(noise))
 
 
-def drawn(tmp_path: Path, frames: int) -> np.ndarray:
+def shown(tmp_path: Path, frames: int) -> np.ndarray:
     """The frames in the strip's first row, (frames, 28, 28)."""
     pixels = np.asarray(Image.open(tmp_path / "interpolation.png"))[4:60:2, :, 0]
     return np.stack([pixels[:, 4 + 60 * place : 60 + 60 * place : 2] for place in range(frames)])
 
 
-def test_a_spherical_strip_is_an_arc_between_the_same_ends(trained: Callable[..., GAN], tmp_path: Path) -> None:
-    gan = trained(MLPGenerator(latent_dim=5), InterpolationStrip(steps=5, interpolation="slerp"))
+def test_slerp_strip_has_the_same_ends(trained: Callable[..., GAN], tmp_path: Path) -> None:
+    gan = trained(MLPGenerator(latent_dim=5, widths=[8]), InterpolationStrip(steps=5, interpolation="slerp"))
     latents = interpolate_latents(torch.stack(ends(gan)), 5, "slerp")
     with torch.no_grad():
         images = gan.generator.eval()(latents)[:, 0]
-    np.testing.assert_allclose(drawn(tmp_path, 5), (images + 1) / 2 * 255, atol=0.51)
+    np.testing.assert_allclose(shown(tmp_path, 5), (images + 1) / 2 * 255, atol=0.51)
     with torch.no_grad():
         straight = gan.generator(interpolate_latents(torch.stack(ends(gan)), 5, "lerp"))[:, 0]
-    assert np.abs(drawn(tmp_path, 5)[2] - ((straight[2] + 1) / 2 * 255).numpy()).max() > 1
+    assert np.abs(shown(tmp_path, 5)[2] - ((straight[2] + 1) / 2 * 255).numpy()).max() > 1
 
 
-def test_a_strip_walks_from_digit_to_digit(
+def test_strip_leads_from_digit_to_digit(
     trained: Callable[..., GAN], digit_painter: MLPGenerator, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     standstill = partial(torch.optim.SGD, lr=0.0)
     strip = InterpolationStrip(steps=3, digits=[3, 8, 1])
     trained(copy.deepcopy(digit_painter), strip, generator_optimizer=standstill)
-    images = torch.from_numpy(drawn(tmp_path, 5)).float()[:, None] / 127.5 - 1
-    read = readings(load_classifier(), images)
+    images = torch.from_numpy(shown(tmp_path, 5)).float()[:, None] / 127.5 - 1
+    read = predictions(load_classifier(), images)
     assert [read[0], read[2], read[4]] == ["3: 100%", "8: 100%", "1: 100%"]
     picture = np.asarray(Image.open(tmp_path / "interpolation.png"))
     assert picture.shape[0] == 4 + 60 + 16 + 22
     for frame in range(5):
         text = picture[60:76, 60 * frame + 4 : 60 * frame + 60, 0]
-        assert text.max() > 240, "there is a reading under each frame"
+        assert text.max() > 240, "a prediction under each frame"
     assert not [warning for warning in recwarn if "the strip is" in str(warning.message)]
 
 
-def test_a_strip_between_seeds_is_that_of_the_script(trained: Callable[..., GAN], tmp_path: Path) -> None:
-    gan = trained(MLPGenerator(latent_dim=5), InterpolationStrip(steps=3, seeds=[4, 7, 9]))
+def test_strip_between_seeds_is_that_of_the_script(trained: Callable[..., GAN], tmp_path: Path) -> None:
+    gan = trained(MLPGenerator(latent_dim=5, widths=[8]), InterpolationStrip(steps=3, seeds=[4, 7, 9]))
     (waypoints,) = between_seeds(gan.generator, [4, 7, 9], strips=1)
     with torch.no_grad():
         images = gan.generator.eval()(interpolate_latents(waypoints, 3))
-    np.testing.assert_allclose(drawn(tmp_path, 5), (images[:, 0] + 1) / 2 * 255, atol=0.51)
+    np.testing.assert_allclose(shown(tmp_path, 5), (images[:, 0] + 1) / 2 * 255, atol=0.51)
     for frame in range(5):
         text = np.asarray(Image.open(tmp_path / "interpolation.png"))[60:76, 60 * frame + 4 : 60 * frame + 60, 0]
-        assert text.max() > 240, "there is a reading under each frame"
+        assert text.max() > 240, "a prediction under each frame"
 
 
 @pytest.mark.parametrize(
@@ -173,15 +173,15 @@ def test_a_strip_between_seeds_is_that_of_the_script(trained: Callable[..., GAN]
         (1, {"interpolation": "slerp"}, "opposite directions"),
     ],
 )
-def test_a_strip_that_cannot_be_drawn_is_the_default_one_with_a_warning(
+def test_impossible_strip_is_the_default_with_a_warning(
     trained: Callable[..., GAN], tmp_path: Path, latent_dim: int, arguments: dict[str, Any], words: str
 ) -> None:
-    trained(MLPGenerator(latent_dim), InterpolationStrip(steps=4))
+    trained(MLPGenerator(latent_dim, widths=[8]), InterpolationStrip(steps=4))
     expected = (tmp_path / "interpolation.png").read_bytes()
     (tmp_path / "interpolation.png").unlink()
     torch.manual_seed(0)
-    with pytest.warns(UserWarning, match=f"the strip is a straight line between two images that differ: .*{words}"):
-        trained(MLPGenerator(latent_dim), InterpolationStrip(steps=4, **arguments))
+    with pytest.warns(UserWarning, match=f"the strip is a lerp between two images that differ: .*{words}"):
+        trained(MLPGenerator(latent_dim, widths=[8]), InterpolationStrip(steps=4, **arguments))
     assert (tmp_path / "interpolation.png").read_bytes() == expected
 
 
@@ -195,9 +195,9 @@ def test_a_strip_that_cannot_be_drawn_is_the_default_one_with_a_warning(
         ({"digits": [3, 12]}, "digits holds 12; write digits from 0 to 9"),
         ({"seeds": [3]}, "needs 2 or more waypoints, not 1"),
         ({"seeds": [3, -1]}, "seeds holds -1; write whole numbers from 0 to 4294967295"),
-        ({"digits": [3, 8], "seeds": [1, 2]}, "between digits or between seeds; leave one of both out"),
+        ({"digits": [3, 8], "seeds": [1, 2]}, "digits or seeds for its waypoints; leave one of both out"),
     ],
 )
-def test_a_strip_that_leads_nowhere_is_refused(arguments: dict[str, Any], words: str) -> None:
+def test_bad_arguments_are_refused(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         InterpolationStrip(**arguments)

@@ -47,7 +47,7 @@ def test_resuming_cuts_the_rows_that_come_again(tmp_path: Path) -> None:
     for step in (8, 9, 10, 100):
         logger.log_metrics({"a": float(step), "time/b": 1.0}, step=step)
     logger.log_metrics({"val/a": 0.1}, step=10)
-    CSVLogger(str(tmp_path)).forget_from(10)
+    CSVLogger(str(tmp_path)).drop_from(10)
     assert lines(tmp_path / "metrics.csv") == ["step,a", "8,8.0", "9,9.0"]
     assert lines(tmp_path / "timing.csv") == ["step,time/b", "8,1.0", "9,1.0"]
 
@@ -56,10 +56,10 @@ def test_cutting_every_row_makes_a_fresh_file(tmp_path: Path) -> None:
     """Were the old columns kept, a resumed run's file could differ from one never killed."""
     logger = CSVLogger(str(tmp_path))
     logger.log_metrics({"old": 1.0}, step=0)
-    logger.forget_from(0)
+    logger.drop_from(0)
     logger.log_metrics({"new": 1.0}, step=0)
     assert lines(tmp_path / "metrics.csv") == ["step,new", "0,1.0"]
-    CSVLogger(str(tmp_path / "nothing")).forget_from(0)
+    CSVLogger(str(tmp_path / "nothing")).drop_from(0)
     assert not (tmp_path / "nothing").exists()
 
 
@@ -191,7 +191,7 @@ def test_of_the_rows_before_a_resume_the_last_and_the_best_are_recalled(tmp_path
         before.log_metrics({"quality/fid": fid, "val/accuracy": accuracy, "train/loss": 4.0 - step}, step)
     before.log_metrics({"only/once": 1.0}, 1)
     logger = TwofoldWandbLogger(save_dir=str(tmp_path))
-    logger.recall(before.rows())
+    logger.log_again(before.rows())
     logger.log_metrics({"quality/fid": 8.0, "val/accuracy": 0.1}, 4)
     run = recorded(logger, tmp_path)
     assert run.points("quality/fid") == [(2, 5.0), (3, 7.0), (4, 8.0)]
@@ -206,7 +206,7 @@ def test_of_the_rows_before_a_resume_the_last_and_the_best_are_recalled(tmp_path
 @pytest.mark.usefixtures("without_account")
 def test_tags_are_added_to_those_asked_for(tmp_path: Path) -> None:
     logger = TwofoldWandbLogger(save_dir=str(tmp_path), tags=["mine", "gan"])
-    logger.tag(["gan", "x" * 100])
+    logger.add_tags(["gan", "x" * 100])
     assert recorded(logger, tmp_path).tags == ["mine", "gan", "x" * 64]
 
 
@@ -250,8 +250,8 @@ def test_disabled_takes_it_all_in_silence(tmp_path: Path, monkeypatch: pytest.Mo
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         logger = TwofoldWandbLogger(save_dir=str(tmp_path), id="one-run", log_model=True)
-        logger.tag(["gan"])
-        logger.recall([{"step": 1.0, "a": 2.0}])
+        logger.add_tags(["gan"])
+        logger.log_again([{"step": 1.0, "a": 2.0}])
         logger.log_table("some", ["a"], [[1]])
         logger.keep_model(tmp_path / "a.pth")
         logger.finalize("success")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from lightning.pytorch import Trainer
 from PIL import Image
@@ -14,6 +15,8 @@ from datamodules import MNISTDataModule, PalindromeDataModule
 from lightning_modules import GAN, DigitClassifier, PalindromeLSTM
 from networks.classifiers import DigitCNN
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+
+pytestmark = pytest.mark.filterwarnings("ignore:Couldn.t infer the batch indices")  # of our loaders
 
 MakeTrainer = Callable[..., Trainer]
 

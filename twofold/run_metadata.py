@@ -74,13 +74,13 @@ class RunMetadata(Callback):
         before_resume: list[dict[str, float]] = []
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger):
-                logger.forget_from(self.run.step)
+                logger.drop_from(self.run.step)
                 before_resume = list(logger.rows())
         for logger in trainer.loggers:
             logger.log_hyperparams(metadata)
             if isinstance(logger, TwofoldWandbLogger):
-                logger.tag(filter(None, (metadata["experiment"], type(pl_module).__name__, source)))
-                logger.recall(before_resume)
+                logger.add_tags(filter(None, (metadata["experiment"], type(pl_module).__name__, source)))
+                logger.log_again(before_resume)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.run.checkpoint is None and trainer.is_global_zero:

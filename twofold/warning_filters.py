@@ -15,6 +15,7 @@ CHATTER = (
     r".*You have overridden `transfer_batch_to_device`.*",
     r".*Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`.*",  # G may rest in the first batches
     r".*isinstance\(treespec, LeafSpec\).*",
+    r".*Couldn.t infer the batch indices.*",  # of our loaders, which are no DataLoaders
     r".*Found .* module\(s\) in eval mode at the start of training.*",
 )
 

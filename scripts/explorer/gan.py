@@ -11,7 +11,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from callbacks.drawing import along, grid, page, readings, shades, strip
+from callbacks.drawing import interpolation_title, grid, page, predictions, to_pil, strip
 from common.seeding import latent_noise, rng
 from metrics.features import load_classifier
 from metrics.interpolation import (
@@ -60,7 +60,7 @@ class GANExplorer:
         image = torch.cat([*finite_samples(trained.network, point.to(first.dtype))])
         with torch.no_grad():
             probabilities = self.classifier(image).softmax(dim=1)[0].tolist()
-        picture = next(shades(image)).resize((FRAME_SIZE, FRAME_SIZE), Image.Resampling.NEAREST)
+        picture = next(to_pil(image)).resize((FRAME_SIZE, FRAME_SIZE), Image.Resampling.NEAREST)
         return picture, {str(digit): p for digit, p in enumerate(probabilities)}, trained.origin
 
     def strip(
@@ -70,8 +70,8 @@ class GANExplorer:
         trained, waypoints, ends = self._waypoints(name, between, start, end)
         latents = interpolate_latents(waypoints, STRIP_FRAMES, interpolation)
         frames = torch.cat([*finite_samples(trained.network, latents)])
-        caption = f"{along(interpolation, ends)}, {trained.origin}"
-        return page([strip(frames, readings(self.classifier, frames))], caption), trained.origin
+        caption = f"{interpolation_title(interpolation, ends)}, {trained.origin}"
+        return page([strip(frames, predictions(self.classifier, frames))], caption), trained.origin
 
     def samples(self, name: str | None, seed: int | None) -> tuple[Image.Image, str]:
         """Returns a grid of random samples with the classifier's predictions.
@@ -84,7 +84,7 @@ class GANExplorer:
             raise UsageError("write a seed")
         latents = latent_noise(trained.network, SAMPLES, rng(seed, "sample"))
         images = torch.cat([*finite_samples(trained.network, latents)])
-        picture = grid(images, SAMPLES_PER_ROW, readings(self.classifier, images))
+        picture = grid(images, SAMPLES_PER_ROW, predictions(self.classifier, images))
         return page([picture], f"seed {seed}, {trained.origin}"), trained.origin
 
     def _waypoints(

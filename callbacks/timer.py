@@ -7,12 +7,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class Timer(Callback):
-    """Logs how long training has taken, every `trainer.log_every_n_steps` batches and when it stops.
+    """Logs wall-clock times every `trainer.log_every_n_steps` batches and when training is stopped early.
 
-    `time/ms_per_batch` is the mean wall-clock time since the last reading; `time/seconds` is that since training
-    started, or in a resumed run, since it went on.
-
-    A measured time differs from run to run; by the prefix `time/` loggers can keep it apart from what a run reproduces.
+    `time/ms_per_batch` is the mean since it was last logged; `time/seconds` is the time since training started or
+    resumed. Measured times differ from run to run; by the prefix `time/` a logger can keep them apart from the
+    numbers that a run reproduces.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

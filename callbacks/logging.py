@@ -1,0 +1,40 @@
+"""Numbers and pictures for every logger that can take them, and a warning for files that can't be written."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.rank_zero import WarningCache
+from PIL import Image
+
+_warnings = WarningCache()
+
+
+@contextmanager
+def warn_if_not_written(what: str) -> Iterator[None]:
+    """Turns an OSError, such as that of a full disk, into a warning, once per message, and ends the block.
+
+    A picture or a table is no reason to end a training.
+    """
+    try:
+        yield
+    except OSError as error:
+        _warnings.warn(f"{what} can't be written ({error.strerror or error}); training continues without it")
+
+
+def log_numbers(trainer: Trainer, numbers: Mapping[str, float], step: int) -> None:
+    """Logs at once, at any step; `LightningModule.log` passes on only every `log_every_n_steps`-th batch."""
+    for logger in trainer.loggers:
+        logger.log_metrics(dict(numbers), step=step)
+
+
+def log_image(trainer: Trainer, key: str, path: Path, caption: str) -> None:
+    """Logs the PNG in every logger that shows images (W&B, TensorBoard and those with their interface)."""
+    for logger in trainer.loggers:
+        if hasattr(logger, "log_image"):
+            logger.log_image(key, [str(path)], step=trainer.global_step, caption=[caption])
+        elif hasattr(getattr(logger, "experiment", None), "add_image"):
+            pixels = np.asarray(Image.open(path))
+            logger.experiment.add_image(key, pixels, trainer.global_step, dataformats="HWC")  # type: ignore[attr-defined]

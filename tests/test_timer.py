@@ -1,0 +1,64 @@
+"""How long a batch takes, on a scripted clock."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers.logger import Logger
+
+from callbacks import Timer
+from datamodules import PalindromeDataModule
+from lightning_modules import PalindromeLSTM
+
+
+class Rows(Logger):
+    name = version = "rows"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: dict[int | None, list[float]] = {}
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        if "time/seconds" in metrics:
+            self.times[step] = [metrics["time/ms_per_batch"], metrics["time/seconds"]]
+
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None: ...
+
+
+class StopAfter(Callback):
+    def __init__(self, batches: int) -> None:
+        self.batches = batches
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        trainer.should_stop |= trainer.global_step == self.batches
+
+
+@pytest.mark.parametrize(
+    ("interval", "stop", "expected"),
+    [
+        (3, 99, {2: [500 / 3, 0.5], 5: [6000 / 3, 6.5]}),  # Lightning counts the batches before
+        (3, 4, {2: [500 / 3, 0.5], 3: [6000, 6.5]}),  # also logged when training is stopped
+        (3, 5, {2: [500 / 3, 0.5], 4: [3000, 6.5]}),
+        (0, 5, {}),
+    ],
+)
+def test_mean_since_last_time_is_logged_at_the_interval(
+    plain_trainer: Callable[..., Trainer],
+    monkeypatch: pytest.MonkeyPatch,
+    interval: int,
+    stop: int,
+    expected: dict[int, list[float]],
+) -> None:
+    readings = iter([10.0, 10.5, 16.5])  # seconds: at the start, then each time it is logged
+    monkeypatch.setattr(time, "perf_counter", lambda: next(readings, 99.0))
+    rows = Rows()
+    data = PalindromeDataModule(length=5, batch_size=4, batches_per_epoch=3, validation_batches=1)
+    callbacks = [StopAfter(stop), Timer()]
+    plain_trainer(max_steps=7, logger=rows, callbacks=callbacks, log_every_n_steps=interval).fit(
+        PalindromeLSTM(4), datamodule=data
+    )
+    assert rows.times.keys() == expected.keys()
+    for step, times in expected.items():
+        assert rows.times[step] == pytest.approx(times)
