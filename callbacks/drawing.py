@@ -64,6 +64,7 @@ def grid(
     enlargement: int = ENLARGEMENT,
 ) -> Image.Image:
     """Images in [−1, 1] in rows of at most `per_row`, enlarged, each with its text beneath if there are any."""
+    picture: Image.Image
     tiles = to_pixels(images).repeat_interleave(enlargement, 2).repeat_interleave(enlargement, 3)
     if texts:
         tiles = pad(tiles, (0, 0, 0, TEXT_HEIGHT), value=GREY)

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from metrics.reference_statistics import distance_to_training
 
 from callbacks.drawing import to_pil
 from callbacks.gan_monitor import GANMonitor
@@ -29,7 +30,6 @@ from metrics.features import CLASSIFIERS, features_and_logits, load_classifier
 from metrics.fid import FrechetDistance
 from metrics.mode_coverage import class_histogram, histogram_numbers
 from metrics.precision_recall import NEIGHBOURS
-from metrics.reference_statistics import distance_to_training
 from networks.sampling import draw
 
 BEST_GENERATOR_FILE = "best_generator.pth"
@@ -145,13 +145,14 @@ class GenerativeMetrics(Callback):
         remark = CLASSIFIER_TRAINED_ON_THEM if source == "packaged" else ""
         if remark:
             content["remark"] = remark
+        final: dict[str, float] = {}
         for weights, report in self._reports(trainer, pl_module).items():
             numbers = report.numbers()
-            # At the step after the last batch's: if the run is extended, this row is dropped.
-            final = {f"final/{weights}/{name}": value for name, value in numbers.items()}
-            log_numbers(trainer, final, trainer.global_step)
+            final |= {f"final/{weights}/{name}": value for name, value in numbers.items()}
             content[weights] = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
             print(f"{weights} generator, {training_progress(trainer)}: {report}. {remark}".rstrip())
+        # At the step after the last batch's: if the run is extended, this row is dropped.
+        log_numbers(trainer, final, trainer.global_step)
         with warn_if_not_written(REPORT_FILE), replacing(Path(trainer.default_root_dir) / REPORT_FILE) as draft:
             draft.write_text(json.dumps(content, indent=2) + "\n")
         with warn_if_not_written("the table of samples"):

@@ -92,7 +92,8 @@ class InterpolationStrip(Callback):
         if not may_write(trainer):
             return
         folder = Path(trainer.default_root_dir)
-        with warn_if_not_written(f"{GENERATOR_FILE} or {STRIP_FILE}"):
+        # A new network may initialise its weights.
+        with isolate_rng(), warn_if_not_written(f"{GENERATOR_FILE} or {STRIP_FILE}"):
             save_sampling_generator(trainer, pl_module, folder / GENERATOR_FILE)
             generator = _load(folder / GENERATOR_FILE, pl_module)
             with inference_state(generator):
@@ -123,11 +124,10 @@ class InterpolationStrip(Callback):
 
 
 def _load(path: Path, module: LightningModule) -> nn.Module:
-    with isolate_rng():  # a new network may initialise its weights
-        try:
-            return load_generator(path)
-        except NotRegisteredError:  # a class of the user's own
-            return load_generator(path, copy.deepcopy(sampling_generator(module)).float().cpu())
+    try:
+        return load_generator(path)
+    except NotRegisteredError:  # a class of the user's own
+        return load_generator(path, copy.deepcopy(sampling_generator(module)).float().cpu())
 
 
 def _two_that_differ(generator: nn.Module, module: LightningModule) -> Float[Tensor, "2 latent"]:

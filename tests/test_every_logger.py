@@ -22,6 +22,7 @@ from datamodules import MNISTDataModule, PalindromeDataModule
 from lightning_modules import GAN, PalindromeLSTM
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from twofold.loggers import CSVLogger, TwofoldWandbLogger
+from twofold.tables import read_rows
 
 MakeTrainer = Callable[..., Trainer]
 Series = dict[str, list[int]]
@@ -62,7 +63,7 @@ def left_by_csv(folder: Path) -> Series:
     found: Series = {}
     logger = CSVLogger(str(folder))
     for table in (logger._metrics, logger._timing):
-        for row in table.rows():
+        for row in read_rows(table.path):
             for key in row.keys() - {"step"}:
                 if row[key]:
                     found.setdefault(key, []).append(int(row["step"]))

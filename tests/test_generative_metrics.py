@@ -372,7 +372,9 @@ def test_loggers_with_tables_get_samples(
 ) -> None:
     monkeypatch.setattr(callbacks.generative_metrics, "load_classifier", load_classifier)
     tables = Tables()
-    gan = GAN(copy.deepcopy(digit_painter), MLPDiscriminator(), generator_optimizer=partial(torch.optim.SGD, lr=0.0))
+    gan = GAN(
+        copy.deepcopy(digit_painter).train(), MLPDiscriminator(), generator_optimizer=partial(torch.optim.SGD, lr=0.0)
+    )
     plain_trainer(max_steps=1, callbacks=[metrics(final_samples=40)], logger=tables).fit(gan, datamodule=few)
     [(key, columns, rows, step)] = tables.tables
     assert (key, columns, len(rows), step) == ("samples", ["image", "digit", "confidence"], TABLE_SAMPLES, 1)

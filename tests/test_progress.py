@@ -1,6 +1,7 @@
-"""One bar for the whole run."""
+"""One progress bar for the whole run."""
 
-from pathlib import Path
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,13 +12,23 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from twofold.progress import RunProgress
 
+MakeTrainer = Callable[..., Trainer]
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*smaller than the logging interval"),
+]
+
 
 class Counter(LightningModule):
-    def __init__(self) -> None:
+    def __init__(self, fails_at: int = 100) -> None:
         super().__init__()
         self.layer = torch.nn.Linear(1, 1)
+        self.fails_at = fails_at
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        if batch_idx == self.fails_at:
+            raise ValueError("broken")
         loss: Tensor = self.layer(batch[0]).sum() * 0 + 0.25
         self.log("train/loss", loss, prog_bar=True)
         return loss
@@ -35,18 +46,16 @@ def loader(batches: int) -> DataLoader[tuple[Tensor, ...]]:
     return DataLoader(TensorDataset(torch.zeros(batches, 1)))
 
 
-def trainer(tmp_path: Path, bar: RunProgress, **arguments: Any) -> Trainer:
-    return Trainer(
-        accelerator="cpu",
-        callbacks=[bar],
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        default_root_dir=tmp_path,
-        max_epochs=arguments.pop("max_epochs", -1),
-        **arguments,
-    )
+@pytest.fixture
+def make(
+    plain_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> MakeTrainer:
+    """Makes a trainer that takes the captured stdout for a terminal."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for name in ("LINES", "COLUMNS"):
+        monkeypatch.setenv(name, "100")
+    defaults = {"callbacks": RunProgress(), "enable_progress_bar": True, "max_epochs": -1}
+    return lambda **arguments: plain_trainer(**{**defaults, **arguments})
 
 
 @pytest.mark.parametrize(
@@ -58,46 +67,32 @@ def trainer(tmp_path: Path, bar: RunProgress, **arguments: Any) -> Trainer:
         ({"max_steps": 5, "max_epochs": 2}, 5),
     ],
 )
-def test_counts_the_batches_of_the_whole_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], limits: dict[str, int], total: int
+def test_bar_counts_the_batches_of_the_run(
+    make: MakeTrainer, capsys: pytest.CaptureFixture[str], limits: dict[str, int], total: int
 ) -> None:
-    trainer(tmp_path, RunProgress(), **limits).fit(Counter(), loader(3), loader(2))
+    make(**limits, num_sanity_val_steps=1).fit(Counter(), loader(3), loader(2))
     printed = capsys.readouterr().out
+    assert f"0/{total}" in printed
     assert f"{total}/{total}" in printed
-    assert "loss 0.25" in printed
+    assert "loss=0.25" in printed
     assert "train/" not in printed
-    assert len(printed.strip().splitlines()) == 1, "validation while training draws no bar of its own"
+    assert len(printed.strip().splitlines()) == 1, "validation during training shows no bar"
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])
-def test_evaluating_has_a_bar_too(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
-    getattr(trainer(tmp_path, RunProgress()), command)(
-        Counter(), loader(4), **({"verbose": False} if command != "predict" else {})
-    )
-    printed = capsys.readouterr().out
-    assert printed.startswith(command)
-    assert "4/4" in printed
+def test_evaluation_has_a_bar(make: MakeTrainer, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    more: dict[str, Any] = {} if command == "predict" else {"verbose": False}
+    getattr(make(), command)(Counter(), loader(4), **more)
+    assert "4/4" in capsys.readouterr().out
 
 
-def test_disabled_it_is_silent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bar = RunProgress()
-    bar.disable()
-    trainer(tmp_path, bar, max_steps=2).fit(Counter(), loader(3), loader(2))
-    assert capsys.readouterr().out == ""
-    bar.enable()
-    trainer(tmp_path, bar, max_steps=2).fit(Counter(), loader(3), loader(2))
-    assert "2/2" in capsys.readouterr().out
-
-
-def test_a_failure_takes_the_bar_down(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    class Failing(Counter):
-        def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-            if batch_idx == 2:
-                raise ValueError("broken")
-            return super().training_step(batch, batch_idx)
-
-    bar = RunProgress()
+def test_failure_closes_the_bar(make: MakeTrainer, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="broken"):
-        trainer(tmp_path, bar, max_steps=7).fit(Failing(), loader(3), loader(2))
-    assert "2/7" in capsys.readouterr().out
-    assert bar._progress is None
+        make(max_steps=7).fit(Counter(fails_at=2), loader(3), loader(2))
+    assert capsys.readouterr().out.endswith("\n")
+
+
+def test_without_a_terminal_nothing_is_shown(plain_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer = plain_trainer(max_steps=2, callbacks=RunProgress(), enable_progress_bar=True)
+    trainer.fit(Counter(), loader(3), loader(2))
+    assert capsys.readouterr().out == ""

@@ -29,12 +29,11 @@ class RunProgress(TQDMProgressBar):
     def init_validation_tqdm(self) -> Tqdm:
         return super().init_validation_tqdm() if self.trainer.state.fn == "validate" else Tqdm(disable=True)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # type: ignore[override]
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         bar = self.train_progress_bar
         bar.total = _batches_to_train(trainer)
         bar.initial = trainer.fit_loop.total_batch_idx + 1  # of a resumed run; the rate counts from there
-        bar.set_description("fit", refresh=False)
         self._show(trainer, pl_module)
 
     def on_train_epoch_start(self, *_: Any) -> None:
@@ -48,7 +47,7 @@ class RunProgress(TQDMProgressBar):
         if not self.is_disabled and time.monotonic() - self._shown_at > SECONDS_BETWEEN_UPDATES:
             self._show(trainer, pl_module)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # type: ignore[override]
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._show(trainer, pl_module)
         super().on_train_end()
 

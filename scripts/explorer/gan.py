@@ -11,7 +11,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from callbacks.drawing import interpolation_title, grid, page, predictions, to_pil, strip
+from callbacks.drawing import grid, interpolation_title, page, predictions, strip, to_pil
 from common.seeding import latent_noise, rng
 from metrics.features import load_classifier
 from metrics.interpolation import (
