@@ -7,7 +7,6 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-from metrics.reference_statistics import distance_to_training
 
 from callbacks.drawing import to_pil
 from callbacks.gan_monitor import GANMonitor
@@ -25,12 +24,12 @@ from callbacks.logging import log_numbers, warn_if_not_written
 from common.files import replacing
 from common.seeding import latent_noise, rng
 from losses.gan import wasserstein_discriminator_loss
-from metrics.evaluate import RealImages, Report, SplitDigits
-from metrics.features import CLASSIFIERS, features_and_logits, load_classifier
-from metrics.fid import FrechetDistance
-from metrics.mode_coverage import class_histogram, histogram_numbers
+from metrics.evaluate import Evaluation, RealImages, evaluate, summary
+from metrics.features import CLASSIFIERS, SplitDigits, features_and_logits, load_classifier
+from metrics.fid import FrechetDistance, distance_to_training
+from metrics.mode_coverage import class_histogram, mode_coverage
 from metrics.precision_recall import NEIGHBOURS
-from networks.sampling import draw
+from networks.sampling import sample
 
 BEST_GENERATOR_FILE = "best_generator.pth"
 REPORT_FILE = "quality.json"
@@ -125,17 +124,17 @@ class GenerativeMetrics(Callback):
             self._frechet_distance = distance_to_training(classifier, _digits(trainer), self.samples, folder)
         noise = latent_noise(generator, self._frechet_distance.samples, rng(seed_of(pl_module), "quality", step))
         with inference_state(generator):
-            features, logits = features_and_logits(classifier, draw(generator, noise))
+            features, logits = features_and_logits(classifier, sample(generator, noise))
         fid, histogram = self._frechet_distance(features), class_histogram(logits)
-        numbers = {**fid.numbers(), **histogram_numbers(histogram)}
+        numbers = {**fid, **mode_coverage(histogram)}
         # The step is that of the batch's losses: Lightning counts the batches before it.
         log_numbers(trainer, {f"quality/{name}": value for name, value in numbers.items()}, step - 1)
-        if fid.value < self.best_fid:
-            self.best_fid = fid.value
+        if fid["fid"] < self.best_fid:
+            self.best_fid = fid["fid"]
             with warn_if_not_written(BEST_GENERATOR_FILE):
                 save_sampling_generator(trainer, pl_module, Path(trainer.default_root_dir) / BEST_GENERATOR_FILE)
         _warn(self.monitor.check_modes(step, histogram))
-        return fid.value
+        return fid["fid"]
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not may_write(trainer) or self.final_samples == 0:
@@ -146,11 +145,10 @@ class GenerativeMetrics(Callback):
         if remark:
             content["remark"] = remark
         final: dict[str, float] = {}
-        for weights, report in self._reports(trainer, pl_module).items():
-            numbers = report.numbers()
+        for weights, numbers in self._evaluations(trainer, pl_module).items():
             final |= {f"final/{weights}/{name}": value for name, value in numbers.items()}
             content[weights] = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-            print(f"{weights} generator, {training_progress(trainer)}: {report}. {remark}".rstrip())
+            print(f"{weights} generator, {training_progress(trainer)}: {summary(numbers)}. {remark}".rstrip())
         # At the step after the last batch's: if the run is extended, this row is dropped.
         log_numbers(trainer, final, trainer.global_step)
         with warn_if_not_written(REPORT_FILE), replacing(Path(trainer.default_root_dir) / REPORT_FILE) as draft:
@@ -161,20 +159,20 @@ class GenerativeMetrics(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.final_samples == 0 or not trainer.is_global_zero:
             return
-        for weights, report in self._reports(trainer, pl_module).items():
-            numbers = {f"test/{weights}/{name}": float(value) for name, value in report.numbers().items()}
-            pl_module.log_dict(numbers, rank_zero_only=True)
+        for weights, numbers in self._evaluations(trainer, pl_module).items():
+            logged = {f"test/{weights}/{name}": float(value) for name, value in numbers.items()}
+            pl_module.log_dict(logged, rank_zero_only=True)
         if data_source(trainer) == "packaged":
             print(CLASSIFIER_TRAINED_ON_THEM)
 
-    def _reports(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Report]:
+    def _evaluations(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Evaluation]:
         """The evaluation of the generator, and of its average if there is one."""
         real = RealImages(load_classifier(self.classifier).to(pl_module.device), _digits(trainer), self.final_samples)
-        reports = {}
+        evaluations = {}
         for weights, generator in generators(pl_module).items():
             with inference_state(generator):
-                reports[weights] = real.report(generator, seed_of(pl_module))
-        return reports
+                evaluations[weights] = evaluate(generator, real, seed_of(pl_module))
+        return evaluations
 
     def _log_samples(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loggers = [logger for logger in trainer.loggers if hasattr(logger, "log_table")]
@@ -184,7 +182,7 @@ class GenerativeMetrics(Callback):
 
         generator = sampling_generator(pl_module)
         with inference_state(generator):
-            images = draw(generator, latent_noise(generator, TABLE_SAMPLES, rng(seed_of(pl_module), "samples")))
+            images = sample(generator, latent_noise(generator, TABLE_SAMPLES, rng(seed_of(pl_module), "samples")))
         classifier = load_classifier(self.classifier).to(pl_module.device)
         confidences, digits = features_and_logits(classifier, images).logits.softmax(dim=1).max(dim=1)
         rows = [

@@ -25,6 +25,7 @@ from common.seeding import HIGHEST_SEED
 from metrics.features import load_classifier
 from metrics.interpolation import (
     CANDIDATES,
+    class_log_probabilities,
     interpolate_latents,
     latents_from_seeds,
     most_confident_latents,
@@ -33,7 +34,7 @@ from metrics.interpolation import (
 )
 from networks.generator_files import load_generator
 from networks.registry import NotRegisteredError
-from networks.sampling import draw
+from networks.sampling import sample
 
 GENERATOR_FILE = "mnist_generator.pth"
 STRIP_FILE = "interpolation.png"
@@ -108,7 +109,8 @@ class InterpolationStrip(Callback):
         try:
             if self.digits is not None:
                 candidates = fixed_noise(module, CANDIDATES, "digits to walk between")
-                waypoints = most_confident_latents(generator, load_classifier(), self.digits, candidates)
+                log_probabilities = class_log_probabilities(generator, load_classifier(), candidates)
+                waypoints = most_confident_latents(candidates, log_probabilities, self.digits)
                 ends = [str(digit) for digit in self.digits]
             elif self.seeds is not None:
                 waypoints = latents_from_seeds(generator, self.seeds)
@@ -116,11 +118,11 @@ class InterpolationStrip(Callback):
             else:
                 waypoints, ends = _two_that_differ(generator, module), []
             latents = interpolate_latents(waypoints, self.steps, self.interpolation)
-            return draw(generator, latents), interpolation_title(self.interpolation, ends)
+            return sample(generator, latents), interpolation_title(self.interpolation, ends)
         except ValueError as error:
             rank_zero_warn(f"the strip is a lerp between two images that differ: {error}")
             latents = interpolate_latents(_two_that_differ(generator, module), self.steps, "lerp")
-            return draw(generator, latents), "lerp"
+            return sample(generator, latents), "lerp"
 
 
 def _load(path: Path, module: LightningModule) -> nn.Module:

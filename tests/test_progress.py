@@ -47,15 +47,16 @@ def loader(batches: int) -> DataLoader[tuple[Tensor, ...]]:
 
 
 @pytest.fixture
-def make(
-    plain_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> MakeTrainer:
-    """Makes a trainer that takes the captured stdout for a terminal."""
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    for name in ("LINES", "COLUMNS"):
-        monkeypatch.setenv(name, "100")
-    defaults = {"callbacks": RunProgress(), "enable_progress_bar": True, "max_epochs": -1}
-    return lambda **arguments: plain_trainer(**{**defaults, **arguments})
+def make(plain_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> MakeTrainer:
+    """Makes a trainer that takes the captured stdout for a terminal of 100 columns."""
+
+    def make_trainer(**arguments: Any) -> Trainer:
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        for name in ("LINES", "COLUMNS"):
+            monkeypatch.setenv(name, "100")
+        return plain_trainer(**{"callbacks": RunProgress(), "enable_progress_bar": True, "max_epochs": -1, **arguments})
+
+    return make_trainer
 
 
 @pytest.mark.parametrize(

@@ -155,11 +155,10 @@ def test_no_perfect_batch_at_all_is_refused() -> None:
         StopWhenSolved(0)
 
 
-@pytest.mark.parametrize(
-    ("length", "kernel"), [(20, "manual"), (20, "native"), (5, "auto")], ids=["20-manual", "20-native", "5-auto"]
-)
-def test_palindromes_are_solved_in_well_under_300_batches(plain_trainer: MakeTrainer, length: int, kernel: str) -> None:
-    module = PalindromeLSTM(64, "forget_log", length, kernel, optimizer=ADAM)
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [5, 20])
+def test_palindromes_are_solved_in_300_batches(plain_trainer: MakeTrainer, length: int) -> None:
+    module = PalindromeLSTM(64, "forget_log", length, optimizer=ADAM)
     trainer = plain_trainer(max_steps=300, callbacks=[StopWhenSolved()], gradient_clip_val=1.0)
     trainer.fit(module, datamodule=PalindromeDataModule(length, batch_size=128))
     assert trainer.global_step < 300
