@@ -74,7 +74,7 @@ class GANExplorer:
         return page([strip(frames, predictions(self.classifier, frames))], caption), trained.origin
 
     def samples(self, name: str | None, seed: int | None) -> tuple[Image.Image, str]:
-        """Returns a grid of random samples with the classifier's predictions.
+        """Returns a grid of random samples with the classifier's predictions, and an empty message.
 
         Raises:
             UsageError: when the seed is missing or the generator can't be opened.
@@ -85,7 +85,7 @@ class GANExplorer:
         latents = latent_noise(trained.network, SAMPLES, rng(seed, "sample"))
         images = torch.cat([*finite_samples(trained.network, latents)])
         picture = grid(images, SAMPLES_PER_ROW, predictions(self.classifier, images))
-        return page([picture], f"seed {seed}, {trained.origin}"), trained.origin
+        return page([picture], f"seed {seed}, {trained.origin}"), ""
 
     def _waypoints(
         self, name: str | None, between: str, start: int | None, end: int | None
