@@ -19,7 +19,6 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import optuna
 from filelock import FileLock, Timeout
 from matplotlib import pyplot as plt
@@ -167,15 +166,13 @@ def write_table(study: optuna.Study, folder: Path) -> None:
 
 def plot(study: optuna.Study, folder: Path) -> None:
     """Saves Optuna's plots, once a trial is complete: values by trial, and values by each parameter."""
-    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the plots are experimental
-        axes = {"history": plots.plot_optimization_history(study), "slices": plots.plot_slice(study)}
-    for name, axis in axes.items():
-        figure = np.asarray(axis).flat[0].figure
-        figure.savefig(folder / f"{name}.png", bbox_inches="tight")
-        plt.close(figure)
+    if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        for name, plotted in (("history", plots.plot_optimization_history), ("slices", plots.plot_slice)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the plots are experimental
+                plotted(study)
+            plt.savefig(folder / f"{name}.png", bbox_inches="tight")
+            plt.close()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

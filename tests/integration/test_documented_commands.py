@@ -45,7 +45,7 @@ CASES = [
     Case("python -m scripts.sample", writes=("samples.png",)),
     Case("python -m scripts.interpolate", writes=("morph.gif",)),
     Case("python -m scripts.export", writes=("digits.onnx",)),
-    Case("python -m scripts.sweep", f"{FEW} --trainer.callbacks.every_n_batches 1", ("runs/sweeps/gan.csv",)),
+    Case("python -m scripts.sweep", f"{FEW} --trainer.callbacks.every_n_batches 1", ("runs/sweeps/gan/trials.csv",)),
     Case("wandb sync", "--dry-run"),
 ]
 
