@@ -14,6 +14,7 @@ runs and rows that are there are not repeated, interrupted runs resume. Both shi
 images of each generator against the 10,000 test images.
 """
 
+import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
@@ -231,11 +232,12 @@ def fixes(options: Namespace) -> None:
         if not results.has(fix=fix, batch=batches):
             base = job(config, batches, seed, options)
             short = ("--trainer.log_every_n_steps", "10", "--model.matmul_precision", "highest")
-            callbacks = (
-                f'[{{"class_path": "callbacks.GenerativeMetrics", "init_args": {{"every_n_batches": {batches // 4}, '
-                '"final_samples": 0}}, {"class_path": "callbacks.InterpolationStrip"}]'
-            )
-            more = (*settings, *short, "--trainer.callbacks", callbacks)
+            metrics = {"every_n_batches": batches // 4, "final_samples": 0}
+            callbacks = [
+                {"class_path": "callbacks.GenerativeMetrics", "init_args": metrics},
+                {"class_path": "callbacks.InterpolationStrip"},
+            ]
+            more = (*settings, *short, "--trainer.callbacks", json.dumps(callbacks))
             jobs[fix] = Job(f"fixes_{fix}", config, (*base.settings, *more), base.local)
     runs = train(list(jobs.values()), runs_root() / "benchmarks")
     for fix in jobs:
