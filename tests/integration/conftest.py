@@ -59,7 +59,7 @@ def twofold(home: Path) -> Twofold:
 def checkout(tmp_path: Path) -> Path:
     """A copy of this one's files, without runs and repository."""
     copy = tmp_path / "twofold"
-    for folder in (*FOLDERS, "configs", "assets", "docs", "tests"):
+    for folder in (*FOLDERS, "docs", "tests"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / file, copy)
