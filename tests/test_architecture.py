@@ -51,6 +51,12 @@ def test_imports_follow_the_dependency_rule(package: str) -> None:
     assert {file: names for file, names in found.items() if names} == {}
 
 
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_no_file_is_longer_than_300_lines(package: str) -> None:
+    lengths = {str(file): len(file.read_text().splitlines()) for file in (ROOT / package).rglob("*.py")}
+    assert {file: length for file, length in lengths.items() if length > 300} == {}
+
+
 @pytest.mark.parametrize(
     ("package", "source", "expected"),
     [
