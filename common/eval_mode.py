@@ -1,4 +1,4 @@
-"""Looking at a network without changing it."""
+"""Running a network without changing it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(*networks: nn.Module) -> Iterator[None]:
-    """Within, the networks are in eval mode without gradients; afterwards each part is in the mode it was in."""
+    """Inside, the networks are in eval mode and gradients are off; afterwards each module has its previous mode."""
     modes = [(part, part.training) for network in networks for part in network.modules()]
     with torch.no_grad():
         for network in networks:

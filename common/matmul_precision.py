@@ -1,4 +1,4 @@
-"""How exactly torch multiplies matrices of 32-bit numbers."""
+"""The precision of float32 matrix products."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +10,10 @@ MATMUL_PRECISIONS = ("highest", "high", "medium")
 
 @contextmanager
 def matmul_precision(name: str) -> Iterator[None]:
-    """What happens inside may round the factors of matrix products; sums and results keep 32 bits.
+    """Inside, float32 matrix products may round their factors; sums and results stay float32.
 
-    To TensorFloat32's 10 bits after the point or, by `medium`, bfloat16's 7, wherever the device has instructions that
-    multiply those faster (NVIDIA's tensor cores, the AMX of newer Intel CPUs); anywhere else it changes nothing. See
+    "high" rounds to TensorFloat32 (10 bits after the point) and "medium" to bfloat16 (7 bits), on devices with fast
+    instructions for them (NVIDIA's tensor cores, AMX of newer Intel CPUs); elsewhere nothing changes. See
     `torch.set_float32_matmul_precision`. Convolutions have settings of their own.
 
     Args:
