@@ -1,4 +1,4 @@
-"""Each initialiser by its formula. The LSTM's gates are stacked i, f, g, o; a bias is the sum of two vectors."""
+"""Each initialiser against its formula. The LSTM's gates are stacked i, f, g, o; a bias is the sum of two vectors."""
 
 import math
 from collections.abc import Callable
@@ -24,35 +24,35 @@ def biases(lstm: nn.Module) -> tuple[Tensor, ...]:
 
 
 @pytest.mark.parametrize("network", [LSTM(5, 400), RNN(5, 400)])
-def test_torch_fills_the_range_of_torch(network: nn.Module) -> None:
+def test_torch_is_uniform_up_to_one_over_root_hidden(network: nn.Module) -> None:
     for parameter in network.parameters():
         assert parameter.abs().max() <= 1 / math.sqrt(400)
         assert parameter.std().item() == pytest.approx(1 / math.sqrt(3 * 400), rel=0.1)
 
 
 @given(sizes, horizons)
-def test_forget_one_and_forget_log(hidden: int, T: int) -> None:
+def test_forget_one_and_forget_log_set_the_forget_bias(hidden: int, T: int) -> None:
     for init, value in (("forget_one", 1.0), ("forget_log", math.log(T))):
         _, b_f, _, _ = biases(LSTM(2, hidden, init=init, horizon=T))
         torch.testing.assert_close(b_f, torch.full((hidden,), value))
 
 
 @given(sizes, horizons)
-def test_chrono(hidden: int, T: int) -> None:
+def test_chrono_biases_are_in_range_and_opposite(hidden: int, T: int) -> None:
     b_i, b_f, _, _ = biases(LSTM(2, hidden, init="chrono", horizon=T))
     assert torch.equal(b_i, -b_f)
     assert b_f.min() >= 0
     assert b_f.max() <= math.log(T - 1) + 1e-5
 
 
-def test_chrono_draws_the_memories_uniformly() -> None:
+def test_chrono_draws_time_constants_uniformly() -> None:
     _, b_f, _, _ = biases(LSTM(1, 4000, init="chrono", horizon=101))
     u = b_f.exp().sort().values
     assert (u - torch.linspace(1, 100, 4000)).abs().max() < 5  # far above Kolmogorov–Smirnov's 2.1 at one in twenty
 
 
 @pytest.mark.parametrize("init", LSTM_INITIALISERS)
-def test_what_an_lstm_initialiser_does_not_name_stays_as_torch_does_it(init: str) -> None:
+def test_other_parameters_are_those_of_torch(init: str) -> None:
     torch.manual_seed(3)
     plain = LSTM(4, 30)
     torch.manual_seed(3)
@@ -63,12 +63,12 @@ def test_what_an_lstm_initialiser_does_not_name_stays_as_torch_does_it(init: str
 
 
 @given(sizes)
-def test_orthogonal(hidden: int) -> None:
+def test_orthogonal_recurrent_matrix(hidden: int) -> None:
     W = RNN(2, hidden, init="orthogonal").weight_hh_l0.detach()
     torch.testing.assert_close(W @ W.T, torch.eye(hidden), rtol=0, atol=1e-5)
 
 
-def test_identity() -> None:
+def test_identity_recurrent_matrix_and_zero_biases() -> None:
     rnn = RNN(2, 7, init="identity", nonlinearity="relu")
     assert torch.equal(rnn.weight_hh_l0, torch.eye(7))
     assert not rnn.bias_ih_l0.any()
@@ -77,19 +77,19 @@ def test_identity() -> None:
 
 
 @pytest.mark.parametrize("init", [*LSTM_INITIALISERS, *RNN_INITIALISERS])
-def test_the_global_seed_decides(init: str) -> None:
-    def draw(seed: int) -> dict[str, Tensor]:
+def test_initial_values_depend_on_the_global_seed(init: str) -> None:
+    def initial(seed: int) -> dict[str, Tensor]:
         torch.manual_seed(seed)
         if init in LSTM_INITIALISERS:
             return LSTM(2, 3, init=init, horizon=9).state_dict()
         return RNN(2, 3, init=init, nonlinearity="relu").state_dict()
 
-    torch.testing.assert_close(draw(5), draw(5), rtol=0, atol=0)
-    assert not torch.equal(draw(5)["weight_ih_l0"], draw(6)["weight_ih_l0"])
+    torch.testing.assert_close(initial(5), initial(5), rtol=0, atol=0)
+    assert not torch.equal(initial(5)["weight_ih_l0"], initial(6)["weight_ih_l0"])
 
 
 @pytest.mark.parametrize("initialise", [forget_log, chrono])
-def test_torchs_own_lstm_can_be_initialised_too(initialise: Callable[..., None]) -> None:
+def test_nn_lstm_can_be_initialised(initialise: Callable[..., None]) -> None:
     lstm = nn.LSTM(3, 8)
     initialise(*lstm.parameters(), horizon=2)
     _, b_f, _, _ = biases(lstm)

@@ -45,35 +45,17 @@ GENERATORS: dict[str, Callable[[], float]] = {
     "wasserstein": lambda: -mean(FAKE),
     "relativistic": lambda: -mean(math.log(sigmoid(y - x)) for x, y in PAIRS),
 }
-SLOPES: dict[str, tuple[Callable[[float, float], float], Callable[[float, float], float], Callable[..., float]]] = {
-    # Derivatives, for one pair of logits: D's loss by the real and by the fake one, G's loss by the fake one.
-    "minimax": (lambda x, y: sigmoid(x) - 1, lambda x, y: sigmoid(y), lambda x, y: -sigmoid(y)),
-    "nonsaturating": (lambda x, y: sigmoid(x) - 1, lambda x, y: sigmoid(y), lambda x, y: sigmoid(y) - 1),
-    "hinge": (lambda x, y: -float(x < 1), lambda x, y: float(y > -1), lambda x, y: -1),
-    "least_squares": (lambda x, y: x - 1, lambda x, y: y, lambda x, y: y - 1),
-    "wasserstein": (lambda x, y: -1, lambda x, y: 1, lambda x, y: -1),
-    "relativistic": (lambda x, y: sigmoid(x - y) - 1, lambda x, y: sigmoid(y - x), lambda x, y: sigmoid(y - x) - 1),
-}
 
 
 def test_every_loss_is_tested() -> None:
-    assert GAN_LOSSES.keys() == DISCRIMINATORS.keys() == GENERATORS.keys() == SLOPES.keys()
+    assert GAN_LOSSES.keys() == DISCRIMINATORS.keys() == GENERATORS.keys()
 
 
 @pytest.mark.parametrize("name", GAN_LOSSES)
-def test_losses_and_their_gradients(name: str) -> None:
+def test_losses_equal_the_papers_formulas(name: str) -> None:
     real, fake = logits(REAL), logits(FAKE)
-    d_loss = GAN_LOSSES[name].discriminator(real, fake)
-    assert d_loss.item() == pytest.approx(DISCRIMINATORS[name](), abs=1e-12)
-    by_real, by_fake = torch.autograd.grad(d_loss, (real, fake))
-    of_real, of_fake, of_generator = SLOPES[name]
-    assert (3 * by_real).tolist() == pytest.approx([of_real(x, y) for x, y in PAIRS], abs=1e-12)
-    assert (3 * by_fake).tolist() == pytest.approx([of_fake(x, y) for x, y in PAIRS], abs=1e-12)
-
-    g_loss = GAN_LOSSES[name].generator(real, fake)
-    assert g_loss.item() == pytest.approx(GENERATORS[name](), abs=1e-12)
-    (slope,) = torch.autograd.grad(g_loss, fake)
-    assert (3 * slope).tolist() == pytest.approx([of_generator(x, y) for x, y in PAIRS], abs=1e-12)
+    assert GAN_LOSSES[name].discriminator(real, fake).item() == pytest.approx(DISCRIMINATORS[name](), abs=1e-12)
+    assert GAN_LOSSES[name].generator(real, fake).item() == pytest.approx(GENERATORS[name](), abs=1e-12)
 
 
 @pytest.mark.parametrize("name", [name for name in GAN_LOSSES if not GAN_LOSSES[name].paired])
