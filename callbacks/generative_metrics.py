@@ -148,7 +148,7 @@ class GenerativeMetrics(Callback):
         for weights, numbers in self._evaluations(trainer, pl_module).items():
             final |= {f"final/{weights}/{name}": value for name, value in numbers.items()}
             content[weights] = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-            print(f"{weights} generator, {training_progress(trainer)}: {summary(numbers)}. {remark}".rstrip())
+            pl_module.print(f"{weights} generator, {training_progress(trainer)}: {summary(numbers)}. {remark}".rstrip())
         # At the step after the last batch's: if the run is extended, this row is dropped.
         log_numbers(trainer, final, trainer.global_step)
         with warn_if_not_written(REPORT_FILE), replacing(Path(trainer.default_root_dir) / REPORT_FILE) as draft:
@@ -163,7 +163,7 @@ class GenerativeMetrics(Callback):
             logged = {f"test/{weights}/{name}": float(value) for name, value in numbers.items()}
             pl_module.log_dict(logged, rank_zero_only=True)
         if data_source(trainer) == "packaged":
-            print(CLASSIFIER_TRAINED_ON_THEM)
+            pl_module.print(CLASSIFIER_TRAINED_ON_THEM)
 
     def _evaluations(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Evaluation]:
         """The evaluation of the generator, and of its average if there is one."""

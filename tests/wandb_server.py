@@ -120,7 +120,7 @@ class Answer(BaseHTTPRequestHandler):
         return {**bucket, "historyLineCount": len(run.history), "config": "{}"}
 
     def resumable(self, name: str) -> dict[str, Any] | None:
-        """What the server tells about a run that it knows."""
+        """What the server says about a run that it knows."""
         if name not in self.server.runs:
             return None
         run = self.server.runs[name]

@@ -20,8 +20,8 @@ class RunProgress(TQDMProgressBar):
     """
 
     @property
-    def is_disabled(self) -> bool:
-        return super().is_disabled or not sys.stdout.isatty()
+    def is_enabled(self) -> bool:
+        return super().is_enabled and sys.stdout.isatty()
 
     def init_sanity_tqdm(self) -> Tqdm:
         return Tqdm(disable=True)
@@ -44,7 +44,7 @@ class RunProgress(TQDMProgressBar):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         # Drawing takes as long as some batches, and reading a metric waits for the device.
-        if not self.is_disabled and time.monotonic() - self._shown_at > SECONDS_BETWEEN_UPDATES:
+        if self.is_enabled and time.monotonic() - self._shown_at > SECONDS_BETWEEN_UPDATES:
             self._show(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

