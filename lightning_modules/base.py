@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from common.files import read_tensors
 from common.seeding import derive, reseed, run_seed
-from common.sharding import shard, sum_over_ranks
+from common.sharding import shard
 from networks import registry
 
 registry.register("MonitoredReduceLROnPlateau", ReduceLROnPlateau)
@@ -85,10 +85,6 @@ class TwofoldModule(LightningModule):
         return due or trainer.should_stop or trainer.global_step == trainer.max_steps or trainer.is_last_batch
 
     # Several processes
-
-    def global_batch_size(self, rows: Tensor) -> int:
-        """Returns the number of rows of the global batch, of which this rank has `rows`."""
-        return sum_over_ranks(len(rows))
 
     def shard(self, rows: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "rows ..."]:
         """Returns this rank's rows of something made for the global batch."""
@@ -194,9 +190,7 @@ class TwofoldModule(LightningModule):
 
         ReduceLROnPlateau steps after each validation instead, by the metric it monitors.
         """
-        if schedule_length_argument(factory) is not None and self.trainer.max_steps > 0:
-            factory = fill_schedule_length(factory, self.trainer.max_steps)
-        scheduler = factory(optimizer)
+        scheduler = fill_schedule_length(factory, self.trainer.max_steps)(optimizer)
         if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             monitor = getattr(scheduler, "monitor", "val/loss")
             return {"scheduler": scheduler, "interval": "epoch", "monitor": monitor}
@@ -214,26 +208,22 @@ def exclude_from_global_step(optimizer: LightningOptimizer) -> None:
     optimizer._on_after_step = do_nothing_closure
 
 
-def schedule_length_argument(factory: Callable[..., Any]) -> str | None:
-    """The name of the argument that gives a scheduler's length in steps and isn't given; None if there is none.
+def fill_schedule_length(factory: LRSchedulerCallable, steps: int) -> LRSchedulerCallable:
+    """Returns the factory with the scheduler's length set to `steps`, unless it is given or the scheduler has none.
 
     Args:
         factory: a scheduler class, or a `partial` of one.
+        steps: the length; below 1 for a run without a limit, which leaves the factory as it is.
     """
     # jsonargparse's partial calls a function of its own and has the class among the positional arguments.
     parts = (factory.func, *factory.args) if isinstance(factory, partial) else (factory,)
     given = factory.keywords if isinstance(factory, partial) else {}
     cls = next((part for part in parts if isinstance(part, type)), None)
-    if cls is None or given.get("epochs") is not None:  # OneCycleLR takes epochs and steps_per_epoch, too
-        return None
-    parameters = inspect.signature(cls).parameters
-    return next((name for name in SCHEDULE_LENGTHS if name in parameters and given.get(name) is None), None)
-
-
-def fill_schedule_length(factory: LRSchedulerCallable, steps: int) -> LRSchedulerCallable:
-    """Returns the factory with the scheduler's length set to `steps`, unless it is given or the scheduler has none."""
-    name = schedule_length_argument(factory)
-    return factory if name is None else partial(factory, **{name: steps})
+    parameters = inspect.signature(cls).parameters if cls is not None else {}
+    missing = [name for name in SCHEDULE_LENGTHS if name in parameters and given.get(name) is None]
+    if not missing or steps < 1 or given.get("epochs") is not None:  # OneCycleLR takes epochs and steps_per_epoch, too
+        return factory
+    return partial(factory, **{missing[0]: steps})
 
 
 def _after(batches: int) -> str:

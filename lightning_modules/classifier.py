@@ -38,7 +38,7 @@ class Classification(TwofoldModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         logits, target = self.logits_and_target(batch)
-        n = self.global_batch_size(target)
+        n = sum_over_ranks(len(target))
         loss = F.cross_entropy(logits, target) * self.loss_scale(target, n)
         correct = self.trainer.strategy.reduce((logits.argmax(dim=1) == target).sum(), reduce_op="sum")
         return {"loss": loss, "accuracy": correct / n}

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 from common.matmul_precision import matmul_precision
 from common.moving_average import moving_average
 from common.seeding import latent_noise, rng
-from common.sharding import all_gather, average_batchnorm_statistics
+from common.sharding import all_gather, average_batchnorm_statistics, sum_over_ranks
 from lightning_modules.base import TwofoldModule, exclude_from_global_step
 from lightning_modules.gan_arguments import refuse_lone_image, refuse_other_size, validate_gan_arguments
 from losses.gan import GAN_LOSSES, accuracies
@@ -105,7 +105,7 @@ class GAN(TwofoldModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         images, _ = batch
         step = self.trainer.global_step
-        n = self.global_batch_size(images)
+        n = sum_over_ranks(len(images))
         scale = self.loss_scale(images, n)
         trains_generator = (step + 1) % self.n_critic == 0 and _is_trainable(self.generator)
         penalised = (step + 1) % self.d_reg_interval == 0 and any((self.r1, self.r2, self.gradient_penalty))
@@ -237,8 +237,7 @@ class GAN(TwofoldModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
-        newest = checkpoint.get("newest_losses", {})
-        self._newest_losses = {str(name): float(loss) for name, loss in dict(newest).items()}
+        self._newest_losses = dict(checkpoint.get("newest_losses", {}))
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._evaluate(batch, batch_idx, "val")
@@ -249,7 +248,7 @@ class GAN(TwofoldModule):
     def _evaluate(self, batch: tuple[Tensor, Tensor], batch_idx: int, split: str) -> None:
         """Logs both losses, and the shares of real and of fake images that D classifies correctly."""
         images, _ = batch
-        noise = self.shard(self.sample_noise(self.global_batch_size(images), split, batch_idx))
+        noise = self.shard(self.sample_noise(sum_over_ranks(len(images)), split, batch_idx))
         real_logits = all_gather(self._logits(images))
         fake_logits = all_gather(self._logits(self(noise)))
         accuracy_real, accuracy_fake = accuracies(real_logits, fake_logits, self.gan_loss)
@@ -264,7 +263,7 @@ class GAN(TwofoldModule):
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Images:
         """Returns as many generated images as the batch has."""
         images, _ = batch
-        generated: Tensor = self(self.shard(self.sample_noise(self.global_batch_size(images), "predict", batch_idx)))
+        generated: Tensor = self(self.shard(self.sample_noise(sum_over_ranks(len(images)), "predict", batch_idx)))
         return generated
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRSchedulerConfigType]]:  # type: ignore[override]

@@ -67,19 +67,14 @@ def refuse_lone_image(images: Tensor, *networks: nn.Module) -> None:
         )
 
 
-def _is_weight(value: Any) -> bool:
-    return bool(0 <= value < math.inf)
-
-
-def _is_interval(value: Any) -> bool:
-    return isinstance(value, int) and value >= 1
-
-
 RANGES = {
     "loss": (GAN_LOSSES.__contains__, f"one of {', '.join(GAN_LOSSES)}"),
     "matmul_precision": (MATMUL_PRECISIONS.__contains__, f"one of {', '.join(MATMUL_PRECISIONS)}"),
-    **dict.fromkeys(PENALTIES, (_is_weight, "a weight of 0 or more, 0 for no penalty")),
-    **dict.fromkeys(("d_reg_interval", "n_critic"), (_is_interval, "1 for every batch, or a larger whole number")),
+    **dict.fromkeys(PENALTIES, (lambda weight: 0 <= weight < math.inf, "a weight of 0 or more, 0 for no penalty")),
+    **dict.fromkeys(
+        ("d_reg_interval", "n_critic"),
+        (lambda n: isinstance(n, int) and n >= 1, "1 for every batch, or a larger whole number"),
+    ),
     "diffaugment_translation": (lambda n: isinstance(n, int) and n >= 0, "a whole number of pixels, 0 for none"),
     "ema_decay": (lambda decay: decay is None or 0 < decay < 1, "a number between 0 and 1, such as 0.999, or null"),
 }
