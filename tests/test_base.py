@@ -281,7 +281,7 @@ HOSTILE_VALUES: list[Any] = [
     {"class_path": "hostile.Network"},
     {"_class_path": "hostile.Network", "_instantiator": "hostile.instantiate"},
     {"name": "hostile.Network", "arguments": {}},
-    {"name": "MLPGenerator", "arguments": {"latent_dim": 5}},
+    {"name": "StepLR", "arguments": {"step_size": 3}},
     "hostile.Network",
 ]
 HOSTILE: list[tuple[Any, Any]] = [
