@@ -1,4 +1,4 @@
-"""The classifier of digits: what it logs, and that it learns to read."""
+"""The classifier of digits: its logged values, and that it learns."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +16,7 @@ MakeTrainer = Callable[..., Trainer]
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_evaluation_logs_loss_and_accuracy_of_the_whole_split(plain_trainer: MakeTrainer, split: str) -> None:
+def test_evaluation_covers_the_whole_split(plain_trainer: MakeTrainer, split: str) -> None:
     module = DigitClassifier(DigitCNN())
     data = MNISTDataModule(source="packaged", batch_size=300)  # 500 and 1,000 images: a short last batch
     trainer = plain_trainer()
@@ -34,7 +34,7 @@ def test_evaluation_logs_loss_and_accuracy_of_the_whole_split(plain_trainer: Mak
     }
 
 
-def test_a_hundred_batches_teach_it_to_read(plain_trainer: MakeTrainer) -> None:
+def test_it_learns_in_100_batches(plain_trainer: MakeTrainer) -> None:
     module = DigitClassifier(DigitCNN(), partial(torch.optim.Adam, lr=2e-3))
     data = MNISTDataModule(source="packaged", batch_size=32)
     trainer = plain_trainer(max_steps=100, limit_val_batches=0)
