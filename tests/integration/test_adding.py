@@ -18,11 +18,11 @@ def follow(name: str, checkout: Path, typed: Typed) -> None:
     for block in blocks(page):
         if block.file:
             with (checkout / block.file).open("x" if block.action == "title" else "a") as file:
-                file.write(block.text)
+                file.write(block.text if block.action == "title" else f"\n\n{block.text}")
             if block.file.endswith(".py"):
                 typed(f"ruff format --check {block.file} && ruff check {block.file}")
         elif block.language == "diff":
-            typed("patch -p1 --force --reject-file=-", block.text)
+            typed("patch -p1 --fuzz=0 --force --reject-file=-", block.text)
         else:
             assert block.language == "sh"
             for command in block.text.splitlines():
