@@ -19,7 +19,6 @@ ANIMATION_ENLARGEMENT = 5
 MARGIN = 2
 """The space between images, in their own pixels."""
 GREY = 76
-SHADES = 16
 TEXT_SIZE, TEXT_HEIGHT = 11, 16
 CAPTION_SIZE, CAPTION_HEIGHT, CAPTION_INDENT = 13, 22, 6
 STRIP_WIDTH = 15
@@ -100,11 +99,6 @@ def page(pictures: Sequence[Image.Image], caption: str) -> Image.Image:
         top += picture.height + GAP
     ImageDraw.Draw(canvas).text((CAPTION_INDENT, bottom + 4), caption, fill="black", font=font)
     return canvas
-
-
-def quantized(picture: Image.Image) -> Image.Image:
-    """The picture in 16 shades of grey, so that its file is small."""
-    return picture.convert("L").quantize(SHADES)
 
 
 def write_png(picture: Image.Image, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The callbacks with Weights & Biases, CSV files, TensorBoard and no logger: what each is left with."""
+"""The callbacks with Weights & Biases, CSV files, TensorBoard and no logger: what each holds."""
 
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -104,7 +104,7 @@ ALL_LOGGERS = pytest.mark.parametrize(("make_logger", "left", "shown"), LOGGERS)
 
 @pytest.mark.filterwarnings("ignore:digits lost:UserWarning")
 @ALL_LOGGERS
-def test_a_game(
+def test_gan_with_every_logger(
     plain_trainer: MakeTrainer,
     digits: MNISTDataModule,
     tmp_path: Path,
@@ -132,7 +132,7 @@ def test_a_game(
 
 
 @ALL_LOGGERS
-def test_a_memory(
+def test_curriculum_with_every_logger(
     plain_trainer: MakeTrainer,
     tmp_path: Path,
     make_logger: Callable[[Path], Logger] | None,
@@ -158,10 +158,8 @@ def test_a_memory(
 
 
 @needs_tensorboard
-def test_tensorboard_takes_the_place_of_the_others_in_a_config(
-    twofold: Callable[..., tuple[int, str, str]], tmp_path: Path
-) -> None:
-    config = tmp_path / "game.yaml"
+def test_tensorboard_in_a_config(twofold: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    config = tmp_path / "gan.yaml"
     networks = {
         "generator": {"class_path": "networks.mlp_gan.MLPGenerator", "init_args": {"latent_dim": 5, "widths": [8]}},
         "discriminator": {"class_path": "networks.mlp_gan.MLPDiscriminator", "init_args": {"widths": [8]}},
@@ -169,7 +167,7 @@ def test_tensorboard_takes_the_place_of_the_others_in_a_config(
     logger = {"class_path": "lightning.pytorch.loggers.TensorBoardLogger", "init_args": {"save_dir": "board"}}
     pictures = {"class_path": "callbacks.ImageGrid", "init_args": {"every_n_batches": 2}}
     experiment = {
-        "experiment": "game",
+        "experiment": "small_gan",
         "model": {"class_path": "lightning_modules.GAN", "init_args": networks},
         "data": {"class_path": "datamodules.MNISTDataModule", "init_args": {"batch_size": 8, "source": "packaged"}},
         "trainer": {"max_steps": 4, "log_every_n_steps": 2, "callbacks": [pictures], "logger": logger},
@@ -182,5 +180,5 @@ def test_tensorboard_takes_the_place_of_the_others_in_a_config(
     assert found["images"] == [0, 2, 4]
     folder = Path(said.splitlines()[-1].removeprefix("results in "))
     assert not (folder / "metrics.csv").exists()
-    [told] = (tmp_path / "board").rglob("hparams.yaml")
-    assert "parameters" in yaml.safe_load(told.read_text())
+    [hparams] = (tmp_path / "board").rglob("hparams.yaml")
+    assert "parameters" in yaml.safe_load(hparams.read_text())

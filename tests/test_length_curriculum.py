@@ -1,4 +1,4 @@
-"""Growing length: when it grows, by how much, and that the checkpoint remembers how far it came."""
+"""Growing length: when it grows, by how much, and that a resumed run continues it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +64,7 @@ def fit(
         (2.0, 20, [20] * 7),
     ],
 )
-def test_each_perfect_batch_lets_the_next_one_grow(
+def test_perfect_batch_makes_the_next_one_longer(
     plain_trainer: MakeTrainer, factor: float, start: int, expected: list[int]
 ) -> None:
     curriculum = LengthCurriculum(start=start, factor=factor, perfect_batches=1)
@@ -73,14 +73,14 @@ def test_each_perfect_batch_lets_the_next_one_grow(
     assert lengths.logged == expected
 
 
-def test_perfect_batches_count_in_a_row_and_from_zero_after_each_growth(plain_trainer: MakeTrainer) -> None:
+def test_perfect_batches_count_in_a_row_since_growth(plain_trainer: MakeTrainer) -> None:
     curriculum = LengthCurriculum(start=5, factor=2.0, perfect_batches=3)
     accuracies = [1, 1, 0.99, 1, 1, 1, 1, 1, 0.5, 1, 1, 1, 1]
     lengths, _ = fit(plain_trainer, curriculum, [float(accuracy) for accuracy in accuracies])
     assert lengths.seen == [5] * 6 + [10] * 6 + [20]
 
 
-def test_the_checkpoint_remembers_length_and_perfect_run(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
+def test_checkpoint_holds_length_and_count(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
     lengths, trainer = fit(plain_trainer, LengthCurriculum(start=5, factor=2.0, perfect_batches=3), [1.0] * 5)
     assert lengths.seen == [5, 5, 5, 10, 10]
     trainer.save_checkpoint(tmp_path / "five.ckpt")
@@ -99,39 +99,37 @@ def test_the_checkpoint_remembers_length_and_perfect_run(plain_trainer: MakeTrai
         (1.1, 100, [5, 20, 20, 20, 20, 20, 20]),
     ],
 )
-def test_it_grows_by_a_least_number_of_digits(
-    plain_trainer: MakeTrainer, factor: float, least_growth: int, expected: list[int]
-) -> None:
+def test_least_growth(plain_trainer: MakeTrainer, factor: float, least_growth: int, expected: list[int]) -> None:
     curriculum = LengthCurriculum(start=5, factor=factor, least_growth=least_growth, perfect_batches=1)
     lengths, _ = fit(plain_trainer, curriculum, [1.0] * 7)
     assert lengths.seen == expected
 
 
-def test_training_is_given_up_after_so_many_batches_without_growth(plain_trainer: MakeTrainer) -> None:
+def test_training_stops_after_patience(plain_trainer: MakeTrainer) -> None:
     lengths, trainer = fit(plain_trainer, LengthCurriculum(start=5, patience=4), [0.0] * 12)
     assert lengths.seen == [5] * 4
     assert trainer.should_stop
 
 
-def test_patience_starts_anew_with_each_growth(plain_trainer: MakeTrainer) -> None:
+def test_growth_restarts_patience(plain_trainer: MakeTrainer) -> None:
     curriculum = LengthCurriculum(start=5, factor=2.0, perfect_batches=1, patience=4)
     lengths, _ = fit(plain_trainer, curriculum, [0.0, 0.0, 0.0, 1.0, *[0.0] * 12])
     assert lengths.seen == [5] * 4 + [10] * 4
 
 
-def test_perfect_batches_that_are_too_few_do_not_extend_patience(plain_trainer: MakeTrainer) -> None:
+def test_too_few_perfect_batches_do_not_extend_patience(plain_trainer: MakeTrainer) -> None:
     curriculum = LengthCurriculum(start=5, perfect_batches=3, patience=5)
     lengths, _ = fit(plain_trainer, curriculum, [1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0])
     assert lengths.seen == [5] * 5
 
 
-def test_at_the_full_length_patience_has_no_end(plain_trainer: MakeTrainer) -> None:
+def test_full_length_has_no_patience(plain_trainer: MakeTrainer) -> None:
     curriculum = LengthCurriculum(start=5, factor=4.0, perfect_batches=1, patience=2)
     lengths, _ = fit(plain_trainer, curriculum, [1.0, *[0.0] * 9])
     assert lengths.seen == [5] + [20] * 9
 
 
-def test_patience_goes_on_where_a_resumed_run_left_it(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
+def test_resumed_run_continues_its_patience(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
     _, trainer = fit(plain_trainer, LengthCurriculum(start=5, patience=5), [0.0] * 4)
     trainer.save_checkpoint(tmp_path / "four.ckpt")
     curriculum = LengthCurriculum(start=5, patience=5)
@@ -139,7 +137,7 @@ def test_patience_goes_on_where_a_resumed_run_left_it(plain_trainer: MakeTrainer
     assert (lengths.seen, trainer.global_step) == ([5], 5)
 
 
-def test_a_run_that_was_given_up_trains_no_further_batch(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
+def test_stopped_run_trains_no_further_batch(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
     _, trainer = fit(plain_trainer, LengthCurriculum(start=5, patience=4), [0.0] * 12)
     trainer.save_checkpoint(tmp_path / "four.ckpt")
     curriculum = LengthCurriculum(start=5, patience=4)
@@ -147,7 +145,7 @@ def test_a_run_that_was_given_up_trains_no_further_batch(plain_trainer: MakeTrai
     assert lengths.seen == []
 
 
-def test_validation_keeps_the_full_length(plain_trainer: MakeTrainer) -> None:
+def test_validation_has_the_full_length(plain_trainer: MakeTrainer) -> None:
     lengths: list[int] = []
 
     class Validation(Callback):
@@ -181,13 +179,13 @@ def test_bad_arguments_are_refused(arguments: dict[str, Any], words: str) -> Non
         LengthCurriculum(**arguments)
 
 
-def test_a_start_above_the_target_is_refused(plain_trainer: MakeTrainer) -> None:
+def test_start_above_the_target_is_refused(plain_trainer: MakeTrainer) -> None:
     with pytest.raises(ValueError, match="starts at length 21, above its target 20"):
         fit(plain_trainer, LengthCurriculum(start=21), [0.0])
 
 
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`:UserWarning")
-def test_data_without_a_length_to_set_are_refused(plain_trainer: MakeTrainer) -> None:
+def test_data_without_train_length_is_refused(plain_trainer: MakeTrainer) -> None:
     trainer = plain_trainer(callbacks=[LengthCurriculum()])
     with pytest.raises(ValueError, match="needs a datamodule whose train_length it can set"):
         trainer.fit(DigitClassifier(DigitCNN()), datamodule=MNISTDataModule(source="packaged"))

@@ -1,4 +1,4 @@
-"""What `predict` leaves on disk, read back."""
+"""The files that `predict` writes."""
 
 import csv
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def test_palindromes_become_rows(plain_trainer: MakeTrainer, tmp_path: Path) -> 
     assert all(row["sequence"][0] == row["answer"] for row in rows(tmp_path / "predictions.csv"))
 
 
-def test_every_batch_adds_its_rows_under_one_heading(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
+def test_every_batch_appends_its_rows(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
     module = DigitClassifier(DigitCNN())
     data = MNISTDataModule(source="packaged", batch_size=6, predict_size=10)
     plain_trainer(callbacks=[PredictionFiles()]).predict(module, datamodule=data)

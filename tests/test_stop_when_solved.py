@@ -1,4 +1,4 @@
-"""When nothing is left to learn, training ends, and it stays ended."""
+"""Training ends when it is solved, also after a resume."""
 
 from collections.abc import Callable
 from functools import partial
@@ -53,11 +53,11 @@ def steps(
 
 
 @pytest.mark.parametrize("perfect_batches", [1, 2, 3, 4, 7])
-def test_training_ends_after_so_many_perfect_batches(plain_trainer: MakeTrainer, perfect_batches: int) -> None:
+def test_training_ends_after_perfect_batches(plain_trainer: MakeTrainer, perfect_batches: int) -> None:
     assert steps(plain_trainer, [StopWhenSolved(perfect_batches)], 1) == perfect_batches
 
 
-def test_ten_batches_unless_told_otherwise(plain_trainer: MakeTrainer) -> None:
+def test_default_is_ten_batches(plain_trainer: MakeTrainer) -> None:
     assert steps(plain_trainer, [StopWhenSolved()], 0.5, 1) == 11
 
 
@@ -65,13 +65,13 @@ def test_perfect_batches_count_in_a_row(plain_trainer: MakeTrainer) -> None:
     assert steps(plain_trainer, [StopWhenSolved(3)], 1, 1, 0.99, 1, 0, 1) == 8
 
 
-def test_without_enough_of_them_max_steps_ends_training(plain_trainer: MakeTrainer) -> None:
+def test_unsolved_run_ends_by_max_steps(plain_trainer: MakeTrainer) -> None:
     assert steps(plain_trainer, [StopWhenSolved(3)], 1, 1, 0.75, 1, 1, 0.75, 1, limit=8) == 8
 
 
 @pytest.mark.parametrize("curriculum_first", [True, False])
 @pytest.mark.parametrize(("perfect_batches", "expected"), [(1, 7), (2, 8), (3, 9)])
-def test_while_palindromes_still_grow_nothing_is_solved(
+def test_shorter_palindromes_do_not_count(
     plain_trainer: MakeTrainer, curriculum_first: bool, perfect_batches: int, expected: int
 ) -> None:
     # Batches 1 to 3 have length 5, 4 to 6 have 10, only those after have 20.
@@ -79,7 +79,7 @@ def test_while_palindromes_still_grow_nothing_is_solved(
     assert steps(plain_trainer, callbacks if curriculum_first else callbacks[::-1], 1) == expected
 
 
-def test_a_curriculum_that_starts_at_its_target_does_not_delay(plain_trainer: MakeTrainer) -> None:
+def test_curriculum_at_its_target_does_not_delay(plain_trainer: MakeTrainer) -> None:
     assert steps(plain_trainer, [LengthCurriculum(20), StopWhenSolved(2)], 1) == 2
 
 
@@ -109,7 +109,7 @@ KEEPING: dict[str, Any] = {"enable_checkpointing": True, "limit_val_batches": 1}
 
 
 @pytest.mark.parametrize("reached", [2, 3])
-def test_a_resumed_run_counts_on(plain_trainer: MakeTrainer, tmp_path: Path, reached: int) -> None:
+def test_resumed_run_continues_the_count(plain_trainer: MakeTrainer, tmp_path: Path, reached: int) -> None:
     callbacks: list[Callback] = [StopWhenSolved(5), Checkpoints(every_n_train_steps=100)]
     assert steps(plain_trainer, callbacks, 1, limit=reached, **KEEPING) == reached
     assert saved(tmp_path) == {"perfect_in_a_row": reached}
@@ -119,7 +119,7 @@ def test_a_resumed_run_counts_on(plain_trainer: MakeTrainer, tmp_path: Path, rea
 
 @pytest.mark.parametrize("checkpoint", ["last", "step"])
 @pytest.mark.parametrize("perfect_batches", [2, 3, 4])
-def test_a_run_that_was_solved_trains_no_further_batch(
+def test_solved_run_trains_no_further_batch(
     plain_trainer: MakeTrainer, tmp_path: Path, perfect_batches: int, checkpoint: str
 ) -> None:
     callbacks: list[Callback] = [StopWhenSolved(perfect_batches), Checkpoints(every_n_train_steps=1)]
@@ -141,16 +141,14 @@ def test_a_run_that_was_solved_trains_no_further_batch(
     assert all(torch.equal(weights, before[name]) for name, weights in module.state_dict().items())
 
 
-def test_a_checkpoint_of_before_the_last_batch_leads_to_the_same_end(
-    plain_trainer: MakeTrainer, tmp_path: Path
-) -> None:
+def test_earlier_checkpoint_leads_to_the_same_end(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
     callbacks: list[Callback] = [StopWhenSolved(4), Checkpoints(every_n_train_steps=1)]
     assert steps(plain_trainer, callbacks, 1, **KEEPING) == 4
     resume = tmp_path / "checkpoints" / "step=000003.ckpt"
     assert steps(plain_trainer, [StopWhenSolved(4)], 1, resume=resume) == 4
 
 
-def test_no_perfect_batch_at_all_is_refused() -> None:
+def test_zero_perfect_batches_are_refused() -> None:
     with pytest.raises(ValueError, match="perfect_batches is 0; write 1 or more"):
         StopWhenSolved(0)
 
@@ -166,7 +164,7 @@ def test_palindromes_are_solved_in_300_batches(plain_trainer: MakeTrainer, lengt
 
 
 @pytest.mark.parametrize(("limit", "rows"), [(20, [(4, 4.0)]), (3, [])])
-def test_how_many_batches_it_took_is_logged_in_the_end(
+def test_batches_until_solved_are_logged(
     plain_trainer: MakeTrainer, tmp_path: Path, limit: int, rows: list[tuple[int, float]]
 ) -> None:
     logger = CSVLogger(str(tmp_path))
