@@ -1,4 +1,4 @@
-"""What may go wrong, in words, and what the process then says and returns."""
+"""Errors with a message for the user, and the exit code of each."""
 
 import difflib
 import os
@@ -10,13 +10,13 @@ from typing import Any, NoReturn
 
 
 class UsageError(Exception):
-    """Something in what the user wrote: exit code 2. Its message is one line: what was wrong, what to write instead."""
+    """A mistake in the command or in a config: exit code 2. The message says what to write instead."""
 
 
 class Stopped(BaseException):
-    """The run was asked by a signal to stop, and did: exit code 128 + the signal. Its message says how to go on.
+    """A signal stopped the run: exit code 128 + the signal's number. The message says how to resume.
 
-    No Exception, as Ctrl-C isn't one, so that nothing which goes on after a failure goes on after a signal.
+    Like KeyboardInterrupt it isn't an Exception, so that code which handles failures doesn't handle it.
     """
 
     def __init__(self, signal: int, message: str) -> None:
@@ -25,7 +25,7 @@ class Stopped(BaseException):
 
 
 class NothingToDo(Exception):
-    """The command is already fulfilled: exit code 0. Its message says why."""
+    """The command has nothing left to do: exit code 0. The message says why."""
 
 
 LONGEST_LINE = 1000
@@ -33,7 +33,7 @@ NUMBERS = {"int": "a whole number", "float": "a number"}
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message without its line breaks, shortened if it is long; its type where there is no message."""
+    """Returns an error's message without line breaks, at most `LONGEST_LINE` characters; its type if it is empty."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     line = " ".join(str(error)[: 10 * LONGEST_LINE].split()) or type(error).__name__
@@ -41,15 +41,15 @@ def one_line(error: BaseException) -> str:
 
 
 def advised(error: ValueError, instead: str) -> UsageError:
-    """The error as the user's, with what to write instead, unless it says so itself behind a semicolon."""
+    """Returns a UsageError that adds what to write instead, unless the message has such a part after a semicolon."""
     return UsageError(str(error) if ";" in str(error) else f"{error}; {instead}")
 
 
 class OneLineParser(ArgumentParser):
-    """Refuses arguments by a UsageError; takes no option by the beginning of its name.
+    """Raises a UsageError for a wrong argument; doesn't accept abbreviated options.
 
     Args:
-        description: a file's docstring, of which `--help` shows the first line, and what is indented as examples.
+        description: a file's docstring. `--help` shows its first line, and its indented lines as examples.
     """
 
     def __init__(self, *, description: str | None = None, **kwargs: Any) -> None:
@@ -73,16 +73,16 @@ class OneLineParser(ArgumentParser):
 
 
 def exit_code(command: str, run: Callable[[list[str]], int], arguments: Sequence[str] | None) -> int:
-    """Runs a command; what goes wrong becomes one line on stderr, or a traceback if TWOFOLD_DEBUG=1.
+    """Runs a command. An error becomes one line on stderr, or a traceback if TWOFOLD_DEBUG=1.
 
     Args:
-        command: its name, with which the line begins.
-        run: takes the arguments, returns the exit code.
-        arguments: without the command's name; None takes those of this process.
+        command: the command's name, with which the line begins.
+        run: takes the arguments and returns the exit code.
+        arguments: the arguments without the command's name; None means those of this process.
 
     Returns:
-        The exit code: 2 when something the user wrote is wrong, 1 when the run failed, 130 after Ctrl-C, 143 after
-        SIGTERM, else what `run` returned.
+        The exit code: 2 for a usage error, 1 for a failed run, 130 after Ctrl-C, 143 after SIGTERM, else what `run`
+        returned.
     """
     debug = os.environ.get("TWOFOLD_DEBUG") == "1"
     try:

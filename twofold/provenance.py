@@ -1,4 +1,4 @@
-"""Where numbers come from: which code, on which libraries, with how large a network."""
+"""What a run's numbers depend on: the code, the libraries, the size of the networks."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ SECONDS_FOR_GIT = 5
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that a run's numbers depend on."""
+    """Returns the versions of Python and of the packages that a run's numbers depend on."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -27,9 +27,9 @@ def versions() -> dict[str, str]:
 
 
 def code_version(folder: Path = ROOT) -> dict[str, Any]:
-    """The git `commit` checked out at `folder`, and whether the tree is `clean`: nothing changed, nothing untracked.
+    """Returns the git `commit` of the checkout at `folder`, and whether it is `clean`: no changes, no untracked files.
 
-    Empty where the folder is no checkout of its own, or where there is no git.
+    Empty if the folder isn't the root of a checkout, or git isn't installed.
     """
     top, commit = _git(folder, "rev-parse", "--show-toplevel", "HEAD") or ("", "")
     if not commit or Path(top) != folder.resolve():
@@ -52,8 +52,8 @@ def last_commit(file: Path, folder: Path = ROOT) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> list[str] | None:
-    """The lines that git answers, or None where it can't."""
-    # Within a hook, git's variables point to another repository.
+    """Returns the lines of git's output, or None if git fails."""
+    # In a git hook these variables point to another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
@@ -65,7 +65,7 @@ def _git(folder: Path, *arguments: str) -> list[str] | None:
 
 
 def parameter_counts(module: nn.Module) -> dict[str, int]:
-    """Of each network in a module by its name, of all together, and how many of these are trained."""
+    """Returns the number of parameters of each network in a module, of all together, and of those that are trained."""
     networks = {name: _count(network) for name, network in module.named_children()}
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad and not is_lazy(p))
     return {**{name: n for name, n in networks.items() if n}, "total": _count(module), "trainable": trainable}

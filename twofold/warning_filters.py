@@ -1,4 +1,4 @@
-"""Lightning's and W&B's tips and deprecation warnings say nothing to the user, so they are not shown."""
+"""Hides tips and deprecation warnings of Lightning and W&B that a user can't act on."""
 
 import logging
 import os
@@ -21,9 +21,9 @@ CHATTER = (
 
 
 def filter_warnings() -> None:
-    """Keeps chatter off the terminal and makes one line of each warning.
+    """Hides the warnings of `CHATTER`, and prints all others as one line.
 
-    To be called once Lightning has been imported, which sets its loggers' levels.
+    Call it after importing Lightning, which sets its loggers' levels.
     """
     for package in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
         logging.getLogger(package).setLevel(logging.WARNING)
