@@ -4,8 +4,8 @@
                                                             BatchNorm after all hidden layers but the first, Tanh
     D: 1×28×28 → 8×14×14 → 16×7×7 → 128 → 1 logit           3×3 convolutions, each after a pixel unshuffle; LeakyReLU
 
-Two properties account for its lead over the MLP pair and a small DCGAN with everything else equal, measured by
-docs/results.md:
+Two properties account for its lead over the MLP pair and a small DCGAN with everything else equal, see
+`docs/results.md`:
 
 - The head shares its 4×4 kernels between all positions. Where each pixel is an output of its own, as in the MLP, each
   is learned separately, and digits stay grainy.
