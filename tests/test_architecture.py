@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "networks": {"common"},
     "losses": {"common"},
     "metrics": {"common", "networks"},
-    **dict.fromkeys(MIDDLE, PLAIN_TORCH),
+    **dict.fromkeys(sorted(MIDDLE), PLAIN_TORCH),
     "twofold": PLAIN_TORCH | MIDDLE,
     "scripts": PLAIN_TORCH | MIDDLE | {"twofold"},
     "benchmarks": PLAIN_TORCH | MIDDLE | {"twofold", "scripts"},
