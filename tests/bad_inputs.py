@@ -114,7 +114,7 @@ TWOFOLD = [
     (f"fit -c {READER} --model.network.hidden_size 0", "hidden_size is 0; write 1 or more"),
     (
         f"fit -c {CLASSIFIER} --model.network networks.mlp_gan.MLPDiscriminator",
-        "for 2 images MLPDiscriminator gives (2,); give ten logits each",
+        "for 2 images MLPDiscriminator returns (2,); return ten logits",
     ),
     # Checkpoints.
     (f"fit -c {LSTM} --ckpt_path last --trainer.fast_dev_run true", "fast_dev_run starts from fresh weights"),

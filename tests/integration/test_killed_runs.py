@@ -37,7 +37,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("experiment", CASES)
+@pytest.mark.parametrize(
+    "experiment", ["palindrome_lstm", "gan", pytest.param("digit_classifier", marks=pytest.mark.slow)]
+)
 def test_killed_and_resumed_is_bit_identical(tmp_path: Path, twofold: Twofold, experiment: str) -> None:
     options, kills = CASES[experiment]
     config = tmp_path / f"{experiment}.yaml"
@@ -70,7 +72,7 @@ def test_killed_and_resumed_is_bit_identical(tmp_path: Path, twofold: Twofold, e
     assert ids == {folder.name}, "all parts have one W&B id"
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), pytest.param("SIGINT", 130, marks=pytest.mark.slow)])
 def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(
     tmp_path: Path, twofold: Twofold, name: str, code: int
 ) -> None:
@@ -94,6 +96,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(
     assert differences(expected, folder) == []
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_a_run_at_once(tmp_path: Path, twofold: Twofold) -> None:
     command = ("fit", "-c", CONFIGS / "palindrome_lstm.yaml", "--trainer.max_steps", "12", *KILLER)
     assert twofold(tmp_path, *command, KILL="step 7", KILL_BY="SIGTERM SIGINT").returncode == -signal.SIGINT
@@ -101,6 +104,7 @@ def test_a_second_ctrl_c_ends_a_run_at_once(tmp_path: Path, twofold: Twofold) ->
     assert not list(folder.glob("checkpoints/*"))
 
 
+@pytest.mark.slow
 def test_slurm_s_signal_queues_the_job_again_where_it_goes_on(tmp_path: Path, twofold: Twofold) -> None:
     scontrol = tmp_path / "bin" / "scontrol"
     scontrol.parent.mkdir()
