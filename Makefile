@@ -45,8 +45,6 @@ explore: setup ## a local page to explore trained networks; RUNS=folder (default
 bench: setup ## all benchmarks that benchmarks/results lacks; takes days
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.lstm_kernels
-	$(BIN)/python -m benchmarks.steps
-	$(BIN)/python -m benchmarks.explorer_latency
 	$(BIN)/python -m benchmarks.crash_resume
 	$(BIN)/python -m benchmarks.speed $(if $(PEER),--peer "$(PEER)") $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan $(ROOT_OF_MNIST)

@@ -17,21 +17,17 @@ from datamodules import MNISTDataModule
 from datamodules.mnist import Source
 from twofold.errors import OneLineParser, UsageError, exit_code
 from twofold.provenance import ROOT
-from twofold.tables import read_rows
 
 Benchmark = Callable[[Namespace], None]
-
-
-def no_options(parser: ArgumentParser) -> None:
-    """For a topic without options of its own."""
 
 
 def run(
     topic: str,
     about: str | None,
     benchmarks: Mapping[str, Benchmark],
-    add_options: Callable[[ArgumentParser], None],
     arguments: Sequence[str] | None = None,
+    *,
+    add_options: Callable[[ArgumentParser], None] = lambda _: None,
 ) -> int:
     """Runs the benchmarks that the arguments name, all without one; returns the exit code.
 
@@ -39,8 +35,8 @@ def run(
         topic: the name of the module.
         about: its docstring.
         benchmarks: by name. Each gets the parsed options, of which `out` is the folder for tables and pictures.
-        add_options: adds the options of the topic.
         arguments: None for those of this process.
+        add_options: adds the options of the topic.
     """
 
     def parse_and_run(arguments: list[str]) -> int:
@@ -120,9 +116,3 @@ def twofold(runs: str | Path, *arguments: object) -> float:
         sys.exit(process.returncode)
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     return usage.ru_maxrss * unit / 1e6
-
-
-def seconds_after(runs: str | Path) -> dict[int, float]:
-    """Seconds of training after each logged number of batches, of the only run in a folder."""
-    (timing,) = Path(runs).glob("*/*/timing.csv")
-    return {int(row["step"]) + 1: float(row["time/seconds"]) for row in read_rows(timing)}

@@ -163,7 +163,7 @@ def _resume(run: RunFolder | None) -> list[str] | None:
 
 
 BENCHMARKS = {"crash_resume": crash_resume}
-main = partial(run, "crash_resume", __doc__, BENCHMARKS, add_options)
+main = partial(run, "crash_resume", __doc__, BENCHMARKS, add_options=add_options)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,10 +4,10 @@ Between `<!-- table: NAME -->` and `<!-- end -->` a page has the table that `TAB
 """
 
 import re
+import statistics
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import mean, median
 from typing import Any
 
 from benchmarks.results import RESULTS
@@ -21,10 +21,10 @@ MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 Row = dict[str, Any]
 
 
-def read(name: str, **columns: object) -> list[Row]:
-    """The rows of a table with these values, with numbers as numbers."""
+def read(name: str, **columns: tuple[object, ...]) -> list[Row]:
+    """The rows of a CSV file with one of these values in each column, with numbers as numbers."""
     rows = [{column: _value(text) for column, text in row.items()} for row in read_rows(RESULTS / f"{name}.csv")]
-    return [row for row in rows if columns.items() <= row.items()]
+    return [row for row in rows if all(row[column] in values for column, values in columns.items())]
 
 
 def _value(text: str) -> Any:
@@ -36,231 +36,156 @@ def _value(text: str) -> Any:
     return {"True": True, "False": False}.get(text, text)
 
 
-def grouped(rows: Iterable[Row], *columns: str) -> dict[Any, list[Row]]:
-    """The rows by their values in these columns, in the order of the file."""
+def table(rows: Sequence[Row], by: str, columns: str, order: str = "") -> str:
+    """A Markdown table with a line for each group of rows.
+
+    Args:
+        rows: of CSV files.
+        by: names of columns, separated by spaces. Rows with the same values in them are a group.
+        columns: format strings for the head and the cells of each column, such as "length: {length:,} | ms: {ms:.1f}".
+            A head with fields, such as "T = {length:,}", makes a column for each of its values. The fields of cells are
+            `Values`.
+        order: the name of a column. Groups are sorted by its lowest value, by default they come as in the file.
+    """
+    groups = _grouped(rows, lambda row: tuple(row[name] for name in by.split()))
+    lines: list[list[str]] = [[], *([] for _ in groups)]
+    ordered = sorted(groups.values(), key=lambda group: min(row[order] for row in group) if order else 0)
+    for head, cell in (column.split(": ", 1) for column in columns.split(" | ")):
+        for text in _grouped(rows, head.format_map):
+            lines[0].append(text)
+            for line, group in zip(lines[1:], ordered, strict=True):
+                own = _grouped(group, head.format_map).get(text)
+                line.append(
+                    cell.format_map({name: Values(row[name] for row in own) for name in own[0]}) if own else "–"
+                )
+    first, *others = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([first, "|---" * len(lines[0]) + "|", *others]) + "\n"
+
+
+def _grouped(rows: Sequence[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
     groups: dict[Any, list[Row]] = {}
     for row in rows:
-        key = tuple(row[column] for column in columns)
-        groups.setdefault(key[0] if len(key) == 1 else key, []).append(row)
+        groups.setdefault(key(row), []).append(row)
     return groups
 
 
-def markdown(head: str, lines: Iterable[Iterable[object]]) -> str:
-    """A table; the columns of the head are separated by " | "."""
-    rows = [head.split(" | "), *([str(cell) for cell in line] for line in lines)]
-    written = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([written[0], "|---" * len(rows[0]) + "|", *written[1:]]) + "\n"
+class Values(list[Any]):
+    """The values of a column in a group, for format strings.
+
+    `{ms:.1f}` is the value, "lowest to highest" if rows differ, and "2 of 3" if two of three are True.
+    `{ms.median:.1f}` is the median; `min`, `mean`, `last` (in the file) and `n` (how many) work alike.
+    """
+
+    min = property(min)
+    mean = property(statistics.mean)
+    median = property(statistics.median)
+    n = property(len)
+    last = property(lambda self: self[-1])
+
+    def __format__(self, spec: str) -> str:
+        if isinstance(self[0], bool):
+            return f"{sum(self)} of {len(self)}"
+        return " to ".join(dict.fromkeys(format(value, spec) for value in (min(self), max(self))))
 
 
-def formatted(name: str, columns: str, **where: object) -> str:
-    """A line for each row; the columns are heads with format strings, such as "length: {length:,} | ms: {ms:.1f}"."""
-    heads, cells = zip(*(column.split(": ", 1) for column in columns.split(" | ")), strict=True)
-    return markdown(" | ".join(heads), ([cell.format_map(row) for cell in cells] for row in read(name, **where)))
-
-
-def pivot(name: str, corner: str, line: str, column: str, cell: str, **where: object) -> str:
-    """A line for each value of the format string `line`, a column for each value of the column `column`."""
-    rows = [{**row, "": line.format_map(row)} for row in read(name, **where)]
-    heads = " | ".join(f"{head:,}" for head in grouped(rows, column))
-    lines = ([key, *(cell.format_map(each) for each in own)] for key, own in grouped(rows, "").items())
-    return markdown(f"{corner} | {heads}", lines)
-
-
-def share(number: float, digits: int = 0) -> str:
-    return f"{number:.{digits}%}"
-
-
-def short(number: float) -> str:
-    """Three digits, of small numbers two decimals."""
-    return f"{number:.2f}" if number < 10 else f"{float(f'{number:.3g}'):,g}"
-
-
-def span(numbers: Iterable[float]) -> str:
-    """From the lowest to the highest."""
-    ordered = [f"{number:,}" for number in sorted(numbers)]
-    return "–" if not ordered else ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
-
-
-def solved(rows: list[Row]) -> str:
-    """How many of the runs are solved."""
-    return f"{sum(row['solved'] for row in rows)} of {len(rows)}"
-
-
-# Memory
-
-
-def networks(**columns: object) -> dict[str, list[Row]]:
-    """The runs of each network of the memory horizon with these values, in the order of the file."""
-    by_network = grouped(read("memory_horizon"), "network")
-    return {name: [row for row in rows if columns.items() <= row.items()] for name, rows in by_network.items()}
-
-
-def memory() -> str:
-    """The table of README.md."""
-    grown = networks(growing=True)
-    lines = ([name, solved(rows), solved(grown[name])] for name, rows in networks(growing=False, length=20).items())
-    return markdown("network | solved at 20 digits, fixed length | solved at 1,000 digits, growing length", lines)
-
-
-def memory_fixed() -> str:
-    lengths = grouped(read("memory_horizon", growing=False), "length")
-    lines = ([name, *map(solved, grouped(runs, "length").values())] for name, runs in networks(growing=False).items())
-    return markdown("network | " + " | ".join(f"T = {length}" for length in lengths), lines)
-
-
-def memory_longer() -> str:
-    """Accuracy at longer palindromes of the runs that solved 20 digits, of the worst and the best of them."""
-    lines = []
-    for name, runs in networks(growing=False, length=20, solved=True).items():
-        accuracies = [sorted(row[f"T={T}"] for row in runs) for T in (20, 50, 100, 1000)]
-        if runs:
-            lines.append([name, len(runs), *(f"{share(at[0])} to {share(at[-1])}" for at in accuracies)])
-    return markdown("network | runs | T = 20 | T = 50 | T = 100 | T = 1,000", lines)
-
-
-def memory_growing() -> str:
-    lines = []
-    for name, runs in networks(growing=True).items():
-        good = [row for row in runs if row["solved"]]
-        batches, reached = span(row["batches"] for row in good), span(row["length_reached"] for row in runs)
-        lines.append([name, solved(runs), batches, reached, share(min(r["T=10000"] for r in good), 1) if good else "–"])
-    head = "network | solved at 1,000 | batches | length reached | lowest accuracy at 10,000 of the solved"
-    return markdown(head, lines)
-
-
-def memory_configs() -> str:
-    lines = []
-    for (config, length), runs in sorted(grouped(read("palindromes_solved"), "config", "length").items()):
-        batches, seconds = span(row["batches"] for row in runs), span(row["seconds"] for row in runs)
-        worst = f"{share(min(row['accuracy'] for row in runs), 2)} of {runs[0]['tested']:,}"
-        lines.append([f"`{config}`", f"{length:,}", solved(runs), batches, seconds, worst])
-    return markdown("config | length | seeds solved | batches | seconds | test accuracy, worst seed", lines)
-
-
-def memory_recall() -> str:
-    """Accuracy at the length that was mastered last, and next to it."""
-    lines = []
-    accuracies = read("recall_accuracy")
-    for units, growth in grouped(read("recall_growth"), "hidden_size").items():
-        own = grouped((row for row in accuracies if row["hidden_size"] == units), "length")
-        at = {length: mean(row["accuracy"] for row in rows) for length, rows in own.items()}
-        mastered = max(row["length"] for row in growth)
-        near = (max(T for T in at if mastered > T), min(T for T in at if mastered < T), 20)
-        there = share(at[mastered]) if mastered in at else "not tested"
-        lines.append([units, mastered, there, *(f"{share(at[T])} at {T}" for T in near)])
-    return markdown("units | length mastered | accuracy there | shorter | longer | much shorter", lines)
-
-
-# GAN
-
-
-def quality(table: str) -> str:
-    """What generators reached, the best config first."""
-    lines = []
-    for config, rows in grouped(read(table), "config").items():
-        by = grouped(rows, "classifier")
-        ratios = [median(row["fid_over_real"] for row in by[name]) for name in ("digit_cnn", "digit_reader")]
-        fids = sorted(row["fid"] for row in by["digit_cnn"])
-        cells = [f"`{config}`", f"{rows[0]['batches']:,}", ", ".join(map(short, fids)), *map(short, ratios)]
-        if "modes_covered" in rows[0]:
-            shares = [row[f"class_{digit}"] for row in by["digit_cnn"] for digit in range(10)]
-            cells += [span(row["modes_covered"] for row in rows), f"{share(min(shares))} to {share(max(shares))}"]
-        lines.append((median(fids), cells))
-    head = "config | batches | FID, by seed | FID / real-data FID, median | the same by `digit_reader`"
-    more = " | modes covered | images per class" if len(lines[0][1]) > 5 else ""
-    return markdown(head + more, [line for _, line in sorted(lines)])
+CNN = ("digit_cnn",)
+QUALITY = (
+    "config: `{config}` | batches: {batches:,} | FID by `{classifier}`: {fid:.3g}"
+    " | FID / real-data FID by `{classifier}`: {fid_over_real.median:.3g}"
+)
+LSTM = "kernel: {implementation} | threads: {threads} | T = {length:,}: "
+QUARTILES = "median: {median:,.4g} | quartiles: {lower_quartile:,.4g} to {upper_quartile:,.4g}"
 
 
 def gan() -> str:
     """The table of README.md: means over draws, and one draw where there are no more."""
-    lines = []
-    draws = grouped(read("fid_draws", classifier="digit_cnn"), "config")
-    one = grouped(read("gan_recipes", classifier="digit_cnn"), "config")
-    for config, rows in sorted({**one, **draws}.items(), key=lambda item: median(row["fid"] for row in item[1])):
-        fid, ratio = (short(median(row[column] for row in rows)) for column in ("fid", "fid_over_real"))
-        number = rows[0].get("draws", 1)
-        lines.append([f"`{config}`", f"{rows[0]['batches']:,}", len(rows), number, fid, ratio])
-    return markdown("config | batches | seeds | draws of images | FID, median of seeds | FID / real-data FID", lines)
+    rows = read("fid_draws", classifier=CNN)
+    several = {row["config"] for row in rows}
+    rows += [{**row, "draws": 1} for row in read("gan_recipes", classifier=CNN) if row["config"] not in several]
+    columns = (
+        "config: `{config}` | batches: {batches:,} | seeds: {seed.n} | draws of images: {draws}"
+        " | FID, median of seeds: {fid.median:.3g} | FID / real-data FID: {fid_over_real.median:.3g}"
+    )
+    return table(rows, "config", columns, order="fid")
 
-
-FIXES = {
-    "textbook": "the textbook recipe",
-    "beta": "β₁ of Adam 0.5 instead of 0.9",
-    "ema": "… and an EMA of the generator",
-    "penalties": "… and R1 and R2 on every 4th batch",
-    "relativistic": "… and the relativistic loss",
-    "mlp_conv": "`gan.yaml`: other networks, other learning rates",
-}
-
-
-def gan_fixes() -> str:
-    lines = []
-    for fix, rows in grouped(read("gan_fixes"), "fix").items():
-        last = rows[-1]
-        digits = str(last["covered_digits"]).split()
-        covered = "10" if len(digits) == 10 else f"{len(digits)}: {', '.join(digits)}"
-        accuracies = " and ".join(share(last[f"d_accuracy_{kind}"]) for kind in ("real", "fake"))
-        lines.append([FIXES[fix], f"{last['fid']:.1f}", f"{last['fid_real']:.2f}", covered, accuracies])
-    return markdown("run | FID | real-data FID | modes covered | D's accuracy on real and fake images", lines)
-
-
-QUARTILES = "median: {median:,.4g} | quartiles: {lower_quartile:,.4g} to {upper_quartile:,.4g}"
-RATIO = ("{implementation}, threads: {threads}", "length", "{ratio:.2f}")
-MEMORY = ("{implementation}", "length", "{peak_ratio:.2f}")
 
 TABLES: dict[str, Callable[[], str]] = {
-    "memory": memory,
-    "memory_fixed": memory_fixed,
-    "memory_longer": memory_longer,
-    "memory_growing": memory_growing,
-    "memory_configs": memory_configs,
-    "memory_recall": memory_recall,
-    "memory_untrained": lambda: formatted(
-        "untrained_lengths",
+    "memory": lambda: table(
+        read("memory_horizon", length=(20, 1000)),
+        "network",
+        "network: {network} | solved at {length:,} digits: {solved}",
+        order="network",
+    ),
+    "memory_fixed": lambda: table(
+        read("memory_horizon", growing=(False,)),
+        "network",
+        "network: {network} | T = {length}: {solved}",
+        order="network",
+    ),
+    "memory_longer": lambda: table(
+        read("memory_horizon", growing=(False,), length=(20,), solved=(True,)),
+        "network",
+        "network: {network} | runs: {seed.n} | T = 20: {T=20:.0%} | T = 50: {T=50:.0%} | T = 100: {T=100:.0%}"
+        " | T = 1,000: {T=1000:.0%}",
+        order="network",
+    ),
+    "memory_growing": lambda: table(
+        read("memory_horizon", growing=(True,)),
+        "network",
+        "network: {network} | solved at 1,000: {solved} | length reached: {length_reached:,}",
+        order="network",
+    ),
+    "memory_grown": lambda: table(
+        read("memory_horizon", growing=(True,), solved=(True,)),
+        "network",
+        "network: {network} | runs: {seed.n} | batches: {batches} | lowest accuracy at 10,000: {T=10000.min:.1%}",
+        order="network",
+    ),
+    "memory_configs": lambda: table(
+        read("palindromes_solved"),
+        "config length",
+        "config: `{config}` | length: {length:,} | seeds solved: {solved} | batches: {batches:,}"
+        " | seconds: {seconds} | test accuracy, worst seed: {accuracy.min:.2%} of {tested:,}",
+        order="config",
+    ),
+    "memory_recall": lambda: table(
+        read("recall_accuracy", length=(20, 48, 50, 52, 64, 66, 68)),
+        "hidden_size",
+        "units: {hidden_size} | T = {length}: {accuracy.mean:.0%}",
+    ),
+    "memory_untrained": lambda: table(
+        read("untrained_lengths"),
+        "length",
         "length: {length:,} | accuracy: {accuracy:.0%} | seconds: {seconds} | peak memory, MB: {peak_mb:,}",
     ),
     "gan": gan,
-    "gan_recipes": lambda: quality("gan_recipes"),
-    "gan_long": lambda: quality("gan_long"),
-    "gan_draws": lambda: quality("fid_draws"),
-    "gan_fixes": gan_fixes,
-    "gan_fixes_fid": lambda: pivot("gan_fixes", "FID after batches", "{fix}", "batch", "{fid:.1f}"),
-    "gan_speed": lambda: formatted("gan_speed", "program: {program} | quantity: {quantity} | " + QUARTILES),
-    "lightning_overhead": lambda: formatted(
-        "lightning_overhead", "digits: {length} | quantity: {quantity} | " + QUARTILES
+    "gan_recipes": lambda: table(
+        read("gan_recipes"), "config", f"{QUALITY} | modes covered: {{modes_covered}}", order="fid_over_real"
     ),
-    "lstm_kernels": lambda: pivot("lstm_kernels", "time of a step, T =", *RATIO),
-    "lstm_memory": lambda: pivot("lstm_kernels", "peak memory, T =", *MEMORY, threads=1),
-    "scaling_lstm": lambda: formatted(
-        "scaling",
-        "T = 100, H = 128, B = 128, but: {grows} {value:,} | ms: {ms:,.1f} | peak memory, MB: {peak_mb:,}",
-        network="LSTM",
+    "gan_long": lambda: table(
+        read("gan_long"), "config", f"{QUALITY} | modes covered: {{modes_covered}}", order="fid_over_real"
     ),
-    "scaling_gan": lambda: pivot(
-        "scaling", "ms at batch size", "{network}", "value", "{ms:,.1f}", grows="GAN batch size"
+    "gan_draws": lambda: table(read("fid_draws"), "config", QUALITY, order="fid"),
+    "gan_fixes": lambda: table(
+        read("gan_fixes"),
+        "fix",
+        "run: `{fix}` | FID at {batch:,}: {fid:.1f} | real-data FID: {fid_real:.2f}"
+        " | digits covered: {covered_digits.last}"
+        " | D's accuracy on real images: {d_accuracy_real.last:.0%} | on fake images: {d_accuracy_fake.last:.0%}",
     ),
-    "bfloat16": lambda: formatted(
-        "bfloat16",
-        "networks: {pair} | compiled: {compiled} | precision: {precision} | ms: {ms:.1f}"
-        " | first step, seconds: {first_step_seconds}",
+    "gan_speed": lambda: table(
+        read("gan_speed"), "program quantity", f"program: {{program}} | quantity: {{quantity}} | {QUARTILES}"
     ),
-    "processes": lambda: formatted(
-        "processes",
-        "config: `{experiment}` | one process, ms: {ms_by_1:.1f} | two processes, ms: {ms_by_2:.1f}"
-        " | ratio: {ratio:.2f}",
+    "lightning_overhead": lambda: table(
+        read("lightning_overhead"), "length quantity", f"digits: {{length}} | quantity: {{quantity}} | {QUARTILES}"
     ),
-    "evaluations": lambda: formatted(
-        "evaluation_share",
-        "config: `{config}` | ms per batch: {ms_per_batch:.1f} | first evaluation, s: {first_evaluation_seconds:.1f}"
-        " | later ones, s: {evaluation_seconds:.2f} | share of the run: {share_of_run:.1%}",
+    "lstm_kernels": lambda: table(read("lstm_kernels"), "implementation threads", LSTM + "{ratio:.2f}"),
+    "lstm_memory": lambda: table(
+        read("lstm_kernels", threads=(1,)), "implementation threads", LSTM + "{peak_ratio:.2f}"
     ),
-    "explorer": lambda: formatted(
-        "explorer_latency",
-        "between: {between} | clients: {clients} | median, ms: {median_ms:.0f} | 95th percentile, ms: {p95_ms:.0f}"
-        " | wrong answers: {wrong_answers}",
-    ),
-    "crash_resume": lambda: formatted(
-        "crash_resume",
+    "crash_resume": lambda: table(
+        read("crash_resume"),
+        "experiment",
         "experiment: `{experiment}` | kills: {kills} | while starting: {kills_while_starting}"
         " | after the last batch: {kills_after_last_batch} | runs compared: {runs} | differences: {differences}",
     ),

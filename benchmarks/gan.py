@@ -271,7 +271,7 @@ def evaluations(metrics: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
 
 
 BENCHMARKS = {"recipes": recipes, "long": long, "draws": draws, "fixes": fixes}
-main = partial(run, "gan", __doc__, BENCHMARKS, add_options)
+main = partial(run, "gan", __doc__, BENCHMARKS, add_options=add_options)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -28,7 +28,7 @@ import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 
-from benchmarks.command import no_options, run, twofold
+from benchmarks.command import run, twofold
 from benchmarks.memory_horizon import horizon, plain_trainer, settle
 from benchmarks.results import Results
 from callbacks import LengthCurriculum
@@ -191,7 +191,7 @@ def recall_accuracy(module: PalindromeLSTM, length: int) -> list[float]:
 
 
 BENCHMARKS = {"solved": solved, "untrained": untrained, "horizon": horizon, "recall": recall}
-main = partial(run, "memory", __doc__, BENCHMARKS, no_options)
+main = partial(run, "memory", __doc__, BENCHMARKS)
 
 if __name__ == "__main__":
     sys.exit(main())

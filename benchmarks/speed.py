@@ -1,17 +1,13 @@
-"""The speed of whole commands: python -m benchmarks.speed [gan] [overhead] [evaluations] [processes]
+"""The speed of whole commands: python -m benchmarks.speed [gan] [overhead]
 
 - gan: images per second of configs/gan_template.yaml by `twofold fit` (as shipped; without W&B; with matrix products
   in float32), by a plain PyTorch loop of the same mathematics, and by PyTorch-GAN's implementations/gan/gan.py,
   unmodified, where --peer names a checkout of https://github.com/eriklindernoren/PyTorch-GAN. Writes gan_speed.csv.
 - overhead: milliseconds per batch of configs/palindrome_lstm.yaml by `twofold fit` and by a plain loop. Writes
   lightning_overhead.csv.
-- evaluations: what the evaluations during training cost configs/gan.yaml, gan_long.yaml and gan_template.yaml. The
-  run's own stopwatch times the batches around an evaluation. Writes evaluation_share.csv.
-- processes: milliseconds per batch of one process with all threads and of two processes that share threads and batch,
-  by turns, the quickest of three rounds. Writes processes.csv.
 
-The programs of `gan` and `overhead` take turns of two seconds, see `benchmarks.timing`; starting up doesn't count. The
-tables hold median and quartiles over rounds, and ratios within a round.
+The programs take turns of two seconds, see `benchmarks.timing`; starting up doesn't count. The tables hold median and
+quartiles over rounds, and ratios within a round.
 """
 
 import os
@@ -23,17 +19,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
-from statistics import median
-from tempfile import TemporaryDirectory
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.command import add_mnist, data_settings, mnist, run, seconds_after, twofold
+from benchmarks.command import add_mnist, data_settings, mnist, run
 from benchmarks.results import Results
-from benchmarks.timing import MARK, Training, batches_per_second, fit, interleaved, quartiles, ratios
-from callbacks import GenerativeMetrics
+from benchmarks.timing import MARK, Training, batches_per_second, fit, quartiles, ratios
 from common.seeding import latent_noise, rng
 from datamodules import MNISTDataModule, PalindromeDataModule
 from datamodules.mnist import Source
@@ -48,12 +41,6 @@ PEER_COMMIT = "36d3c77e5ff20ebe0aeefd322326a134a279b93e"
 PEER_FILE = "implementations/gan/gan.py"
 BATCH_SIZE = 64
 OVERHEAD_LENGTHS = (5, 20)
-EVALUATED = ("gan", "gan_long", "gan_template")
-EXPERIMENTS = {
-    "palindrome_lstm": ("--data.length", "100"),
-    "gan_template": ("--data.source", "packaged"),
-    "dcgan": ("--data.source", "packaged"),
-}
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -207,60 +194,8 @@ def peer(folder: Path, script: bytes, root: Path) -> Training:
     return Training(process, printed, b"] [Batch ")
 
 
-def evaluations(options: Namespace) -> None:
-    """The share of the evaluations in the training time."""
-    root = mnist(options).root
-    every = GenerativeMetrics().every_n_batches
-    results = Results(options.out / "evaluation_share.csv", "config", "threads")
-    for config in EVALUATED:
-        trainer = read_shipped(config)["trainer"]
-        interval = trainer["log_every_n_steps"]
-        with TemporaryDirectory() as folder:  # an empty cache of reference statistics
-            (Path(folder) / "MNIST").symlink_to(root / "MNIST")
-            settings = ("--data.root", folder, "--data.source", options.source)
-            batches = 3 * every + interval
-            twofold(folder, "fit", "-c", CONFIGS / f"{config}.yaml", "--trainer.max_steps", batches, *settings)
-            after = seconds_after(folder)
-        seconds = {end: s - before for (end, s), before in zip(after.items(), [0, *after.values()], strict=False)}
-        numbers = evaluation_cost(seconds, every, interval, trainer["max_steps"])
-        results.add({"config": config, "threads": torch.get_num_threads(), "every_n_batches": every, **numbers})
-
-
-def evaluation_cost(seconds: Mapping[int, float], every: int, interval: int, max_steps: int) -> dict[str, float]:
-    """The cost of evaluations every so many batches of a whole run.
-
-    Args:
-        seconds: of each logged interval of batches, by the number of batches after it.
-    """
-    batch = median(s for batches, s in seconds.items() if batches % every) / interval
-    first, *later = [s - interval * batch for batches, s in seconds.items() if batches % every == 0]
-    evaluation = median(later)
-    total = first + (max_steps // every - 1) * evaluation
-    numbers = {"ms_per_batch": 1000 * batch, "first_evaluation_seconds": first, "evaluation_seconds": evaluation}
-    return {**numbers, "share_of_run": total / (total + max_steps * batch)}
-
-
-def processes(options: Namespace) -> None:
-    """Two processes next to one, on the CPU."""
-    results = Results(options.out / "processes.csv", "experiment", "cores")
-    for experiment, settings in EXPERIMENTS.items():
-        command = ("-c", CONFIGS / f"{experiment}.yaml", *settings, "--trainer.accelerator", "cpu")
-        programs = {n: partial(milliseconds_per_batch, *command, "--trainer.devices", n) for n in "12"}
-        one, two = (min(times) for times in interleaved(programs, rounds=3).values())
-        row = {"experiment": experiment, "cores": os.cpu_count(), "ms_by_1": one, "ms_by_2": two}
-        results.add({**row, "ratio": two / one})
-
-
-def milliseconds_per_batch(*arguments: object, first: int = 100, last: int = 300) -> float:
-    """Of `twofold fit`, between these batches."""
-    with TemporaryDirectory() as runs:
-        twofold(runs, "fit", *arguments, "--trainer.max_steps", last)
-        seconds = seconds_after(runs)
-    return 1000 * (seconds[last] - seconds[first]) / (last - first)
-
-
-BENCHMARKS = {"gan": gan, "overhead": overhead, "evaluations": evaluations, "processes": processes}
-main = partial(run, "speed", __doc__, BENCHMARKS, add_options)
+BENCHMARKS = {"gan": gan, "overhead": overhead}
+main = partial(run, "speed", __doc__, BENCHMARKS, add_options=add_options)
 
 if __name__ == "__main__":
     sys.exit(main())

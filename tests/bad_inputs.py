@@ -160,7 +160,7 @@ SCRIPTS = [
     ("report --only grid", "--only grid is not a figure; write one of curves_T5, curves_T20, horizon"),
     ("speed --peer nowhere", "--peer nowhere is no checkout of PyTorch-GAN with commit 36d3c77"),
     ("speed --pear x", "there is no option --pear here; did you mean --peer?"),
-    ("speed gna", "there is no benchmark gna here; write gan, overhead, evaluations, processes"),
+    ("speed gna", "there is no benchmark gna here; write gan, overhead"),
     ("gan recipes --seeds one", "--seeds can't be 'one'; write a whole number"),
     ("gan --recipes gna", "argument --recipes: invalid choice: 'gna'"),
     ("gan --source mnist", "argument --source: invalid choice: 'mnist'"),

@@ -11,55 +11,15 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import torch
-from torch import nn
 
-from benchmarks import lstm_kernels, speed, steps, timing
+from benchmarks import lstm_kernels, speed, timing
 from benchmarks.timing import peak_growth
 from datamodules import MNISTDataModule
 from twofold.tables import read_rows
 
 
-def test_one_size_grows_at_a_time() -> None:
-    cases = [columns for columns, _ in steps.scaling_cases()]
-    assert len(cases) == 7 + 6 + 5 + 3 * 5
-    for columns, make_step in steps.scaling_cases():
-        if columns["network"] == "LSTM":
-            changed = {name: value for name, value in make_step.keywords.items() if value != steps.SIZES[name]}  # type: ignore[attr-defined]
-            assert changed in ({}, {columns["grows"]: columns["value"]})
-
-
-@pytest.mark.parametrize(("precision", "dtype"), [("bf16-mixed", torch.bfloat16), ("medium", torch.float32)])
-def test_a_gan_step_computes_in_the_precision_of_its_row(precision: str, dtype: torch.dtype) -> None:
-    outputs: list[torch.dtype] = []
-    hook = torch.nn.modules.module.register_module_forward_hook(
-        lambda module, _, output: outputs.append(output.dtype) if isinstance(module, nn.Linear) else None
-    )
-    with closing(Namespace(close=hook.remove)):
-        steps.gan_step("mlp", 2, precision=precision)()
-    assert set(outputs) == {dtype}
-
-
-@pytest.mark.slow
-def test_steps_are_measured_in_new_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"PAIRS": {"mlp": steps.PAIRS["mlp"]}, "PRECISIONS": ("32-true",), "SECONDS": 0}.items():
-        monkeypatch.setattr(steps, name, value)
-    steps.precision(Namespace(out=tmp_path))
-    rows = read_rows(tmp_path / "bfloat16.csv")
-    assert [row["compiled"] for row in rows] == ["False", "True"]
-    assert all(float(row["ms"]) > 0 and float(row["peak_mb"]) >= 0 for row in rows)
-
-
 def test_peak_growth_sees_memory_that_is_filled() -> None:
     assert peak_growth(lambda: torch.ones(300 * 10**6, dtype=torch.uint8)) > 150
-
-
-def test_kernels_that_disagree_are_not_measured() -> None:
-    reference, x = nn.LSTM(3, 4), torch.randn(7, 5, 3)
-    networks = {name: lstm_kernels.lstm_with(name, reference.state_dict()) for name in lstm_kernels.LSTMS}
-    lstm_kernels.assert_agreement(networks, x, tolerance=1e-5)
-    networks["manual"].get_parameter("bias_hh_l0").data[0] += 0.01
-    with pytest.raises(AssertionError, match="manual after 7 steps: the relative error of output is"):
-        lstm_kernels.assert_agreement(networks, x, tolerance=1e-5)
 
 
 def test_all_kernels_are_measured_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,22 +34,6 @@ def test_all_kernels_are_measured_and_drawn(tmp_path: Path, monkeypatch: pytest.
     assert [(row["length"], row["implementation"]) for row in rows] == [(T, name) for T in "35" for name in names]
     assert all(float(row["ratio"]) == 1 for row in rows if row["implementation"] == "nn.LSTM")
     assert "</svg>" in (tmp_path / "lstm_kernels.svg").read_text()
-
-
-def test_milliseconds_are_read_from_the_stopwatch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "twofold", lambda *_: None)
-    monkeypatch.setattr(speed, "seconds_after", lambda _: {10: 1.0, 20: 1.9, 30: 2.0})
-    assert speed.milliseconds_per_batch("-c", "gan.yaml", first=10, last=30) == pytest.approx(50)
-
-
-def test_the_share_of_evaluations_counts_the_first_one_once() -> None:
-    seconds = {10: 1.0, 20: 6.0, 30: 1.0, 40: 3.0, 50: 1.0, 60: 3.0}
-    assert speed.evaluation_cost(seconds, every=20, interval=10, max_steps=100) == {
-        "ms_per_batch": 100,
-        "first_evaluation_seconds": 5,
-        "evaluation_seconds": 2,
-        "share_of_run": pytest.approx(13 / 23),
-    }
 
 
 @pytest.mark.parametrize("with_peer", [True, False])
@@ -155,8 +99,3 @@ def test_runs_and_the_plain_loop_train_in_their_turns(tmp_path: Path, monkeypatc
     rows = [row for row in read_rows(tmp_path / "gan_speed.csv") if row["quantity"] == "images per second"]
     assert len(rows) == 4
     assert all(float(row["median"]) > 64 for row in rows)
-
-
-def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert speed.main(["gna"]) == 2
-    assert "there is no benchmark gna here; write gan, overhead, evaluations, processes" in capsys.readouterr().err

@@ -17,13 +17,6 @@ from lightning_modules import PalindromeLSTM, PalindromeRNN
 from twofold.tables import read_rows
 
 
-def test_everything_is_combined_with_everything() -> None:
-    runs = all_runs()
-    assert len(set(runs)) == len(runs) == 7 * 6 * 3 * 3
-    assert {run.length for run in runs if not run.growing} == {5, 20, 50, 100, 200}
-    assert {run.length for run in runs if run.growing} == {1000}
-
-
 @pytest.mark.parametrize(("growing", "start", "rate"), [(False, 1000, 1e-3), (True, 5, 3e-3)])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_runs_differ_only_in_what_is_compared(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.timing import MARK, BatchMarks, Training, batches_per_second, interleaved
+from benchmarks.timing import MARK, Training, batches_per_second, interleaved
 
 
 def sleeper(seconds: float, batches: int = 10**6) -> Callable[[Path], Training]:
@@ -56,12 +56,3 @@ def test_a_training_stops_between_its_turns(tmp_path: Path) -> None:
     training.close()
     with pytest.raises(SystemExit, match="a training ended after"):
         training.batches()
-
-
-def test_marks_are_written_by_a_callback(tmp_path: Path) -> None:
-    marks = BatchMarks(str(tmp_path / "marks"))
-    marks.on_train_start()
-    for _ in range(3):
-        marks.on_train_batch_end()
-    marks.on_train_end()
-    assert (tmp_path / "marks").read_bytes() == MARK * 3

@@ -1,21 +1,23 @@
 """The explorer as a process, in a browser and over HTTP."""
 
+import re
 import shutil
-from argparse import Namespace
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from lightning.pytorch import Trainer
 
-from benchmarks import explorer_latency
-from benchmarks.explorer_latency import explorer
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.generator_files import save_generator
 from networks.mlp_gan import MLPGenerator
-from twofold.tables import read_rows
+from twofold.provenance import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -28,6 +30,24 @@ TIMEOUT = 60_000
 """Milliseconds; a busy machine plots slowly."""
 
 pytestmark = pytest.mark.slow
+
+
+@contextmanager
+def explorer(runs: Path) -> Iterator[str]:
+    """The explorer in a subprocess; yields its address and ends it by Ctrl-C."""
+    command = [sys.executable, "-m", "scripts.explore", str(runs), "--port", "0"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = re.search(r"http://[\d.:]+", process.stdout.readline())
+            assert address is not None
+            yield address[0]
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
+            assert (process.returncode, errors) == (0, "")
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -174,22 +194,3 @@ def test_new_run_appears_after_a_reload(
         page.reload()
         page.wait_for_selector("#frame img")
         page.close()
-
-
-def test_latency_is_measured_and_answers_are_not_mixed_up(
-    digit_painter: MLPGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def train(runs: Path) -> Path:
-        save_generator(digit_painter, runs / GENERATOR, weights="raw", step=1500, data_source="packaged")
-        return runs / GENERATOR
-
-    for name, value in {"train_generator": train, "CLIENTS": (1, 20), "MOVES": 3}.items():
-        monkeypatch.setattr(explorer_latency, name, value)
-    explorer_latency.explorer_latency(Namespace(out=tmp_path))
-    rows = read_rows(tmp_path / "explorer_latency.csv")
-    assert [(row["between"], row["clients"], row["requests"], row["wrong_answers"]) for row in rows] == [
-        ("seeds", "1", "3", "0"),
-        ("seeds", "20", "60", "0"),
-        ("digits", "1", "3", "0"),
-        ("digits", "20", "60", "0"),
-    ]
