@@ -46,7 +46,8 @@ def _run(arguments: list[str]) -> int:
     trained, classifier = open_generator(options.generator), load_classifier()
     try:
         if options.digits:
-            waypoints = between_digits(trained.network, classifier, options.digits, options.strips, options.seed)
+            chosen = DEFAULT_SEED if options.seed is None else options.seed
+            waypoints = between_digits(trained.network, classifier, options.digits, options.strips, chosen)
             ends = [str(digit) for digit in options.digits]
         else:
             waypoints = between_seeds(trained.network, options.seeds, options.strips)
@@ -99,9 +100,11 @@ def _parse(arguments: list[str]) -> Namespace:
         "--frames", type=whole_number(2), default=10, help="per pair of waypoints, both included, by default 10"
     )
     parser.add_argument("--strips", type=whole_number(1), default=1, help="number of strips, by default 1")
-    parser.add_argument("--seed", type=seed, default=DEFAULT_SEED, help="of the candidates for --digits, by default 1")
+    parser.add_argument("--seed", type=seed, help="of the candidates for --digits, by default 1")
     parser.add_argument("--out", type=Path, required=True, help="a .png for strips, a .gif for an animation")
     options = parser.parse_args(arguments)
+    if options.seeds and options.seed is not None:
+        parser.error("argument --seed: not allowed with argument --seeds")
     if options.out.suffix.lower() not in (".png", ".gif"):
         raise UsageError(f"--out can't be {options.out}; write a name that ends in .png or .gif")
     return options

@@ -79,7 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     options = _parse(arguments)
     models = [load(path) for path in options.checkpoints]
-    palindrome = random_palindrome(options.length, options.seed) if options.digits is None else options.digits
+    palindrome = options.digits
+    if palindrome is None:
+        chosen = DEFAULT_SEED if options.seed is None else options.seed
+        palindrome = random_palindrome(options.length or DEFAULT_LENGTH, chosen)
     figure = plot(palindrome, [trace(model, palindrome) for model in models])
     with replacing(options.out) as draft:
         figure.savefig(draft, format="png", dpi=130)
@@ -232,10 +235,13 @@ def _parse(arguments: list[str]) -> Namespace:
     parser = OneLineParser(prog="python -m scripts.plot_gates", description=__doc__)
     parser.add_argument("checkpoints", nargs="+", type=Path, help="of an LSTM or RNN, such as runs/…/best.ckpt")
     parser.add_argument("--digits", type=_palindrome, help="the palindrome to read, such as 4079704; by default random")
-    parser.add_argument("--length", type=whole_number(2), default=DEFAULT_LENGTH, help="of the random palindrome")
-    parser.add_argument("--seed", type=seed, default=DEFAULT_SEED, help="of the random palindrome")
+    parser.add_argument("--length", type=whole_number(2), help="of the random palindrome, by default 20")
+    parser.add_argument("--seed", type=seed, help="of the random palindrome, by default 1")
     parser.add_argument("--out", type=Path, default=Path("gates.png"), help="where to write, by default gates.png")
     options = parser.parse_args(arguments)
+    for name in ("length", "seed"):
+        if options.digits is not None and getattr(options, name) is not None:
+            parser.error(f"argument --{name}: not allowed with argument --digits")
     if options.out.suffix.lower() != ".png":
         raise UsageError(f"--out can't be {options.out}; write a name that ends in .png")
     return options
