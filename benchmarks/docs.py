@@ -54,10 +54,9 @@ def table(rows: Sequence[Row], by: str, columns: str, order: str = "") -> str:
         for text in _grouped(rows, head.format_map):
             lines[0].append(text)
             for line, group in zip(lines[1:], ordered, strict=True):
-                own = _grouped(group, head.format_map).get(text)
-                line.append(
-                    cell.format_map({name: Values(row[name] for row in own) for name in own[0]}) if own else "–"
-                )
+                own = [row for row in group if head.format_map(row) == text]
+                values = {name: Values(row[name] for row in own) for name in group[0]}
+                line.append(cell.format_map(values) if own else "–")
     first, *others = [f"| {' | '.join(line)} |" for line in lines]
     return "\n".join([first, "|---" * len(lines[0]) + "|", *others]) + "\n"
 
