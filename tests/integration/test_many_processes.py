@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -85,16 +85,17 @@ def test_killed_and_resumed_is_bit_identical(tmp_path: Path, twofold: Twofold) -
 
 
 @pytest.mark.slow
-def test_a_gan_killed_and_resumed_is_bit_identical(tmp_path: Path, twofold: Twofold) -> None:
+@pytest.mark.parametrize("experiment", ["gan", "wgan_gp"])
+def test_a_gan_killed_and_resumed_is_bit_identical(tmp_path: Path, twofold: Twofold, experiment: str) -> None:
     untouched, touched = tmp_path / "untouched", tmp_path / "touched"
     small = "--data.source packaged --data.batch_size 301 --trainer.max_steps 9 --checkpoint.every_n_train_steps 3"
-    command = ("fit", "-c", with_more_pictures("wgan_gp", tmp_path), *small.split(), *TWO, *KILLER)
+    command = ("fit", "-c", with_more_pictures(experiment, tmp_path), *small.split(), *TWO, *KILLER)
     untouched.mkdir()
     assert twofold(untouched, *command, WANDB_MODE="disabled").returncode == 0
-    [expected] = (untouched / "runs" / "wgan_gp").iterdir()
+    [expected] = (untouched / "runs" / experiment).iterdir()
     touched.mkdir()
     assert twofold(touched, *command, KILL="step 4", WANDB_MODE="disabled").returncode == -signal.SIGKILL
-    [folder] = (touched / "runs" / "wgan_gp").iterdir()
+    [folder] = (touched / "runs" / experiment).iterdir()
     again = twofold(touched, *going_on(folder), KILL="checkpoint 6", KILL_RANK="0", WANDB_MODE="disabled")
     assert again.returncode == -signal.SIGKILL
     assert twofold(touched, *going_on(folder), WANDB_MODE="disabled").returncode == 0
@@ -103,7 +104,12 @@ def test_a_gan_killed_and_resumed_is_bit_identical(tmp_path: Path, twofold: Twof
 
 @pytest.mark.parametrize(
     ("name", "rank", "code"),
-    [("SIGTERM", 1, 143), pytest.param("SIGINT", 0, 130, marks=pytest.mark.slow)],
+    [
+        ("SIGTERM", 1, 143),
+        pytest.param("SIGTERM", 0, 143, marks=pytest.mark.slow),
+        pytest.param("SIGINT", 0, 130, marks=pytest.mark.slow),
+        pytest.param("SIGINT", 1, 130, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_to_one_process_stops_both_after_the_same_batch(
     tmp_path: Path, twofold: Twofold, name: str, rank: int, code: int
@@ -130,6 +136,18 @@ def test_a_killed_process_ends_the_run(tmp_path: Path, twofold: Twofold, rank: i
         assert died.returncode == -signal.SIGKILL
     assert {path.name for path in (folder / "checkpoints").glob("step*")} == {"step=000005.ckpt", "step=000010.ckpt"}
     assert twofold(tmp_path, *going_on(folder), WANDB_MODE="disabled").returncode == 0
+
+
+@pytest.mark.slow
+def test_an_exploding_run_ends_on_both_ranks(tmp_path: Path, twofold: Twofold) -> None:
+    config = with_more_pictures("gan", tmp_path)
+    config.write_text(re.sub(r"lr: [0-9.]+", "lr: 1.0e+30", config.read_text()))
+    options = "--data.source packaged --data.batch_size 33 --trainer.max_steps 20 --checkpoint.every_n_train_steps 1"
+    exploded = twofold(tmp_path, "fit", "-c", config, *options.split(), *TWO, WANDB_MODE="disabled")
+    assert exploded.returncode == 1, exploded.stderr
+    *_, last = exploded.stderr.splitlines()
+    assert re.match(r"twofold: the run failed: after \d+ batch(es)? .+ is (nan|-?inf|not finite); ", last), last
+    assert exploded.stderr.count("the run failed") == 1
 
 
 @pytest.mark.slow
@@ -198,22 +216,21 @@ def test_two_processes_evaluate_a_gan_as_one_does(tmp_path: Path, twofold: Twofo
 
 @pytest.mark.slow
 def test_torchrun_on_two_nodes(tmp_path: Path, twofold: Twofold, free_port: int) -> None:
-    options = (*GROWING, "--trainer.accelerator", "cpu", "--trainer.num_nodes", "2", "--trainer.devices", "1", *KILLER)
-    command = [str(COMMAND), "fit", "-c", str(CONFIGS / "palindrome_lstm.yaml"), *options]
-    nodes = list(torchrun(tmp_path, free_port, command))
-    ended = [node.communicate(timeout=200) for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0], ended
+    lstm = ("fit", "-c", CONFIGS / "palindrome_lstm.yaml", *GROWING, *KILLER)
+    two_nodes = ("--trainer.accelerator", "cpu", "--trainer.num_nodes", 2, "--trainer.devices", 1)
+    killed = torchrun(tmp_path, free_port, *lstm, *two_nodes, KILL="step 12")
+    assert all(code != 0 for code, _, _ in killed)
     [folder] = (tmp_path / "runs" / "palindrome_lstm").iterdir()
-    assert [out.count("results in") for out, _ in ended] == [1, 0]
 
-    expected = run_of(
-        twofold, tmp_path / "one_machine", "fit", "-c", CONFIGS / "palindrome_lstm.yaml", *GROWING, *TWO, *KILLER
-    )
-    assert (folder / "metrics.csv").read_bytes() == (expected / "metrics.csv").read_bytes()
+    resumed = torchrun(tmp_path, free_port, *going_on(folder))
+    assert [code for code, _, _ in resumed] == [0, 0], resumed
+    assert [out.count("results in") for _, out, _ in resumed] == [1, 0]
+    expected = run_of(twofold, tmp_path / "one_machine", *lstm, *TWO)
+    assert set(differences(expected, folder)) == {"config.yaml differs"}
 
-    again = [str(COMMAND), *map(str, going_on(folder)), "--seed_everything", "2"]
-    refused = [node.communicate(timeout=100)[1] for node in list(torchrun(tmp_path, free_port, again))]
-    assert [errors.count("--seed_everything was 1 in this run and can't become 2") for errors in refused] == [1, 0]
+    refused = torchrun(tmp_path, free_port, *going_on(folder), "--seed_everything", 2)
+    said = "--seed_everything was 1 in this run and can't become 2"
+    assert [errors.count(said) for _, _, errors in refused] == [1, 0]
 
 
 @pytest.mark.slow
@@ -259,15 +276,21 @@ def test_the_slurm_script_is_one(tmp_path: Path, twofold: Twofold) -> None:
     assert shlex.split("twofold fit -c") == asked[:3]
 
 
-def torchrun(cwd: Path, port: int, command: list[str]) -> Iterator["subprocess.Popen[str]"]:
-    """Two machines on this one."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+def torchrun(cwd: Path, port: int, *arguments: object, **environment: str) -> list[tuple[int, str, str]]:
+    """Runs `twofold` on two "machines", which are both this one; returns each one's exit code, stdout and stderr."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "PL_", "TWOFOLD"))}
-    environment = {**inherited, "OMP_NUM_THREADS": "1", "PYTHONPATH": PYTHONPATH, "WANDB_MODE": "disabled"}
-    for rank in range(2):
-        where = ["--node-rank", str(rank), "--rdzv-backend", "static", "--rdzv-endpoint", f"127.0.0.1:{port}"]
-        yield subprocess.Popen(
-            [*torchrun, *where, *command],
+    environment = {
+        **inherited,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": PYTHONPATH,
+        "WANDB_MODE": "disabled",
+        **environment,
+    }
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    launcher += ["--rdzv-backend", "static", "--rdzv-endpoint", f"127.0.0.1:{port}"]
+    nodes = [
+        subprocess.Popen(
+            [*launcher, "--node-rank", str(rank), str(COMMAND), *map(str, arguments)],
             cwd=cwd,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -275,6 +298,10 @@ def torchrun(cwd: Path, port: int, command: list[str]) -> Iterator["subprocess.P
             stderr=subprocess.PIPE,
             text=True,
         )
+        for rank in range(2)
+    ]
+    ended = [node.communicate(timeout=200) for node in nodes]
+    return [(node.returncode, *outputs) for node, outputs in zip(nodes, ended, strict=True)]
 
 
 def with_more_pictures(experiment: str, folder: Path) -> Path:
