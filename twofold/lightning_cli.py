@@ -182,7 +182,15 @@ class TwofoldCLI(LightningCLI):
         if SLURMEnvironment.detect():
             plugins.append(SLURMEnvironment(auto_requeue=False))  # see StopOnSignal
         config |= {"callbacks": callbacks, "plugins": plugins, "profiler": config["profiler"] or Unprofiled()}
-        return self.trainer_class(**{**config, **self._ddp(config)})
+        trainer = self.trainer_class(**{**config, **self._ddp(config)})
+        # Lightning would run each process by itself if it is to use fewer than torchrun or srun has started.
+        for environment in (TorchElasticEnvironment, SLURMEnvironment):
+            if environment.detect() and (started := environment().world_size()) != trainer.world_size:
+                raise UsageError(
+                    f"{started} processes were started, but the config has {trainer.world_size}; "
+                    "write --trainer.num_nodes and the --trainer.devices of each node"
+                )
+        return trainer
 
     def _ddp(self, config: dict[str, Any]) -> dict[str, Any]:
         """Arguments for Lightning's DDP, if the Trainer would choose it for these devices."""
