@@ -113,6 +113,11 @@ TWOFOLD = [
     (f"fit -c {TEMPLATE} --model.ema_decay .nan", "ema_decay is nan; write a number between 0 and 1"),
     (f"fit -c {READER} --model.network.hidden_size 0", "hidden_size is 0; write 1 or more"),
     (
+        f"fit -c {LSTM} --trainer.val_check_interval 0",
+        "--trainer.val_check_interval can't be 0; write a number above 0",
+    ),
+    (f"fit -c {LSTM} --trainer.limit_train_batches 0", "--trainer.limit_train_batches can't be 0"),
+    (
         f"fit -c {CLASSIFIER} --model.network networks.mlp_gan.MLPDiscriminator",
         "for 2 images MLPDiscriminator returns (2,); return ten logits",
     ),

@@ -22,6 +22,8 @@ PRECISIONS = {
 """Networks with weights of 16 bits (bf16-true, 16-true) would lose most of the small steps that Adam takes."""
 NOT_NEGATIVE = ("lr", "max_lr", "eta_min", "weight_decay", "momentum", "gamma", "start_factor", "end_factor")
 """Arguments of optimizers and schedulers that must be finite and at least 0."""
+POSITIVE = tuple(f"trainer.{name}" for name in ("check_val_every_n_epoch", "val_check_interval", "limit_train_batches"))
+"""Zero of these would end in a division by zero after the first batch, or in a finished run of no batches."""
 PENALTIES = ("r1", "r2", "gradient_penalty")
 
 
@@ -37,6 +39,8 @@ def check_config(config: Mapping[str, Any]) -> None:
             numbers = value if isinstance(value, list) else [value]
             if not all(0 <= number < math.inf for number in numbers if isinstance(number, int | float)):
                 raise _wrong(key, value, "a finite number, 0 or more")
+        if key in POSITIVE and isinstance(value, int | float) and value <= 0:
+            raise _wrong(key, value, "a number above 0, or null for none")
     seed = settings["seed_everything"]
     if not 0 <= seed <= HIGHEST_SEED:
         raise _wrong("seed_everything", seed, f"a whole number from 0 to {HIGHEST_SEED}")
