@@ -309,10 +309,9 @@ def with_more_pictures(experiment: str, folder: Path) -> Path:
     """The experiment's config, looked at more often and by fewer samples."""
     config = folder / f"{experiment}.yaml"
     text = (CONFIGS / config.name).read_text()
-    metrics = "class_path: callbacks.GenerativeMetrics"
-    often = f"{metrics}\n      init_args: {{ every_n_batches: 3, samples: 50, final_samples: 50 }}"
     text = re.sub("every_n_batches: 50+ }", "every_n_batches: 2 }", text)
-    config.write_text(text.replace(metrics, often))
+    few = r"\1every_n_batches: 3, samples: 50, final_samples: 50 }"
+    config.write_text(re.sub(r"(GenerativeMetrics\s+init_args: { )[^}]*}", few, text))
     return config
 
 
