@@ -96,7 +96,11 @@ def test_an_empty_folder_stays_where_others_have_runs(twofold: Callable[..., Ans
     assert [path.name for path in tmp_path.rglob("*")] == ["runs", "palindrome_lstm", "other"]
 
 
-@pytest.mark.parametrize(("command", "told"), ONE_OF_EACH, ids=names(ONE_OF_EACH))
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [ONE_OF_EACH[0], *(pytest.param(*case, marks=pytest.mark.slow) for case in ONE_OF_EACH[1:])],
+    ids=names(ONE_OF_EACH),
+)
 def test_in_a_process_of_its_own(command: str, told: str, tmp_path: Path) -> None:
     write_bad_files(tmp_path)
     before = sorted(tmp_path.iterdir())

@@ -233,12 +233,10 @@ def trained(folder: Path) -> dict[str, Any]:
     return {name: checkpoint[name] for name in ("state_dict", "optimizer_states", "lr_schedulers")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("steps", "options", "grids"),
-    [
-        (9, ("--trainer.callbacks.init_args.every_n_batches", 4), [0, 4, 8]),
-        pytest.param(501, (), [0, 500], marks=pytest.mark.slow),
-    ],
+    [(9, ("--trainer.callbacks.init_args.every_n_batches", 4), [0, 4, 8]), (501, (), [0, 500])],
 )
 def test_grids_are_written_at_batches(
     tmp_path: Path, twofold: Twofold, steps: int, options: tuple[object, ...], grids: list[int]

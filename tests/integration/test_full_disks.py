@@ -27,6 +27,7 @@ def full_after(size: int) -> dict[str, Any]:
     return {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of files are Unix's")
 def test_a_checkpoint_that_finds_no_room_ends_the_run_and_the_last_good_one_stays(
     tmp_path: Path, twofold: Twofold

@@ -245,6 +245,7 @@ def test_a_number_of_processes_that_was_not_started_is_refused(tmp_path: Path, t
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_is_refused_once(tmp_path: Path, twofold: Twofold) -> None:
     refused = twofold(tmp_path, "fit", "-c", CONFIGS / "palindrome_lstm.yaml", "--data.batch_size", 1, *TWO)
     assert refused.returncode == 2

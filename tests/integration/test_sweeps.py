@@ -73,6 +73,7 @@ def drawn_trial(path: Path) -> tuple[list[str], dict[str, Any]]:
     return sweep.arguments(values), values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_trial_of_a_shipped_sweep_is_what_the_command_line_understands(path: Path, twofold: Twofold) -> None:
     arguments, values = drawn_trial(path)
@@ -83,6 +84,7 @@ def test_a_trial_of_a_shipped_sweep_is_what_the_command_line_understands(path: P
         assert found(config, name.split(".")) == pytest.approx(value), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_trial_of_a_shipped_sweep_trains(path: Path, tmp_path: Path, twofold: Twofold) -> None:
     arguments, _ = drawn_trial(path)
@@ -97,6 +99,7 @@ def test_a_trial_of_a_shipped_sweep_trains(path: Path, tmp_path: Path, twofold: 
         assert any(row.get(read_sweep(path).metric) for row in csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_run_that_an_agent_of_wandb_started_is_the_agents(tmp_path: Path, twofold: Twofold) -> None:
     drawn = tmp_path / "wandb" / "sweep-abcd1234" / "config-agents01.yaml"
     drawn.parent.mkdir(parents=True)
