@@ -28,7 +28,6 @@ Spec = dict[str, Any]
 """`{"name": str, "arguments": {str: plain value} | None}`. A plain value is a number, a string, None, or a list of
 them."""
 
-MALFORMED = 'the file doesn\'t describe its network as {"name": …, "arguments": {…}} with plain values'
 
 _classes: dict[str, type] = {}
 

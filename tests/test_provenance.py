@@ -1,7 +1,6 @@
 """Which code, which libraries, how large a network."""
 
 import platform
-import re
 import subprocess
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import nn
 import twofold.provenance
 from lightning_modules import GAN
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
-from twofold.provenance import code_version, last_commit, parameter_counts, versions
+from twofold.provenance import code_version, parameter_counts, versions
 
 
 @pytest.fixture
@@ -45,19 +44,6 @@ def test_the_commit_and_whether_anything_was_changed_since(checkout: Path) -> No
     assert code_version(checkout) == {"commit": commit, "clean": True}
     (checkout / "code.py").write_text("x = 2\n")
     assert code_version(checkout) == {"commit": commit, "clean": False}
-
-
-def test_a_file_is_of_the_commit_that_changed_it_last(checkout: Path) -> None:
-    first = head(checkout)[:7]
-    (checkout / "table.csv").write_text("a\n")
-    assert last_commit(checkout / "table.csv", checkout) == ""
-    for command in ("add .", "commit --quiet --message second"):
-        subprocess.run(["git", *command.split()], cwd=checkout, check=True)
-    assert re.fullmatch(rf"{first} of \d{{4}}-\d\d-\d\d", last_commit(checkout / "code.py", checkout))
-    assert last_commit(checkout / "table.csv", checkout).startswith(f"{head(checkout)[:7]} of ")
-    (checkout / "code.py").write_text("x = 2\n")
-    assert last_commit(checkout / "code.py", checkout).startswith(f"{first}+ of ")
-    assert last_commit(checkout / "table.csv", checkout.parent) == ""
 
 
 def test_new_code_is_a_change(checkout: Path) -> None:

@@ -38,19 +38,6 @@ def code_version(folder: Path = ROOT) -> dict[str, Any]:
     return {"commit": commit} if changes is None else {"commit": commit, "clean": not changes}
 
 
-def last_commit(file: Path, folder: Path = ROOT) -> str:
-    """The short commit of the checkout at `folder` that last changed a file, "+" if the file isn't as it was, its date.
-
-    Empty where git doesn't know the file.
-    """
-    found = _git(folder, "log", "-1", "--format=%h%n%cs", "--", str(file))
-    if not found:
-        return ""
-    commit, date = found
-    changed = _git(folder, "--no-optional-locks", "status", "--porcelain", "--", str(file))
-    return f"{commit}{'+' * bool(changed)} of {date}"
-
-
 def _git(folder: Path, *arguments: str) -> list[str] | None:
     """Returns the lines of git's output, or None if git fails."""
     # In a git hook these variables point to another repository.
