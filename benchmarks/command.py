@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import get_args
 
 from benchmarks.results import RESULTS
-from datamodules import MNISTDataModule
 from datamodules.mnist import Source
 from twofold.errors import OneLineParser, UsageError, exit_code
 from twofold.provenance import ROOT
@@ -62,23 +61,8 @@ def add_mnist(parser: ArgumentParser) -> None:
     parser.add_argument("--source", default="torchvision", choices=get_args(Source), help=about)
 
 
-def mnist(options: Namespace) -> MNISTDataModule:
-    """The images that the options name, downloaded if they are missing.
-
-    Raises:
-        UsageError: when they can't be had.
-    """
-    data = MNISTDataModule(options.root.absolute(), options.source)
-    try:
-        data.prepare_data()
-        data.setup()
-    except (ValueError, OSError) as error:
-        raise UsageError(str(error)) from error
-    return data
-
-
 def data_settings(options: Namespace) -> tuple[str, ...]:
-    """The same as arguments of `twofold`."""
+    """What `add_mnist` added, as arguments of `twofold`."""
     return ("--data.root", str(options.root.absolute()), "--data.source", options.source)
 
 

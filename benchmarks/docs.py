@@ -7,10 +7,11 @@ import re
 import statistics
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import RESULTS
+from benchmarks.results import RESULTS, grouped
 from twofold.errors import OneLineParser, UsageError, exit_code
 from twofold.provenance import ROOT
 from twofold.tables import read_rows
@@ -47,11 +48,11 @@ def table(rows: Sequence[Row], by: str, columns: str, order: str = "") -> str:
             `Values`.
         order: the name of a column. Groups are sorted by its lowest value, by default they come as in the file.
     """
-    groups = _grouped(rows, lambda row: tuple(row[name] for name in by.split()))
+    groups = grouped(rows, lambda row: tuple(row[name] for name in by.split()))
     lines: list[list[str]] = [[], *([] for _ in groups)]
     ordered = sorted(groups.values(), key=lambda group: min(row[order] for row in group) if order else 0)
     for head, cell in (column.split(": ", 1) for column in columns.split(" | ")):
-        for text in _grouped(rows, head.format_map):
+        for text in grouped(rows, head.format_map):
             lines[0].append(text)
             for line, group in zip(lines[1:], ordered, strict=True):
                 own = [row for row in group if head.format_map(row) == text]
@@ -59,13 +60,6 @@ def table(rows: Sequence[Row], by: str, columns: str, order: str = "") -> str:
                 line.append(cell.format_map(values) if own else "–")
     first, *others = [f"| {' | '.join(line)} |" for line in lines]
     return "\n".join([first, "|---" * len(lines[0]) + "|", *others]) + "\n"
-
-
-def _grouped(rows: Sequence[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
-    groups: dict[Any, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(key(row), []).append(row)
-    return groups
 
 
 class Values(list[Any]):
@@ -93,7 +87,8 @@ QUALITY = (
     " | FID / real-data FID by `{classifier}`: {fid_over_real.median:.3g}"
 )
 LSTM = "kernel: {implementation} | threads: {threads} | T = {length:,}: "
-QUARTILES = "median: {median:,.4g} | quartiles: {lower_quartile:,.4g} to {upper_quartile:,.4g}"
+MODES = "modes covered: {modes_covered}"
+QUARTILES = "quantity: {quantity} | median: {median:,.4g} | quartiles: {lower_quartile:,.4g} to {upper_quartile:,.4g}"
 
 
 def gan() -> str:
@@ -108,82 +103,65 @@ def gan() -> str:
     return table(rows, "config", columns, order="fid")
 
 
+def of(name: str, by: str, columns: str, order: str = "", **values: tuple[object, ...]) -> Callable[[], str]:
+    """A function that makes the `table` of a CSV file's rows with these values."""
+    return lambda: table(read(name, **values), by, columns, order)
+
+
+HORIZON = partial(of, "memory_horizon", "network", order="network")
 TABLES: dict[str, Callable[[], str]] = {
-    "memory": lambda: table(
-        read("memory_horizon", length=(20, 1000)),
-        "network",
-        "network: {network} | solved at {length:,} digits: {solved}",
-        order="network",
-    ),
-    "memory_fixed": lambda: table(
-        read("memory_horizon", growing=(False,)),
-        "network",
-        "network: {network} | T = {length}: {solved}",
-        order="network",
-    ),
-    "memory_longer": lambda: table(
-        read("memory_horizon", growing=(False,), length=(20,), solved=(True,)),
-        "network",
+    "memory": HORIZON("network: {network} | solved at {length:,} digits: {solved}", length=(20, 1000)),
+    "memory_fixed": HORIZON("network: {network} | T = {length}: {solved}", growing=(False,)),
+    "memory_longer": HORIZON(
         "network: {network} | runs: {seed.n} | T = 20: {T=20:.0%} | T = 50: {T=50:.0%} | T = 100: {T=100:.0%}"
         " | T = 1,000: {T=1000:.0%}",
-        order="network",
+        growing=(False,),
+        length=(20,),
+        solved=(True,),
     ),
-    "memory_growing": lambda: table(
-        read("memory_horizon", growing=(True,)),
-        "network",
-        "network: {network} | solved at 1,000: {solved} | length reached: {length_reached:,}",
-        order="network",
+    "memory_growing": HORIZON(
+        "network: {network} | solved at 1,000: {solved} | length reached: {length_reached:,}", growing=(True,)
     ),
-    "memory_grown": lambda: table(
-        read("memory_horizon", growing=(True,), solved=(True,)),
-        "network",
+    "memory_grown": HORIZON(
         "network: {network} | runs: {seed.n} | batches: {batches} | lowest accuracy at 10,000: {T=10000.min:.1%}",
-        order="network",
+        growing=(True,),
+        solved=(True,),
     ),
-    "memory_configs": lambda: table(
-        read("palindromes_solved"),
+    "memory_configs": of(
+        "palindromes_solved",
         "config length",
         "config: `{config}` | length: {length:,} | seeds solved: {solved} | batches: {batches:,}"
         " | seconds: {seconds} | test accuracy, worst seed: {accuracy.min:.2%} of {tested:,}",
         order="config",
     ),
-    "memory_recall": lambda: table(
-        read("recall_accuracy", length=(20, 48, 50, 52, 64, 66, 68)),
+    "memory_recall": of(
+        "recall_accuracy",
         "hidden_size",
         "units: {hidden_size} | T = {length}: {accuracy.mean:.0%}",
+        length=(20, 48, 50, 52, 64, 66, 68),
     ),
-    "memory_untrained": lambda: table(
-        read("untrained_lengths"),
+    "memory_untrained": of(
+        "untrained_lengths",
         "length",
         "length: {length:,} | accuracy: {accuracy:.0%} | seconds: {seconds} | peak memory, MB: {peak_mb:,}",
     ),
     "gan": gan,
-    "gan_recipes": lambda: table(
-        read("gan_recipes"), "config", f"{QUALITY} | modes covered: {{modes_covered}}", order="fid_over_real"
-    ),
-    "gan_long": lambda: table(
-        read("gan_long"), "config", f"{QUALITY} | modes covered: {{modes_covered}}", order="fid_over_real"
-    ),
-    "gan_draws": lambda: table(read("fid_draws"), "config", QUALITY, order="fid"),
-    "gan_fixes": lambda: table(
-        read("gan_fixes"),
+    "gan_recipes": of("gan_recipes", "config", f"{QUALITY} | {MODES}", order="fid_over_real"),
+    "gan_long": of("gan_long", "config", f"{QUALITY} | {MODES}", order="fid_over_real"),
+    "gan_draws": of("fid_draws", "config", QUALITY, order="fid"),
+    "gan_fixes": of(
+        "gan_fixes",
         "fix",
         "run: `{fix}` | FID at {batch:,}: {fid:.1f} | real-data FID: {fid_real:.2f}"
         " | digits covered: {covered_digits.last}"
         " | D's accuracy on real images: {d_accuracy_real.last:.0%} | on fake images: {d_accuracy_fake.last:.0%}",
     ),
-    "gan_speed": lambda: table(
-        read("gan_speed"), "program quantity", f"program: {{program}} | quantity: {{quantity}} | {QUARTILES}"
-    ),
-    "lightning_overhead": lambda: table(
-        read("lightning_overhead"), "length quantity", f"digits: {{length}} | quantity: {{quantity}} | {QUARTILES}"
-    ),
-    "lstm_kernels": lambda: table(read("lstm_kernels"), "implementation threads", LSTM + "{ratio:.2f}"),
-    "lstm_memory": lambda: table(
-        read("lstm_kernels", threads=(1,)), "implementation threads", LSTM + "{peak_ratio:.2f}"
-    ),
-    "crash_resume": lambda: table(
-        read("crash_resume"),
+    "gan_speed": of("gan_speed", "program quantity", "program: {program} | " + QUARTILES),
+    "lightning_overhead": of("lightning_overhead", "length quantity", "digits: {length} | " + QUARTILES),
+    "lstm_kernels": of("lstm_kernels", "implementation threads", LSTM + "{ratio:.2f}"),
+    "lstm_memory": of("lstm_kernels", "implementation threads", LSTM + "{peak_ratio:.2f}", threads=(1,)),
+    "crash_resume": of(
+        "crash_resume",
         "experiment",
         "experiment: `{experiment}` | kills: {kills} | while starting: {kills_while_starting}"
         " | after the last batch: {kills_after_last_batch} | runs compared: {runs} | differences: {differences}",

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.command import add_mnist, data_settings, mnist, run
+from benchmarks.command import add_mnist, data_settings, run
 from benchmarks.results import Results
 from benchmarks.timing import batches_per_second, fit
 from callbacks.interpolation_strip import GENERATOR_FILE
@@ -40,7 +40,8 @@ from metrics.mode_coverage import COVERED
 from networks import sampling
 from networks.generator_files import load_generator
 from scripts import sample
-from scripts.train_runs import Job, read_shipped, train
+from scripts.digits import open_digits
+from scripts.train_runs import Job, callback, read_shipped, train
 from twofold.errors import UsageError
 from twofold.provenance import CONFIGS, ROOT
 from twofold.run_folder import runs_root
@@ -66,7 +67,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def recipes(options: Namespace) -> None:
     """All recipes at equal time."""
-    data = mnist(options)
+    data = open_digits(options.root, options.source)
     results = Results(options.out / "gan_recipes.csv", "config", "batches_of_gan", "seed", "classifier")
     batches_of_gan = length("gan", options)
     speeds = Results(options.out / "gan_recipes_speed.csv", "config")
@@ -96,7 +97,7 @@ def time_recipes(configs: Sequence[str], speeds: Results, options: Namespace) ->
 
 def long(options: Namespace) -> None:
     """A longer training with wider networks."""
-    data = mnist(options)
+    data = open_digits(options.root, options.source)
     results = Results(options.out / "gan_long.csv", "config", "batches", "seed", "classifier")
     for trained, weights in train_and_evaluate(jobs_of(options.config, options), data, results, evaluate):
         if trained.config == "gan_long":
@@ -105,7 +106,7 @@ def long(options: Namespace) -> None:
 
 def draws(options: Namespace) -> None:
     """FID over several draws of images and of real data."""
-    data = mnist(options)
+    data = open_digits(options.root, options.source)
     results = Results(options.out / "fid_draws.csv", "config", "batches", "seed", "classifier")
     results.refuse_other(draws=DRAWS)
     jobs = {**jobs_of("gan", options), **jobs_of("gan_long", options)}
@@ -224,7 +225,7 @@ def fixes(options: Namespace) -> None:
     batches, seed = options.batches or FIXES_BATCHES, options.seeds[0]
     if batches < 40:
         raise UsageError(f"--batches is {batches}; write 40 or more, so that each quarter logs something")
-    source = mnist(options).data_source
+    source = open_digits(options.root, options.source).data_source
     results = Results(options.out / "gan_fixes.csv", "fix", "batch")
     results.refuse_other(data_source=source, seed=seed)
     jobs = {}
@@ -232,11 +233,8 @@ def fixes(options: Namespace) -> None:
         if not results.has(fix=fix, batch=batches):
             base = job(config, batches, seed, options)
             short = ("--trainer.log_every_n_steps", "10", "--model.matmul_precision", "highest")
-            metrics = {"every_n_batches": batches // 4, "final_samples": 0}
-            callbacks = [
-                {"class_path": "callbacks.GenerativeMetrics", "init_args": metrics},
-                {"class_path": "callbacks.InterpolationStrip"},
-            ]
+            metrics = callback("GenerativeMetrics", every_n_batches=batches // 4, final_samples=0)
+            callbacks = [metrics, callback("InterpolationStrip")]
             more = (*settings, *short, "--trainer.callbacks", json.dumps(callbacks))
             jobs[fix] = Job(f"fixes_{fix}", config, (*base.settings, *more), base.local)
     runs = train(list(jobs.values()), runs_root() / "benchmarks")

@@ -34,6 +34,7 @@ from benchmarks.results import Results
 from callbacks import LengthCurriculum
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
+from scripts.reporting.memory import accuracy_by_position
 from twofold.provenance import CONFIGS
 from twofold.tables import read_rows
 
@@ -178,16 +179,7 @@ def train_recall(
     data = PalindromeDataModule(LONGEST, 128, target="second_half")
     plain_trainer([curriculum, mastered]).fit(module, datamodule=data)
     module.load_state_dict(mastered.weights)
-    return mastered.lengths, {length: recall_accuracy(module, length) for length in lengths}
-
-
-@torch.no_grad()
-def recall_accuracy(module: PalindromeLSTM, length: int) -> list[float]:
-    """The share of palindromes with the right digit, at each position of the second half."""
-    data = PalindromeDataModule(length, 128, target="second_half")
-    data.load_state_dict({"seed": 0})
-    right = [module(digits, target.shape[1]).argmax(dim=2) == target for digits, target in data.val_dataloader()]
-    return torch.cat(right).float().mean(dim=0).tolist()
+    return mastered.lengths, {T: accuracy_by_position(module, T, seed=0).tolist() for T in lengths}
 
 
 BENCHMARKS = {"solved": solved, "untrained": untrained, "horizon": horizon, "recall": recall}

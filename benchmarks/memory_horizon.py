@@ -26,12 +26,13 @@ import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from matplotlib.figure import Figure
 
-from benchmarks.results import Results
+from benchmarks.results import Results, grouped
 from callbacks import LengthCurriculum, StopWhenSolved
 from common.files import replacing
 from datamodules import ChunkedPalindromes, PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from scripts.plotting import panels, png
+from scripts.reporting.memory import accuracy_axis
 from twofold.warning_filters import filter_warnings
 
 Network = PalindromeLSTM | PalindromeRNN
@@ -55,7 +56,6 @@ TESTED_LENGTHS = (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 HIDDEN_SIZE = BATCH_SIZE = 64
 PATIENCE = 300
 TESTED = 256
-CHANCE = 1 / 10
 
 
 class Run(NamedTuple):
@@ -168,10 +168,10 @@ def draw(rows: Sequence[Row]) -> Figure:
             axis.plot(ticks, [mean(values) for values in points.values()], f"C{number}{line}", label=name, marker=".")
             low, high = ([f(values) for values in points.values()] for f in (min, max))
             axis.fill_between(ticks, low, high, color=f"C{number}", alpha=0.12, linewidth=0)
-        axis.set(title=title, xscale="log", xlabel="length of the palindromes", ylabel="accuracy", ylim=(0, 1.03))
+        axis.set(title=title, xscale="log", xlabel="length of the palindromes", ylabel="accuracy")
+        accuracy_axis(axis)
         axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=8, rotation=45 if len(ticks) > 6 else 0)
         axis.minorticks_off()
-        axis.axhline(CHANCE, color="grey", linewidth=0.8, linestyle=":")
         if trained_at:
             axis.axvline(trained_at, color="grey", linewidth=0.8, linestyle=":")
     labels = axes[0].get_legend_handles_labels()
@@ -182,8 +182,6 @@ def draw(rows: Sequence[Row]) -> Figure:
 
 def best_rate(rows: Iterable[Row], length: int) -> list[Row]:
     """The rows of the learning rate with the best mean accuracy at a length, at a tie with the longest lengths."""
-    by_rate: dict[str, list[Row]] = {}
-    for row in rows:
-        by_rate.setdefault(row["learning_rate"], []).append(row)
     columns = (f"T={length}", "length_reached")
+    by_rate = grouped(rows, lambda row: row["learning_rate"])
     return max(by_rate.values(), key=lambda same: [mean(float(row[name]) for row in same) for name in columns])

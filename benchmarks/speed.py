@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.command import add_mnist, data_settings, mnist, run
+from benchmarks.command import add_mnist, data_settings, run
 from benchmarks.results import Results
 from benchmarks.timing import MARK, Training, batches_per_second, fit, quartiles, ratios
 from common.seeding import latent_noise, rng
@@ -33,6 +33,7 @@ from datamodules.mnist import Source
 from lightning_modules import PalindromeLSTM
 from losses.gan import minimax_discriminator_loss, nonsaturating_generator_loss
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+from scripts.digits import open_digits
 from scripts.train_runs import read_shipped
 from twofold.errors import UsageError
 from twofold.provenance import CONFIGS, ROOT
@@ -45,14 +46,14 @@ OVERHEAD_LENGTHS = (5, 20)
 
 def add_options(parser: ArgumentParser) -> None:
     add_mnist(parser)
-    parser.add_argument("--peer", type=Path, help="a checkout of PyTorch-GAN")
+    parser.add_argument("--peer", type=Path, help="a checkout of PyTorch-GAN, by default left out")
     parser.add_argument("--rounds", type=int, default=5)
 
 
 def gan(options: Namespace) -> None:
     """Images per second of the textbook recipe."""
     script = None if options.peer is None else peer_script(options.peer)
-    root = mnist(options).root
+    root = open_digits(options.root.absolute(), options.source).root
     config = CONFIGS / "gan_template.yaml"
     fits = {
         "twofold fit": (),
@@ -64,9 +65,7 @@ def gan(options: Namespace) -> None:
         for name, settings in fits.items()
     }
     programs["plain loop"] = partial(loop, function="gan_loop", arguments=(str(root), options.source))
-    if script is None:
-        print("PyTorch-GAN is left out; --peer names a checkout of it")
-    else:
+    if script is not None:
         programs["PyTorch-GAN"] = partial(peer, script=script, root=root)
     measured = batches_per_second(programs, options.rounds)
     results = Results(options.out / "gan_speed.csv", "program", "threads", "quantity")

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable
+from pathlib import Path
 
 from common.seeding import HIGHEST_SEED
 
@@ -20,3 +21,14 @@ def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int
 
 seed = whole_number(0, HIGHEST_SEED)
 """The `type` of a random seed."""
+
+
+def file_name(*endings: str) -> Callable[[str], Path]:
+    """Returns a `type` that accepts names of files with one of these endings, such as ".png"."""
+
+    def parse(text: str) -> Path:
+        if Path(text).suffix.lower() not in endings:
+            raise ArgumentTypeError(f"can't be {text}; write a name that ends in {' or '.join(endings)}")
+        return Path(text)
+
+    return parse

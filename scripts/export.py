@@ -23,6 +23,7 @@ from torch import nn
 
 from common.files import replacing, write_safetensors
 from common.seeding import latent_noise, rng
+from scripts.arguments import file_name
 from scripts.generator_files import GeneratorFile, open_generator
 from twofold.errors import OneLineParser, UsageError, exit_code
 
@@ -101,15 +102,12 @@ def max_difference(network: nn.Module, model: bytes) -> float:
 def _parse(arguments: list[str]) -> Namespace:
     parser = OneLineParser(prog="python -m scripts.export", description=__doc__)
     parser.add_argument("generator", type=Path, help="generator file, such as runs/gan/…/mnist_generator.pth")
-    parser.add_argument("--onnx", type=Path, help="where to write the ONNX model, a name that ends in .onnx")
-    parser.add_argument("--safetensors", type=Path, help="where to write the weights, a name that ends in .safetensors")
+    parser.add_argument("--onnx", type=file_name(".onnx"), help="where to write the ONNX model, an .onnx file")
+    weights = "where to write the weights, a .safetensors file"
+    parser.add_argument("--safetensors", type=file_name(".safetensors"), help=weights)
     options = parser.parse_args(arguments)
     if not (options.onnx or options.safetensors):
         raise UsageError("nothing to write; add --onnx FILE.onnx or --safetensors FILE.safetensors")
-    for ending in ("onnx", "safetensors"):
-        path = getattr(options, ending)
-        if path and path.suffix != f".{ending}":
-            raise UsageError(f"--{ending} can't be {path}; write a name that ends in .{ending}")
     return options
 
 

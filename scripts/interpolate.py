@@ -29,7 +29,7 @@ from metrics.interpolation import (
     most_confident_latents,
 )
 from networks.sampling import finite_samples
-from scripts.arguments import seed, whole_number
+from scripts.arguments import file_name, seed, whole_number
 from scripts.generator_files import open_generator
 from twofold.errors import OneLineParser, UsageError, exit_code
 
@@ -46,8 +46,7 @@ def _run(arguments: list[str]) -> int:
     trained, classifier = open_generator(options.generator), load_classifier()
     try:
         if options.digits:
-            chosen = DEFAULT_SEED if options.seed is None else options.seed
-            waypoints = between_digits(trained.network, classifier, options.digits, options.strips, chosen)
+            waypoints = between_digits(trained.network, classifier, options.digits, options.strips, options.seed)
             ends = [str(digit) for digit in options.digits]
         else:
             waypoints = between_seeds(trained.network, options.seeds, options.strips)
@@ -75,9 +74,16 @@ def between_digits(
     Raises:
         ValueError: when the generator doesn't make a digit often enough.
     """
+    candidates = digit_candidates(network, classifier, seed)
+    return most_confident_latents(*candidates, list(digits) * strips).view(strips, len(digits), -1)
+
+
+def digit_candidates(
+    network: nn.Module, classifier: nn.Module, seed: int = DEFAULT_SEED
+) -> tuple[Float[Tensor, "candidates latent"], Float[Tensor, "candidates 10"]]:
+    """Random latents, among which digits are searched, and the log-probability of each digit in their images."""
     candidates = latent_noise(network, CANDIDATES, rng(seed, "digits to walk between"))
-    log_probabilities = class_log_probabilities(network, classifier, candidates)
-    return most_confident_latents(candidates, log_probabilities, list(digits) * strips).view(strips, len(digits), -1)
+    return candidates, class_log_probabilities(network, classifier, candidates)
 
 
 def between_seeds(network: nn.Module, seeds: Sequence[int], strips: int) -> Float[Tensor, "strips seeds latent"]:
@@ -100,14 +106,11 @@ def _parse(arguments: list[str]) -> Namespace:
         "--frames", type=whole_number(2), default=10, help="per pair of waypoints, both included, by default 10"
     )
     parser.add_argument("--strips", type=whole_number(1), default=1, help="number of strips, by default 1")
-    parser.add_argument("--seed", type=seed, help="of the candidates for --digits, by default 1")
-    parser.add_argument("--out", type=Path, required=True, help="a .png for strips, a .gif for an animation")
-    options = parser.parse_args(arguments)
-    if options.seeds and options.seed is not None:
-        parser.error("argument --seed: not allowed with argument --seeds")
-    if options.out.suffix.lower() not in (".png", ".gif"):
-        raise UsageError(f"--out can't be {options.out}; write a name that ends in .png or .gif")
-    return options
+    about_seed = f"of the candidates for --digits, by default {DEFAULT_SEED}"
+    parser.add_argument("--seed", type=seed, default=DEFAULT_SEED, help=about_seed)
+    out = file_name(".png", ".gif")
+    parser.add_argument("--out", type=out, required=True, help="a .png for strips, a .gif for an animation")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

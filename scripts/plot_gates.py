@@ -8,7 +8,7 @@ question, which its answers show.
 """
 
 import sys
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +24,13 @@ from common.palindrome import DIGITS
 from common.seeding import rng
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.lstm import LSTM
-from scripts.arguments import seed, whole_number
+from scripts.arguments import file_name, whole_number
 from twofold.errors import OneLineParser, UsageError, advised, exit_code
 
-DEFAULT_LENGTH, DEFAULT_SEED = 20, 1
+DEFAULT_LENGTH = 20
+"""Digits of the random palindrome, where no network says for which length it was made."""
+MAX_TYPED = 1000
+"""The most digits of a palindrome that is typed."""
 INSTEAD = "write one of a palindrome network, such as runs/palindrome_lstm/RUN/checkpoints/best.ckpt"
 MAX_TICKS = 25
 """Up to this many steps each one has a label; a longer sequence has about ten labels."""
@@ -81,8 +84,7 @@ def _run(arguments: list[str]) -> int:
     models = [load(path) for path in options.checkpoints]
     palindrome = options.digits
     if palindrome is None:
-        chosen = DEFAULT_SEED if options.seed is None else options.seed
-        palindrome = random_palindrome(options.length or DEFAULT_LENGTH, chosen)
+        palindrome = random_palindrome(options.length or trained_length(models), seed=1)
     figure = plot(palindrome, [trace(model, palindrome) for model in models])
     with replacing(options.out) as draft:
         figure.savefig(draft, format="png", dpi=130)
@@ -104,6 +106,12 @@ def load(path: Path) -> Model:
     except ValueError as error:
         raise advised(error, INSTEAD) from error
     raise UsageError(f"{path} is not a checkpoint of a PalindromeLSTM or a PalindromeRNN; {INSTEAD}")
+
+
+def trained_length(models: Sequence[Model]) -> int:
+    """Returns the length that the first LSTM with a horizon was trained for, or else `DEFAULT_LENGTH`."""
+    lengths = [model.horizon for model in models if isinstance(model, PalindromeLSTM) and model.horizon]
+    return lengths[0] if lengths else DEFAULT_LENGTH
 
 
 def random_palindrome(length: int, seed: int) -> Int[Tensor, " length"]:
@@ -216,6 +224,21 @@ def _heat_map(
     axis.set(xticks=[], yticks=[], ylabel="units", title=title)
 
 
+def to_palindrome(text: str) -> Int[Tensor, " length"]:
+    """Returns the palindrome that was typed, or what was typed followed by its mirror image.
+
+    Raises:
+        UsageError: when there is anything but digits, none, or too many.
+    """
+    digits = text.strip()
+    if len(digits) < 2 or digits != digits[::-1]:
+        digits += digits[::-1]
+    if not set(digits) <= set("0123456789") or not 2 <= len(digits) <= MAX_TYPED:
+        limits = f"up to {MAX_TYPED:,} digits, or up to {MAX_TYPED // 2} digits to be mirrored"
+        raise UsageError(f"write a palindrome of {limits}, with nothing between them")
+    return torch.tensor([int(digit) for digit in digits])
+
+
 def to_text(digits: Int[Tensor, " length"]) -> str:
     """Returns the digits as text, such as "4079704"."""
     return "".join(map(str, digits.tolist()))
@@ -225,26 +248,14 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:12]}…{text[-12:]} ({len(text):,} digits)"
 
 
-def _palindrome(text: str) -> Int[Tensor, " length"]:
-    if len(text) < 2 or text != text[::-1] or not set(text) <= set("0123456789"):
-        raise ArgumentTypeError(f"can't be {_shortened(text)}; write a palindrome of two or more digits, as 4079704")
-    return torch.tensor([int(digit) for digit in text])
-
-
 def _parse(arguments: list[str]) -> Namespace:
     parser = OneLineParser(prog="python -m scripts.plot_gates", description=__doc__)
     parser.add_argument("checkpoints", nargs="+", type=Path, help="of an LSTM or RNN, such as runs/…/best.ckpt")
-    parser.add_argument("--digits", type=_palindrome, help="the palindrome to read, such as 4079704; by default random")
-    parser.add_argument("--length", type=whole_number(2), help="of the random palindrome, by default 20")
-    parser.add_argument("--seed", type=seed, help="of the random palindrome, by default 1")
-    parser.add_argument("--out", type=Path, default=Path("gates.png"), help="where to write, by default gates.png")
-    options = parser.parse_args(arguments)
-    for name in ("length", "seed"):
-        if options.digits is not None and getattr(options, name) is not None:
-            parser.error(f"argument --{name}: not allowed with argument --digits")
-    if options.out.suffix.lower() != ".png":
-        raise UsageError(f"--out can't be {options.out}; write a name that ends in .png")
-    return options
+    read = parser.add_mutually_exclusive_group()
+    read.add_argument("--digits", type=to_palindrome, help="the palindrome, or its first half; by default random")
+    read.add_argument("--length", type=whole_number(2), help="of the random palindrome, by default as trained")
+    parser.add_argument("--out", type=file_name(".png"), default=Path("gates.png"), help="by default gates.png")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

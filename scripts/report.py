@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from datamodules import MNISTDataModule
+from scripts.digits import open_digits
 from scripts.reporting import gan, memory, page
 from scripts.reporting.page import Figure, measured
 from scripts.reporting.runs import LENGTHS, NETWORKS, REPORT, Scale, TrainedRun, data_names, memory_name
@@ -85,7 +85,9 @@ def make(scale: Scale, options: Namespace) -> int:
     plans = {name: plan for name, plan in FIGURES.items() if options.only in (None, name)}
     needed = {name for plan in plans.values() for name in plan.jobs}
     root = getattr(options, "root", None)
-    source = data_source("torchvision" if root else scale.source, root) if needed & {*GANS} else "packaged"
+    source = scale.source
+    if needed & {*GANS}:
+        source = open_digits(root or "data", "torchvision" if root else source).data_source or source
     jobs = [job for job in scale.jobs(source, root) if job.name in needed]
     runs = train(jobs, scale.runs)
     trained = {job.name: TrainedRun(job, runs[job.name]) for job in jobs}
@@ -110,21 +112,6 @@ def make(scale: Scale, options: Namespace) -> int:
     page.write(index, figures, scale=scale, runs=list(trained.values()))
     print(f"open {index.absolute()}")
     return 0
-
-
-def data_source(source: str, root: str | None) -> str:
-    """The source of the digits, "torchvision" or "packaged". Downloads MNIST where that is asked for.
-
-    Raises:
-        UsageError: when the source isn't available.
-    """
-    try:
-        data = MNISTDataModule(root or "data", source)  # type: ignore[arg-type]
-        data.prepare_data()
-        data.setup()
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    return str(data.data_source)
 
 
 if __name__ == "__main__":

@@ -45,8 +45,8 @@ class Sweep:
     @property
     def settings(self) -> dict[str, str]:
         """What all trials of a study must have in common."""
-        spaces = {name: str(distribution) for name, distribution in self.parameters.items()}
-        return {"command": shlex.join(self.command), "metric": self.metric, "goal": self.goal, **spaces}
+        space = ", ".join(f"{name}: {distribution}" for name, distribution in self.parameters.items())
+        return {"command": shlex.join(self.command), "metric": self.metric, "goal": self.goal, "space": space}
 
 
 def read_sweep(path: Path, more: Sequence[str] = ()) -> Sweep:

@@ -19,9 +19,10 @@ from common.files import replacing
 from datamodules import MNISTDataModule
 from lightning_modules import DigitClassifier
 from metrics.features import FOLDER, Classifier, save_classifier
+from scripts.digits import open_digits
 from scripts.train_runs import Job, train
 from twofold.checkpoint_io import read_checkpoint
-from twofold.errors import OneLineParser, UsageError, exit_code
+from twofold.errors import OneLineParser, exit_code
 from twofold.run_folder import RunFolder, runs_root
 
 CONFIGS = {"digit_classifier": "digit_cnn", "digit_reader": "digit_reader"}
@@ -40,12 +41,7 @@ def _run(arguments: list[str]) -> int:
     parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw, by default data")
     parser.add_argument("--out", type=Path, default=FOLDER, help="where to write, by default assets/classifiers")
     options = parser.parse_args(arguments)
-    mnist = MNISTDataModule(options.root, "torchvision")
-    try:
-        mnist.prepare_data()
-        mnist.setup()
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    mnist = open_digits(options.root, "torchvision")
     settings = ("--data.source", "torchvision")
     job = Job(options.config, options.config, settings, local=("--data.root", options.root))
     for path in write(train([job], runs_root() / "classifiers")[job.name], options.config, mnist, options.out):

@@ -15,16 +15,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from twofold.errors import Stopped, UsageError
 from twofold.provenance import CONFIGS
@@ -63,13 +64,18 @@ class Job:
     @property
     def command(self) -> str:
         """The same as a line to type."""
-        return shlex.join(["twofold", "fit", "-c", f"configs/{self.config}.yaml", *self.settings])
+        return shlex.join(["twofold", "fit", "-c", self.config, *self.settings])
 
     @property
     def folder(self) -> str:
         """The name, and a hash of the settings and the config."""
         content = [self.settings, read_shipped("base"), read_shipped(self.config)]
         return f"{self.name}-{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:6]}"
+
+
+def callback(name: str, **arguments: Any) -> dict[str, Any]:
+    """An entry of `trainer.callbacks`: a class of `callbacks/` with its arguments."""
+    return {"class_path": f"callbacks.{name}", "init_args": arguments}
 
 
 def read_shipped(config: str) -> dict[str, Any]:
@@ -89,30 +95,44 @@ def train(jobs: Sequence[Job], folder: Path, workers: int = WORKERS) -> dict[str
         UsageError, RuntimeError: when a training was refused or failed.
         Stopped: on SIGINT or SIGTERM, after the trainings have saved checkpoints.
     """
-    trainings = {job.name: Training(folder / job.folder, job.arguments, job.local, workers) for job in jobs}
-    waiting = [name for name, training in trainings.items() if not training.finished]
-    active: dict[str, Training] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with stopped_by_signals(), Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("", total=len(jobs))
-        try:
-            while waiting or active:
-                while waiting and len(active) < workers:
-                    name = waiting.pop(0)
-                    active[name] = trainings[name]
-                    active[name].start()
-                steps = [f"{name} ({training.step:,} batches)" for name, training in active.items()]
-                done = len(jobs) - len(waiting) - len(active)
-                progress.update(bar, description=f"training {', '.join(steps)}", completed=done)
-                time.sleep(POLL_SECONDS)
-                for name in [name for name, training in active.items() if training.poll() is not None]:
-                    training = active.pop(name)
-                    if code := training.poll():
-                        raise (UsageError if code == 2 else RuntimeError)(f"{name}: {training.error}")
-            progress.update(bar, description="trained", completed=len(jobs))
-        finally:
-            stop(active.values())
-    return {name: run for name, training in trainings.items() if (run := training.run) is not None}
+    names = {Training(folder / job.folder, job.arguments, job.local, workers): job.name for job in jobs}
+    missing = [training for training in names if not training.finished]
+    with Progress(console=Console(stderr=True)) as progress, closing(in_parallel(missing, workers)) as polls:
+        bar = progress.add_task("", total=len(missing))
+        for active in polls:
+            steps = ", ".join(f"{names[training]} ({training.step:,} batches)" for training in active)
+            progress.update(bar, description=f"training {steps}")
+            for training in active:
+                if training.code:
+                    raise (UsageError if training.code == 2 else RuntimeError)(f"{names[training]}: {training.error}")
+                progress.advance(bar, training.code == 0)
+    return {name: run for training, name in names.items() if (run := training.run) is not None}
+
+
+def in_parallel(trainings: "Iterable[Training]", workers: int) -> "Generator[list[Training], None, None]":
+    """Starts the trainings in this order, some at a time; yields those that train or have just ended at each poll.
+
+    When it is closed, the others stop. So do they on SIGINT and SIGTERM, which raise `Stopped`.
+    """
+    waiting = iter(trainings)
+    active: list[Training] = []
+    handlers = {number: signal.signal(number, _stopped) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        while True:
+            for training in islice(waiting, workers - len(active)):
+                active.append(training)
+                training.start()
+            if not active:
+                return
+            time.sleep(POLL_SECONDS)
+            for training in active:
+                training.poll()
+            yield active
+            active = [training for training in active if training.code is None]
+    finally:
+        stop(active)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 class Training:
@@ -123,6 +143,9 @@ class Training:
         arguments: arguments of `twofold` for a new run.
         local: arguments for a new and for a resumed run.
         workers: how many trainings share the cores.
+
+    Attributes:
+        code: the exit code; None while it trains.
     """
 
     def __init__(self, folder: Path, arguments: Sequence[str], local: Sequence[str] = (), workers: int = 1) -> None:
@@ -131,6 +154,7 @@ class Training:
         self.local = local
         self.threads = max(1, (os.cpu_count() or 1) // workers)
         self.process: subprocess.Popen[bytes] | None = None
+        self.code: int | None = None
 
     @property
     def run(self) -> RunFolder | None:
@@ -163,9 +187,9 @@ class Training:
                 start_new_session=True,  # the terminal's Ctrl-C would reach it a second time
             )
 
-    def poll(self) -> int | None:
-        """The exit code; None while it trains."""
-        return None if self.process is None else self.process.poll()
+    def poll(self) -> None:
+        """Keeps the exit code in `code` if the process has ended."""
+        self.code = None if self.process is None else self.process.poll()
 
     @property
     def error(self) -> str:
@@ -173,29 +197,18 @@ class Training:
         output = self.folder / OUTPUT
         lines = output.read_text(errors="replace").splitlines()
         errors = [line.removeprefix("twofold: ") for line in lines if line.startswith("twofold: ")]
-        return errors[-1] if errors else f"ended with exit code {self.poll()}; see {output}"
+        return errors[-1] if errors else f"ended with exit code {self.code}; see {output}"
 
 
 def stop(trainings: Iterable[Training]) -> None:
     """Ends the processes. Each finishes its batch and saves a checkpoint."""
-    processes = [training.process for training in trainings if training.process is not None]
-    for process in processes:
+    started = [(training, training.process) for training in trainings if training.process is not None]
+    for _, process in started:
         process.terminate()
-    for process in processes:
-        process.wait()
+    for training, process in started:
+        training.code = process.wait()
 
 
-@contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """Within, SIGINT and SIGTERM raise `Stopped`."""
-
-    def stopped(number: int, frame: FrameType | None) -> None:
-        name = signal.Signals(number).name
-        raise Stopped(number, f"stopped by {name}; run the same command again to resume")
-
-    before = {number: signal.signal(number, stopped) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _stopped(number: int, frame: FrameType | None) -> None:
+    """Handles a signal."""
+    raise Stopped(number, f"stopped by {signal.Signals(number).name}; run the same command again to resume")

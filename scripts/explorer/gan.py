@@ -14,18 +14,11 @@ from torch import Tensor, nn
 from callbacks.drawing import grid, interpolation_title, page, predictions, strip, to_pil
 from common.seeding import latent_noise, rng
 from metrics.features import load_classifier
-from metrics.interpolation import (
-    CANDIDATES,
-    INTERPOLATIONS,
-    class_log_probabilities,
-    interpolate_latents,
-    most_confident_latents,
-    validate_digits,
-)
+from metrics.interpolation import INTERPOLATIONS, interpolate_latents, most_confident_latents, validate_digits
 from networks.sampling import finite_samples
 from scripts.explorer.model_index import ModelIndex
 from scripts.generator_files import GeneratorFile
-from scripts.interpolate import DEFAULT_SEED, between_seeds
+from scripts.interpolate import between_seeds, digit_candidates
 from twofold.errors import UsageError
 
 STRIP_FRAMES = 15
@@ -101,9 +94,7 @@ class GANExplorer:
     def _between_digits(self, network: nn.Module, digits: Sequence[int]) -> Float[Tensor, "2 latent"]:
         """The latents that `scripts.interpolate` takes; finding them takes seconds, once for each generator."""
         validate_digits(digits)
-        if network not in self._searched:
-            with self._lock:
-                if network not in self._searched:
-                    candidates = latent_noise(network, CANDIDATES, rng(DEFAULT_SEED, "digits to walk between"))
-                    self._searched[network] = candidates, class_log_probabilities(network, self.classifier, candidates)
+        with self._lock:
+            if network not in self._searched:
+                self._searched[network] = digit_candidates(network, self.classifier)
         return most_confident_latents(*self._searched[network], digits)

@@ -13,11 +13,9 @@ from torch import Tensor
 
 from common.seeding import HIGHEST_SEED
 from scripts.explorer.model_index import ModelIndex
-from scripts.plot_gates import Model, inputs, plot, random_palindrome, to_text, trace
+from scripts.plot_gates import Model, inputs, plot, random_palindrome, to_palindrome, to_text, trace
 from twofold.errors import UsageError
 
-MAX_LENGTH = 1000
-"""Digits of a palindrome on the page; `scripts.plot_gates` plots longer ones."""
 DPI = 80
 HEADER = "| network | answer | right answer | correct | confidence |\n| --- | --- | --- | --- | --- |"
 
@@ -45,7 +43,7 @@ class MemoryExplorer:
         Raises:
             UsageError: when there is no network, or the digits make no palindrome.
         """
-        palindrome = complete(digits)
+        palindrome = to_palindrome(digits)
         rows = [_row(name, model, palindrome) for name, model in self._models(names)]
         return "\n".join([f"Palindrome of {len(palindrome):,} digits: {to_text(palindrome)}\n", HEADER, *rows])
 
@@ -55,7 +53,7 @@ class MemoryExplorer:
         Raises:
             UsageError: as `answers` does, or when a network's memory overflows.
         """
-        palindrome, file = complete(digits), io.BytesIO()
+        palindrome, file = to_palindrome(digits), io.BytesIO()
         traces = [trace(model, palindrome) for _, model in self._models(names)]
         with _plotting:
             plot(palindrome, traces).savefig(file, format="png", dpi=DPI)
@@ -68,23 +66,6 @@ class MemoryExplorer:
                 "twofold fit -c configs/palindrome_lstm.yaml and reload the page"
             )
         return [(name, self.index.palindrome_network(name)) for name in names]
-
-
-def complete(text: str) -> Int[Tensor, " length"]:
-    """Returns the palindrome that was typed, or what was typed followed by its mirror image.
-
-    Raises:
-        UsageError: when there is anything but digits, none, or too many.
-    """
-    digits = text.strip()
-    if len(digits) < 2 or digits != digits[::-1]:
-        digits += digits[::-1]
-    if not set(digits) <= set("0123456789") or not 2 <= len(digits) <= MAX_LENGTH:
-        raise UsageError(
-            f"write a palindrome of up to {MAX_LENGTH:,} digits, or up to {MAX_LENGTH // 2} digits to be mirrored, "
-            "with nothing between them"
-        )
-    return torch.tensor([int(digit) for digit in digits])
 
 
 @torch.no_grad()

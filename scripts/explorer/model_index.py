@@ -40,8 +40,8 @@ class ModelIndex:
         """The generator files, the newest first."""
         steps = {path: _step(path) for path in self._newest_first(GENERATOR_FILE, BEST_GENERATOR_FILE)}
         ordered = sorted(steps, key=lambda path: steps[path] < ENOUGH_BATCHES)
-        best = {path: ", best" * (path.name == BEST_GENERATOR_FILE) for path in ordered}
-        return [self._choice(path, path.parent, f"{best[path]}, {steps[path]:,} batches") for path in ordered]
+        best = {GENERATOR_FILE: "", BEST_GENERATOR_FILE: ", best"}
+        return [self._choice(path, path.parent, f"{best[path.name]}, {steps[path]:,} batches") for path in ordered]
 
     def palindrome_networks(self) -> Choices:
         """The best checkpoint of each palindrome run, or else its last, the newest first."""

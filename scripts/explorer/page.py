@@ -13,9 +13,9 @@ import gradio as gr
 from common.seeding import HIGHEST_SEED, run_seed
 from metrics.interpolation import INTERPOLATIONS
 from scripts.explorer.gan import GANExplorer
-from scripts.explorer.memory import MAX_LENGTH, MemoryExplorer
+from scripts.explorer.memory import MemoryExplorer
 from scripts.explorer.model_index import ModelIndex
-from scripts.plot_gates import DEFAULT_LENGTH
+from scripts.plot_gates import DEFAULT_LENGTH, MAX_TYPED
 from twofold.errors import UsageError, one_line
 
 Event = dict[str, Any]
@@ -97,7 +97,7 @@ def _memory(blocks: gr.Blocks, index: ModelIndex) -> None:
         return gr.Dropdown(choices, value=chosen, multiselect=True, label="Networks", elem_id="names")
 
     memory, names = MemoryExplorer(index), networks()
-    length = gr.Slider(2, MAX_LENGTH, value=DEFAULT_LENGTH, step=1, label="Length", buttons=[], elem_id="length")
+    length = gr.Slider(2, MAX_TYPED, value=DEFAULT_LENGTH, step=1, label="Length", buttons=[], elem_id="length")
     another = gr.Button("Random palindrome", elem_id="random")
     info = "A palindrome, or its first half."
     digits = gr.Textbox(label="Digits", info=info, max_lines=3, elem_id="digits")

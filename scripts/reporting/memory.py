@@ -31,7 +31,7 @@ def curves(runs: Sequence[TrainedRun], length: int) -> Figure:
         axis.set(xlabel="batches", ylabel=label)
     axes[0].set_yscale("log")
     axes[0].legend(frameon=False, fontsize=8)
-    _accuracy_axis(axes[1])
+    accuracy_axis(axes[1])
     picture = Picture(f"curves_T{length}.svg", svg(figure), f"Loss and accuracy on palindromes of {length} digits")
     rows = [
         [run.job.title, f"{100 * run.points('val/accuracy')[1][-1]:.1f} %", f"{run.points('val/loss')[1][-1]:.4f}"]
@@ -63,7 +63,7 @@ def recall(run: TrainedRun) -> Figure:
     position.bar(range(length - len(accuracy) + 1, length + 1), accuracy.tolist())
     position.set(xlabel=f"position in palindromes of {length}", ylabel="accuracy")
     for axis in (learning, position):
-        _accuracy_axis(axis)
+        accuracy_axis(axis)
     alt = "Accuracy against batches, length against batches, and accuracy by position"
     note = (
         f"The length reached {max(run.points('train/length')[1]):.0f} digits within {run.run.step:,} batches. On new "
@@ -81,7 +81,8 @@ def accuracy_by_position(model: PalindromeLSTM, length: int, seed: int) -> Float
     return torch.cat(right).float().mean(dim=0)
 
 
-def _accuracy_axis(axis: Axes) -> None:
+def accuracy_axis(axis: Axes) -> None:
+    """Gives a panel the same limits as others that show an accuracy, and a line at the accuracy of guessing."""
     axis.set_ylim(0, 1.03)
     axis.axhline(CHANCE, color="grey", linewidth=0.8, linestyle=":")
     axis.annotate("chance", (0.01, CHANCE + 0.02), xycoords=("axes fraction", "data"), color="grey", fontsize=8)

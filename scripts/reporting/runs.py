@@ -4,9 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from scripts.train_runs import Job, read_shipped
+from datamodules.mnist import Source
+from scripts.train_runs import Job, callback, read_shipped
 from twofold.run_folder import RunFolder, runs_root
 from twofold.tables import read_rows
 
@@ -43,7 +44,7 @@ class Scale:
     gan_batches: int
     evaluate_every: int
     page_folder: Path | None = None
-    source: str = "auto"
+    source: Source = "auto"
     memory_batches: int = 500
     recall_batches: int = 20_000
     samples: int = 10_000
@@ -81,16 +82,10 @@ class Scale:
         ]
 
     def _gan(self, name: str, title: str, config: str, batches: int, source: str, root: str | None) -> Job:
-        callbacks: list[dict[str, Any]] = [
-            {
-                "class_path": "callbacks.ImageGrid",
-                "init_args": {"every_n_batches": batches, "also_at": grid_steps(batches)[1:]},
-            },
-            {
-                "class_path": "callbacks.GenerativeMetrics",
-                "init_args": {"every_n_batches": self.evaluate_every, "final_samples": self.samples},
-            },
-            {"class_path": "callbacks.InterpolationStrip", "init_args": {"digits": list(DIGITS), "steps": 8}},
+        callbacks = [
+            callback("ImageGrid", every_n_batches=batches, also_at=grid_steps(batches)[1:]),
+            callback("GenerativeMetrics", every_n_batches=self.evaluate_every, final_samples=self.samples),
+            callback("InterpolationStrip", digits=list(DIGITS), steps=8),
         ]
         settings = ("--data.source", source, "--trainer.callbacks", json.dumps(callbacks))
         local = ("--data.root", root) if root else ()
