@@ -42,7 +42,7 @@ report: setup ## train both lessons, up to 75 minutes; writes report/index.html;
 explore: setup ## a local page to explore trained networks; RUNS=folder (default runs), PORT=number
 	$(BIN)/python -m scripts.explore $(if $(RUNS),"$(RUNS)") $(if $(PORT),--port $(PORT))
 
-bench: setup ## all benchmarks that benchmarks/results lacks; takes days
+bench: setup ## all benchmarks that benchmarks/results lacks; takes hours
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.lstm_kernels
 	$(BIN)/python -m benchmarks.crash_resume

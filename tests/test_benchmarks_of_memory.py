@@ -11,14 +11,14 @@ from lightning.pytorch import Trainer
 from matplotlib import pyplot as plt
 
 from benchmarks import memory, memory_horizon
-from benchmarks.memory_horizon import NETWORKS, Run, all_runs, best_rate, draw, train_run
+from benchmarks.memory_horizon import Run, all_runs, best_rate, draw, train_run
 from callbacks import LengthCurriculum
-from lightning_modules import PalindromeLSTM, PalindromeRNN
+from lightning_modules import PalindromeLSTM
 from twofold.tables import read_rows
 
 
 @pytest.mark.parametrize(("growing", "start", "rate"), [(False, 1000, 1e-3), (True, 5, 3e-3)])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["RNN identity", "LSTM forget bias log T"])
 def test_runs_differ_only_in_what_is_compared(
     monkeypatch: pytest.MonkeyPatch, name: str, growing: bool, start: int, rate: float
 ) -> None:
@@ -42,12 +42,11 @@ def test_a_solved_run_ends_early() -> None:
     assert row["T=8"] > 0.99
 
 
-@pytest.mark.parametrize("module", [PalindromeLSTM(hidden_size=8), PalindromeRNN(hidden_size=8)])
-def test_accuracy_in_chunks_is_that_of_a_constant_answer(module: PalindromeLSTM | PalindromeRNN) -> None:
+def test_accuracy_in_chunks_is_that_of_a_constant_answer() -> None:
+    module = PalindromeLSTM(hidden_size=8)
     torch.nn.init.zeros_(module.readout.weight)
     module.readout.bias.data = torch.eye(10)[7]
     assert 0.05 < memory_horizon.accuracy(module, 5000) < 0.16
-    assert memory_horizon.accuracy(module, 5000) == memory_horizon.accuracy(module, 5000)
 
 
 def test_the_best_rate_is_best_on_average_then_by_length_reached() -> None:
@@ -72,8 +71,7 @@ def test_an_interrupted_study_resumes(tmp_path: Path, monkeypatch: pytest.Monkey
     plt.close(draw(read_rows(table)))
 
 
-def test_recall_is_tested_with_the_weights_of_the_last_mastered_length() -> None:
+def test_recall_is_tested_at_each_position() -> None:
     mastered, accuracies = memory.train_recall(8, minutes=0.001, lengths=[6, 7])
     assert mastered == {}
     assert [len(shares) for shares in accuracies.values()] == [3, 3]
-    assert all(0 <= share <= 1 for shares in accuracies.values() for share in shares)

@@ -4,7 +4,6 @@ import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -25,7 +24,7 @@ from scripts.report import FIGURES, GANS
 from scripts.reporting import gan, memory, page
 from scripts.reporting.page import Figure, Picture, Table
 from scripts.reporting.runs import DEMO, REPORT, Scale, TrainedRun, grid_steps
-from scripts.train_runs import Job, read_shipped
+from scripts.train_runs import Job
 from twofold.run_folder import RunFolder
 from twofold.tables import write_rows
 
@@ -109,15 +108,10 @@ def test_accuracy_by_position_counts_each_position() -> None:
 
 @pytest.fixture
 def gans(tmp_path: Path) -> list[TrainedRun]:
+    quality = {"fid": 90.0, "fid_real": 3.0, "fid_samples": 200, "modes_covered": 7}
     rows = [
         {"step": 1, "train/d_loss": 0.5, "train/g_loss": 0.75},
-        {
-            "step": 3,
-            "quality/fid": 90.0,
-            "quality/fid_real": 3.0,
-            "quality/fid_samples": 200,
-            "quality/modes_covered": 7,
-        },
+        {"step": 3, **{f"quality/{name}": value for name, value in quality.items()}},
     ]
     runs = []
     for name in GANS:
@@ -142,16 +136,10 @@ def test_grids_stand_side_by_side(gans: list[TrainedRun]) -> None:
 
 
 def test_learning_and_quality_name_their_samples_and_reference(gans: list[TrainedRun]) -> None:
-    assert gan.learning(gans).notes == [
-        "FID during training: 200 samples against all training images of the packaged digits."
-    ]
+    assert gan.learning(gans).notes[0].endswith("200 samples against all training images of the packaged digits.")
     figure = gan.quality(gans)
-    assert [row[:2] for row in figure.tables[0].rows] == [
-        ["the textbook", "12.3"],
-        ["the gan", "12.3"],
-        ["the gan, moving average", "12.3"],
-    ]
-    assert figure.tables[0].rows[0][5] == "–"
+    assert [row[0] for row in figure.tables[0].rows] == ["the textbook", "the gan", "the gan, moving average"]
+    assert figure.tables[0].rows[0][1:6:4] == ["12.3", "–"]
     assert figure.tables[0].title == "200 samples against the test images of the packaged digits"
     assert figure.notes == ["It has seen them."]
 
@@ -180,22 +168,6 @@ def test_morphs_show_a_strip_and_an_animation(
 # The page.
 
 
-class Outside(HTMLParser):
-    """Collects what a page loads, and pictures without a description."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loaded: list[str] = []
-        self.without_alt = 0
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        given = dict(attributes)
-        if tag in ("link", "script", "iframe", "object", "embed"):
-            self.loaded.append(tag)
-        self.loaded += [str(given[name]) for name in ("src", "srcset", "data") if name in given]
-        self.without_alt += tag == "img" and not given.get("alt")
-
-
 def test_the_page_is_one_self_contained_file(tmp_path: Path) -> None:
     run = memory_run(tmp_path, "lstm")
     figures = {name: Figure([Picture(f"{name}.png", b"x", "a picture")], origin="runs a, b") for name in FIGURES}
@@ -203,30 +175,16 @@ def test_the_page_is_one_self_contained_file(tmp_path: Path) -> None:
     path = tmp_path / "index.html"
     page.write(path, figures, scale=DEMO, runs=[run])
     text = path.read_text()
-    outside = Outside()
-    outside.feed(text)
-    assert outside.loaded
-    assert all(uri.startswith("data:image/") for uri in outside.loaded)
-    assert outside.without_alt == 0
-    assert not re.search(r"url\(|@import", text)
+    pictures = re.findall(r'<img src="([^"]*)" alt="[^"]', text)
+    assert len(pictures) == text.count("<img") > 5
+    assert all(uri.startswith("data:image/") for uri in pictures)
+    assert not re.search(r"url\(|@import|srcset|<link|<script|<iframe", text)
     assert "&lt;b&gt;" in text
     assert "A note." in text
     for name in FIGURES:
         assert f"<code>python -m scripts.demo --only {name}</code>" in text
     assert "runs a, b · <code>" in text
     assert run.job.command in text
-
-
-def test_what_the_page_says_about_configs_is_true() -> None:
-    template = " ".join((page.TEMPLATES / "report.html.j2").read_text().split())
-    rnn, lstm, recall = (read_shipped(f"palindrome_{name}") for name in ("rnn", "lstm", "recall"))
-    rates = [config["model"]["init_args"]["optimizer"]["init_args"]["lr"] for config in (rnn, lstm)]
-    assert (rates, "10⁻³ for the RNN and 10⁻² for the LSTM" in template) == ([1e-3, 1e-2], True)
-    assert {config["data"]["init_args"]["batch_size"] for config in (rnn, lstm)} == {128}
-    assert "every tenth batch of 128" in template
-    growth = recall["trainer"]["callbacks"][0]["init_args"]
-    assert (growth["least_growth"], growth["perfect_batches"]) == (2, 3)
-    assert "by two digits or a tenth whenever three batches in a row are perfect" in template
 
 
 def test_figures_fit_light_and_dark_pages() -> None:
@@ -240,19 +198,10 @@ def test_figures_fit_light_and_dark_pages() -> None:
 
 
 def test_one_figure_is_written_as_a_file(script: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
-    code, out, _ = script(report.main, "--only", "horizon")
-    assert (code, out.split()) == (0, ["report/figures/memory_horizon.png"])
-    assert (tmp_path / out.strip()).is_file()
-    assert not (tmp_path / "report" / "index.html").exists()
+    assert script(report.main, "--only", "horizon")[:2] == (0, "report/figures/memory_horizon.png\n")
+    assert [path.name for path in tmp_path.rglob("report/**/*.*")] == ["memory_horizon.png"]
 
 
 def test_mistakes_get_one_line(refuses: Callable[..., None], no_download: None) -> None:
-    refuses(
-        report.main,
-        [
-            ("--only nothing", f"--only nothing is not a figure; write one of {', '.join(FIGURES)}"),
-            ("--ful", "did you mean --full?"),
-            ("--root nowhere", "MNIST"),
-        ],
-    )
-    refuses(demo.main, [("--only nothing", "is not a figure"), ("--root data", "there is no option --root here")])
+    refuses(report.main, [("--root nowhere", "MNIST")])
+    refuses(demo.main, [("--only nothing", f"--only nothing is not a figure; write one of {', '.join(FIGURES)}")])
