@@ -125,6 +125,14 @@ def most_confident_latents(
     return torch.stack([next(latents[digit]) for digit in digits])
 
 
+def digit_candidates(
+    generator: nn.Module, classifier: nn.Module, seed: int
+) -> tuple[Float[Tensor, "candidates latent"], Float[Tensor, "candidates 10"]]:
+    """Draws `CANDIDATES` latents; returns them with their `class_log_probabilities`, for `most_confident_latents`."""
+    latents = latent_noise(generator, CANDIDATES, rng(seed, "digits to walk between"))
+    return latents, class_log_probabilities(generator, classifier, latents)
+
+
 def class_log_probabilities(
     generator: nn.Module, classifier: nn.Module, latents: Float[Tensor, "n latent"]
 ) -> Float[Tensor, "n 10"]:

@@ -21,11 +21,9 @@ from callbacks.drawing import interpolation_title, page, predictions, strip, wri
 from common.seeding import latent_noise, rng
 from metrics.features import load_classifier
 from metrics.interpolation import (
-    CANDIDATES,
     INTERPOLATIONS,
-    class_log_probabilities,
+    digit_candidates,
     interpolate_latents,
-    latents_from_seeds,
     most_confident_latents,
 )
 from networks.sampling import finite_samples
@@ -78,17 +76,10 @@ def between_digits(
     return most_confident_latents(*candidates, list(digits) * strips).view(strips, len(digits), -1)
 
 
-def digit_candidates(
-    network: nn.Module, classifier: nn.Module, seed: int = DEFAULT_SEED
-) -> tuple[Float[Tensor, "candidates latent"], Float[Tensor, "candidates 10"]]:
-    """Random latents, among which digits are searched, and the log-probability of each digit in their images."""
-    candidates = latent_noise(network, CANDIDATES, rng(seed, "digits to walk between"))
-    return candidates, class_log_probabilities(network, classifier, candidates)
-
-
 def between_seeds(network: nn.Module, seeds: Sequence[int], strips: int) -> Float[Tensor, "strips seeds latent"]:
     """One latent for each seed, others in each strip."""
-    return torch.stack([latents_from_seeds(network, seeds, place) for place in range(strips)])
+    latents = [latent_noise(network, 1, rng(n, "interpolation", place)) for place in range(strips) for n in seeds]
+    return torch.cat(latents).view(strips, len(seeds), -1)
 
 
 def _parse(arguments: list[str]) -> Namespace:

@@ -13,7 +13,6 @@ from metrics.features import load_classifier
 from metrics.interpolation import interpolate_latents
 from networks.generator_files import save_generator
 from networks.mlp_gan import MLPGenerator
-from scripts import interpolate
 from scripts.interpolate import between_seeds, main
 
 Refuses = Callable[..., None]
@@ -27,7 +26,7 @@ ROW = CELL + 16
 @pytest.fixture
 def interpolate_small(script: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> Interpolate:
     """`interpolate_small(file, "--digits 3 8 …")`: exit code, stdout, stderr, with few candidates for digits."""
-    monkeypatch.setattr(interpolate, "CANDIDATES", 1024)
+    monkeypatch.setattr("metrics.interpolation.CANDIDATES", 1024)
     return lambda file, options: script(main, file, *options.split())
 
 

@@ -155,7 +155,7 @@ def test_long_loss_curves_are_averaged() -> None:
 def test_morphs_show_a_strip_and_an_animation(
     makes_digits: bool, gans: list[TrainedRun], digit_painter: MLPGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scripts.interpolate.CANDIDATES", 1024)
+    monkeypatch.setattr("metrics.interpolation.CANDIDATES", 1024)
     network = digit_painter if makes_digits else MLPGenerator(latent_dim=4)
     save_generator(network, gans[1].path / "mnist_generator.pth", weights="raw", step=4, data_source="packaged")
     strip, animation = gan.morphs(gans[1]).pictures

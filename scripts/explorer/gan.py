@@ -14,11 +14,17 @@ from torch import Tensor, nn
 from callbacks.drawing import grid, interpolation_title, page, predictions, strip, to_pil
 from common.seeding import latent_noise, rng
 from metrics.features import load_classifier
-from metrics.interpolation import INTERPOLATIONS, interpolate_latents, most_confident_latents, validate_digits
+from metrics.interpolation import (
+    INTERPOLATIONS,
+    digit_candidates,
+    interpolate_latents,
+    most_confident_latents,
+    validate_digits,
+)
 from networks.sampling import finite_samples
 from scripts.explorer.model_index import ModelIndex
 from scripts.generator_files import GeneratorFile
-from scripts.interpolate import between_seeds, digit_candidates
+from scripts.interpolate import DEFAULT_SEED, between_seeds
 from twofold.errors import UsageError
 
 STRIP_FRAMES = 15
@@ -94,7 +100,8 @@ class GANExplorer:
     def _between_digits(self, network: nn.Module, digits: Sequence[int]) -> Float[Tensor, "2 latent"]:
         """The latents that `scripts.interpolate` takes; finding them takes seconds, once for each generator."""
         validate_digits(digits)
-        with self._lock:
-            if network not in self._searched:
-                self._searched[network] = digit_candidates(network, self.classifier)
+        if network not in self._searched:
+            with self._lock:
+                if network not in self._searched:
+                    self._searched[network] = digit_candidates(network, self.classifier, DEFAULT_SEED)
         return most_confident_latents(*self._searched[network], digits)
