@@ -37,7 +37,7 @@ def test_programs_take_turns_and_warm_up_is_dropped() -> None:
 
 
 def test_speeds_are_returned_by_round() -> None:
-    speeds = batches_per_second({"quick": sleeper(0.002), "slow": sleeper(0.008)}, rounds=2, turns=3, seconds=0.3)
+    speeds = batches_per_second({"quick": sleeper(0.002), "slow": sleeper(0.008)}, rounds=2, turns=2, seconds=0.2)
     assert [len(rounds) for rounds in speeds.values()] == [2, 2]
     for quick, slow in zip(speeds["quick"], speeds["slow"], strict=True):
         assert 0 < slow < 1 / 0.008 * 1.2

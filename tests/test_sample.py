@@ -67,19 +67,3 @@ def test_mistakes_get_one_line(refuses: Refuses, painter_file: Path, tmp_path: P
     (tmp_path / "full/old.png").write_text("old")
     refuses(main, [(f"{painter_file.name} {options}", message) for options, message in MISTAKES])
     assert (tmp_path / "full/old.png").read_text() == "old"
-
-
-def test_failed_write_keeps_the_old_picture(
-    script: Script, painter_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def disk_full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    (tmp_path / "grid.png").write_text("old")
-    before = sorted(tmp_path.iterdir())
-    monkeypatch.setattr(Image.Image, "save", disk_full)
-    code, _, error = script(main, painter_file, "--out", "grid.png")
-    assert code == 1
-    assert "grid.png: No space left on device" in error
-    assert (tmp_path / "grid.png").read_text() == "old"
-    assert sorted(tmp_path.iterdir()) == before
