@@ -9,7 +9,6 @@ The page is served to this machine only. Ctrl-C stops it.
 import os
 import socket
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +21,6 @@ from scripts.arguments import whole_number
 from twofold.errors import OneLineParser, UsageError, exit_code
 from twofold.run_folder import runs_root
 
-DEFAULT_PORT = 7860
 LOOPBACK = "127.0.0.1"
 
 
@@ -32,7 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    options = _parse(arguments)
+    parser = OneLineParser(prog="python -m scripts.explore", description=__doc__)
+    parser.add_argument("runs", nargs="?", type=Path, help="folder that holds runs, by default $TWOFOLD_RUNS, or runs")
+    parser.add_argument("--port", type=whole_number(0, 65535), default=7860, help="by default 7860; 0: any free one")
+    options = parser.parse_args(arguments)
+    if options.runs and not options.runs.is_dir():
+        raise UsageError(f"{options.runs} is not a folder; write the folder that holds your runs, such as runs")
+    options.runs = options.runs or runs_root()
+
     with bind(options.port) as listener, TemporaryDirectory(prefix="twofold-explore-") as pictures:
         os.environ["GRADIO_TEMP_DIR"] = pictures  # by default Gradio never deletes the pictures that it sends
         with suppress(KeyboardInterrupt):
@@ -81,19 +86,6 @@ def bind(port: int) -> socket.socket:
     # Made from its descriptor, a socket knows that its protocol is TCP. Only then does asyncio send small answers at
     # once; otherwise each waits 40 ms.
     return socket.socket(fileno=listener.detach())
-
-
-def _parse(arguments: list[str]) -> Namespace:
-    parser = OneLineParser(prog="python -m scripts.explore", description=__doc__)
-    parser.add_argument("runs", nargs="?", type=Path, help="folder that holds runs, by default $TWOFOLD_RUNS, or runs")
-    parser.add_argument(
-        "--port", type=whole_number(0, 65535), default=DEFAULT_PORT, help=f"by default {DEFAULT_PORT}; 0: any free one"
-    )
-    options = parser.parse_args(arguments)
-    if options.runs and not options.runs.is_dir():
-        raise UsageError(f"{options.runs} is not a folder; write the folder that holds your runs, such as runs")
-    options.runs = options.runs or runs_root()
-    return options
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import io
 import json
 import sys
 import warnings
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    options = _parse(arguments)
+    parser = OneLineParser(prog="python -m scripts.export", description=__doc__)
+    parser.add_argument("generator", type=Path, help="generator file, such as runs/gan/…/mnist_generator.pth")
+    parser.add_argument("--onnx", type=file_name(".onnx"), help="where to write the ONNX model, an .onnx file")
+    weights = "where to write the weights, a .safetensors file"
+    parser.add_argument("--safetensors", type=file_name(".safetensors"), help=weights)
+    options = parser.parse_args(arguments)
+    if not (options.onnx or options.safetensors):
+        raise UsageError("nothing to write; add --onnx FILE.onnx or --safetensors FILE.safetensors")
+
     trained = open_generator(options.generator)
     if options.safetensors:
         write_safetensors(trained.network.state_dict(), options.safetensors, "generator", trained.metadata)
@@ -97,18 +104,6 @@ def max_difference(network: nn.Module, model: bytes) -> float:
             raise RuntimeError(f"ONNX makes {len(images)} images of a batch of {size}, so it isn't written")
         differences.append((torch.from_numpy(images) - expected).abs().max())
     return float(torch.stack(differences).max())
-
-
-def _parse(arguments: list[str]) -> Namespace:
-    parser = OneLineParser(prog="python -m scripts.export", description=__doc__)
-    parser.add_argument("generator", type=Path, help="generator file, such as runs/gan/…/mnist_generator.pth")
-    parser.add_argument("--onnx", type=file_name(".onnx"), help="where to write the ONNX model, an .onnx file")
-    weights = "where to write the weights, a .safetensors file"
-    parser.add_argument("--safetensors", type=file_name(".safetensors"), help=weights)
-    options = parser.parse_args(arguments)
-    if not (options.onnx or options.safetensors):
-        raise UsageError("nothing to write; add --onnx FILE.onnx or --safetensors FILE.safetensors")
-    return options
 
 
 if __name__ == "__main__":

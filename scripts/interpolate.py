@@ -9,7 +9,6 @@ and back in a loop and pauses at each waypoint.
 """
 
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +39,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    options = _parse(arguments)
+    parser = OneLineParser(prog="python -m scripts.interpolate", description=__doc__)
+    parser.add_argument("generator", type=Path, help="generator file, such as runs/gan/…/mnist_generator.pth")
+    between = parser.add_mutually_exclusive_group(required=True)
+    between.add_argument("--digits", nargs="+", type=whole_number(0, 9), help="from digit to digit, such as 3 8 1")
+    between.add_argument("--seeds", nargs="+", type=seed, help="from latent to latent, each drawn from a seed")
+    parser.add_argument("--interpolation", choices=[*INTERPOLATIONS], default="lerp", help="by default lerp")
+    frames = "per pair of waypoints, both included, by default 10"
+    parser.add_argument("--frames", type=whole_number(2), default=10, help=frames)
+    parser.add_argument("--strips", type=whole_number(1), default=1, help="number of strips, by default 1")
+    about_seed = f"of the candidates for --digits, by default {DEFAULT_SEED}"
+    parser.add_argument("--seed", type=seed, default=DEFAULT_SEED, help=about_seed)
+    out = file_name(".png", ".gif")
+    parser.add_argument("--out", type=out, required=True, help="a .png for strips, a .gif for an animation")
+    options = parser.parse_args(arguments)
+
     trained, classifier = open_generator(options.generator), load_classifier()
     try:
         if options.digits:
@@ -80,28 +93,6 @@ def between_seeds(network: nn.Module, seeds: Sequence[int], strips: int) -> Floa
     """One latent for each seed, others in each strip."""
     latents = [latent_noise(network, 1, rng(n, "interpolation", place)) for place in range(strips) for n in seeds]
     return torch.cat(latents).view(strips, len(seeds), -1)
-
-
-def _parse(arguments: list[str]) -> Namespace:
-    parser = OneLineParser(prog="python -m scripts.interpolate", description=__doc__)
-    parser.add_argument("generator", type=Path, help="generator file, such as runs/gan/…/mnist_generator.pth")
-    waypoints = parser.add_mutually_exclusive_group(required=True)
-    waypoints.add_argument(
-        "--digits", nargs="+", type=int, choices=range(10), metavar="DIGIT", help="from digit to digit, such as 3 8 1"
-    )
-    waypoints.add_argument("--seeds", nargs="+", type=seed, help="from latent to latent, each drawn from a seed")
-    parser.add_argument(
-        "--interpolation", choices=list(INTERPOLATIONS), default="lerp", help="linear or spherical, by default lerp"
-    )
-    parser.add_argument(
-        "--frames", type=whole_number(2), default=10, help="per pair of waypoints, both included, by default 10"
-    )
-    parser.add_argument("--strips", type=whole_number(1), default=1, help="number of strips, by default 1")
-    about_seed = f"of the candidates for --digits, by default {DEFAULT_SEED}"
-    parser.add_argument("--seed", type=seed, default=DEFAULT_SEED, help=about_seed)
-    out = file_name(".png", ".gif")
-    parser.add_argument("--out", type=out, required=True, help="a .png for strips, a .gif for an animation")
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

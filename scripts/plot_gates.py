@@ -8,7 +8,6 @@ question, which its answers show.
 """
 
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,7 +79,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    options = _parse(arguments)
+    parser = OneLineParser(prog="python -m scripts.plot_gates", description=__doc__)
+    parser.add_argument("checkpoints", nargs="+", type=Path, help="of an LSTM or RNN, such as runs/…/best.ckpt")
+    read = parser.add_mutually_exclusive_group()
+    read.add_argument("--digits", type=to_palindrome, help="the palindrome, or its first half; by default random")
+    read.add_argument("--length", type=whole_number(2), help="of the random palindrome, by default as trained")
+    parser.add_argument("--out", type=file_name(".png"), default=Path("gates.png"), help="by default gates.png")
+    options = parser.parse_args(arguments)
+
     models = [load(path) for path in options.checkpoints]
     palindrome = options.digits
     if palindrome is None:
@@ -246,16 +252,6 @@ def to_text(digits: Int[Tensor, " length"]) -> str:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:12]}…{text[-12:]} ({len(text):,} digits)"
-
-
-def _parse(arguments: list[str]) -> Namespace:
-    parser = OneLineParser(prog="python -m scripts.plot_gates", description=__doc__)
-    parser.add_argument("checkpoints", nargs="+", type=Path, help="of an LSTM or RNN, such as runs/…/best.ckpt")
-    read = parser.add_mutually_exclusive_group()
-    read.add_argument("--digits", type=to_palindrome, help="the palindrome, or its first half; by default random")
-    read.add_argument("--length", type=whole_number(2), help="of the random palindrome, by default as trained")
-    parser.add_argument("--out", type=file_name(".png"), default=Path("gates.png"), help="by default gates.png")
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

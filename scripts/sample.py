@@ -8,7 +8,6 @@ pixels. On one machine with one version of torch, the same seed gives the same b
 """
 
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 from math import ceil, sqrt
 from pathlib import Path
@@ -29,7 +28,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    options = _parse(arguments)
+    parser = OneLineParser(prog="python -m scripts.sample", description=__doc__)
+    parser.add_argument("generator", type=Path, help="generator file, such as runs/gan/…/mnist_generator.pth")
+    parser.add_argument("--n", type=whole_number(1), default=64, help="number of images, by default 64")
+    parser.add_argument("--seed", type=seed, default=1, help="seed of the noise, by default 1")
+    parser.add_argument("--out", type=Path, required=True, help="a .png for a grid, or a new folder")
+    options = parser.parse_args(arguments)
+    if options.out.suffix.lower() not in ("", ".png"):
+        raise UsageError(f"--out can't be {options.out}; write a name that ends in .png, or a folder's name")
+    if options.out.is_dir() and any(options.out.iterdir()):
+        raise UsageError(f"--out can't be {options.out}, a folder that isn't empty; write the name of a new one")
+
     trained = open_generator(options.generator)
     latents = latent_noise(trained.network, options.n, rng(options.seed, "sample"))
     batches = finite_samples(trained.network, latents)
@@ -41,20 +50,6 @@ def _run(arguments: list[str]) -> int:
             write_numbered(images, options.out, first=number * BATCH)
     print(options.out)
     return 0
-
-
-def _parse(arguments: list[str]) -> Namespace:
-    parser = OneLineParser(prog="python -m scripts.sample", description=__doc__)
-    parser.add_argument("generator", type=Path, help="generator file, such as runs/gan/…/mnist_generator.pth")
-    parser.add_argument("--n", type=whole_number(1), default=64, help="number of images, by default 64")
-    parser.add_argument("--seed", type=seed, default=1, help="seed of the noise, by default 1")
-    parser.add_argument("--out", type=Path, required=True, help="a .png for a grid, or a new folder")
-    options = parser.parse_args(arguments)
-    if options.out.suffix.lower() not in ("", ".png"):
-        raise UsageError(f"--out can't be {options.out}; write a name that ends in .png, or a folder's name")
-    if options.out.is_dir() and any(options.out.iterdir()):
-        raise UsageError(f"--out can't be {options.out}, a folder that isn't empty; write the name of a new one")
-    return options
 
 
 if __name__ == "__main__":

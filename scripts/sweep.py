@@ -12,7 +12,6 @@ their runs.
 import math
 import shlex
 import sys
-from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain
@@ -148,22 +147,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    options = _parse(arguments)
-    sweep = read_sweep(options.sweep, options.more)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    folder = options.out or runs_root() / "sweeps" / options.sweep.stem
-    study = search(sweep, folder, options.trials, options.workers)
-    if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        best = study.best_trial
-        print(f"best is trial {best.number} with {sweep.metric} {best.value:.4g}:")
-        print(shlex.join(["twofold", *sweep.arguments(best.params)]))
-    else:
-        print("no trial is complete")
-    print(folder / "trials.csv")
-    return 0
-
-
-def _parse(arguments: list[str]) -> Namespace:
     at = arguments.index("--") if "--" in arguments else len(arguments)
     parser = OneLineParser(
         prog="python -m scripts.sweep",
@@ -175,8 +158,19 @@ def _parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--workers", type=whole_number(1), default=1, help="trials at the same time, by default 1")
     parser.add_argument("--out", type=Path, help="folder of the study, by default runs/sweeps/NAME")
     options = parser.parse_args(arguments[:at])
-    options.more = arguments[at + 1 :]
-    return options
+
+    sweep = read_sweep(options.sweep, more=arguments[at + 1 :])
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder = options.out or runs_root() / "sweeps" / options.sweep.stem
+    study = search(sweep, folder, options.trials, options.workers)
+    if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        best = study.best_trial
+        print(f"best is trial {best.number} with {sweep.metric} {best.value:.4g}:")
+        print(shlex.join(["twofold", *sweep.arguments(best.params)]))
+    else:
+        print("no trial is complete")
+    print(folder / "trials.csv")
+    return 0
 
 
 if __name__ == "__main__":
