@@ -54,6 +54,19 @@ def plain_trainer(tmp_path: Path) -> Callable[..., Trainer]:
 
 
 @pytest.fixture
+def save_checkpoint(plain_trainer: Callable[..., Trainer]) -> Callable[[LightningModule, Path], None]:
+    """`save_checkpoint(module, path)` saves a module that wasn't trained as a plain Trainer does."""
+
+    def save(module: LightningModule, path: Path) -> None:
+        trainer = plain_trainer()
+        trainer.strategy.connect(module)
+        module.trainer = trainer
+        trainer.save_checkpoint(path)
+
+    return save
+
+
+@pytest.fixture
 def free_port() -> int:
     """One of this machine that nobody listens at."""
     with socket.socket() as probe:

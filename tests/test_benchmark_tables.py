@@ -51,6 +51,4 @@ def test_a_row_replaces_the_one_with_its_key(tmp_path: Path) -> None:
         {"config": "gan", "seed": "1", "fid": "2", "kid": ""},
         {"config": "gan", "seed": "2", "fid": "3", "kid": "4"},
     ]
-    results = Results(path, "config", "seed")
-    assert results.has(config="gan", seed=2)
-    assert not results.has(config="gan", seed=3)
+    assert Results(path, "config", "seed").has(config="gan", seed=2)

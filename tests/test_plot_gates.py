@@ -6,26 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from matplotlib.figure import Figure
 from PIL import Image
 
-from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from scripts.plot_gates import GATES, main, plot, random_palindrome, trace, trained_length
 
-
-@pytest.fixture
-def save(plain_trainer: Callable[..., Trainer], tmp_path: Path) -> Callable[[str, LightningModule], Path]:
-    """Trains for one step with a plain Trainer and saves a checkpoint of this name."""
-
-    def save(name: str, module: LightningModule) -> Path:
-        trainer = plain_trainer(max_steps=1, limit_val_batches=0)
-        trainer.fit(module, datamodule=PalindromeDataModule(5))
-        trainer.save_checkpoint(tmp_path / name)
-        return tmp_path / name
-
-    return save
+Save = Callable[[LightningModule, Path], None]
 
 
 def titles(figure: Figure) -> list[str]:
@@ -33,12 +21,12 @@ def titles(figure: Figure) -> list[str]:
 
 
 def test_two_networks_stand_side_by_side(
-    save: Callable[..., Path], script: Callable[..., tuple[int, str, str]], tmp_path: Path
+    save_checkpoint: Save, script: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
-    lstm = save("lstm.ckpt", PalindromeLSTM(6, init="forget_log", horizon=7))
-    rnn = save("rnn.ckpt", PalindromeRNN(5, init="orthogonal"))
-    assert script(main, lstm, rnn, "--digits", "4079704") == (0, "gates.png\n", "")
-    assert script(main, lstm, "--out", "new/one.png") == (0, "new/one.png\n", "")
+    save_checkpoint(PalindromeLSTM(6, init="forget_log", horizon=7), tmp_path / "lstm.ckpt")
+    save_checkpoint(PalindromeRNN(5, init="orthogonal"), tmp_path / "rnn.ckpt")
+    assert script(main, "lstm.ckpt", "rnn.ckpt", "--digits", "4079704") == (0, "gates.png\n", "")
+    assert script(main, "lstm.ckpt", "--out", "new/one.png") == (0, "new/one.png\n", "")
     with Image.open(tmp_path / "gates.png") as both, Image.open(tmp_path / "new/one.png") as one:
         assert both.format == one.format == "PNG"
         assert both.width == 2 * one.width
@@ -134,13 +122,13 @@ MISTAKES = [
 ]
 
 
-def test_mistakes_get_one_line(save: Callable[..., Path], refuses: Callable[..., None], tmp_path: Path) -> None:
+def test_mistakes_get_one_line(save_checkpoint: Save, refuses: Callable[..., None], tmp_path: Path) -> None:
     overflowing = PalindromeRNN(5, nonlinearity="relu", init="identity")
     with torch.no_grad():
         overflowing.network.weight_hh_l0.mul_(3)
-    save("overflowing.ckpt", overflowing)
-    whole = save("rnn.ckpt", PalindromeRNN(5)).read_bytes()
-    (tmp_path / "truncated.ckpt").write_bytes(whole[:1000])
+    save_checkpoint(overflowing, tmp_path / "overflowing.ckpt")
+    save_checkpoint(PalindromeRNN(5), tmp_path / "rnn.ckpt")
+    (tmp_path / "truncated.ckpt").write_bytes((tmp_path / "rnn.ckpt").read_bytes()[:1000])
     torch.save({"module": "PalindromeLSTM", "code": print}, tmp_path / "code.ckpt")
     torch.save({"module": "PalindromeLSTM"}, tmp_path / "half.ckpt")
     torch.save({"module": "DigitClassifier"}, tmp_path / "other.ckpt")

@@ -6,12 +6,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 import torch
 import yaml
-from lightning.pytorch import Trainer
 from PIL import Image
 
 from datamodules import PalindromeDataModule
@@ -73,16 +71,14 @@ def test_curves_come_with_a_table_of_the_last_validation(tmp_path: Path) -> None
     figure = memory.curves([run], length=5)
     assert run.points("train/loss") == ([10], [2.0])
     assert figure.tables[0].rows == [["<lstm>", "75.0 %", "0.1250"]]
-    assert ElementTree.fromstring(figure.pictures[0].content) is not None
+    assert b"</svg>" in figure.pictures[0].content
 
 
-def test_gates_and_recall_are_drawn_from_checkpoints(tmp_path: Path, plain_trainer: Callable[..., Trainer]) -> None:
+def test_gates_and_recall_are_drawn_from_checkpoints(tmp_path: Path, save_checkpoint: Callable[..., None]) -> None:
     runs = [memory_run(tmp_path, name) for name in ("lstm", "rnn", "recall")]
     models: list[Any] = [PalindromeLSTM(6), PalindromeRNN(5), PalindromeLSTM(4, target="second_half")]
     for run, model in zip(runs, models, strict=True):
-        trainer = plain_trainer(max_steps=1, limit_val_batches=0)
-        trainer.fit(model, datamodule=PalindromeDataModule(6, target=model.target))
-        trainer.save_checkpoint(run.path / "checkpoints" / "best.ckpt")
+        save_checkpoint(model, run.path / "checkpoints" / "best.ckpt")
     (gates,) = memory.gates(runs[:2], length=7).pictures
     assert gates.content.startswith(b"\x89PNG")
     figure = memory.recall(runs[2])
@@ -146,9 +142,7 @@ def test_learning_and_quality_name_their_samples_and_reference(gans: list[Traine
 
 def test_long_loss_curves_are_averaged() -> None:
     batches, values = gan.averaged(range(1, 601), [0.0, 1.0] * 300)
-    assert batches == [n + 0.5 for n in range(1, 601, 2)]
-    assert values == [0.5] * 300
-    assert gan.averaged([], []) == ([], [])
+    assert (batches[:2], len(batches), set(values)) == ([1.5, 3.5], 300, {0.5})
 
 
 @pytest.mark.parametrize("makes_digits", [True, False])
@@ -191,7 +185,6 @@ def test_figures_fit_light_and_dark_pages() -> None:
     figure, (axis,) = panels(1)
     axis.plot([1, 2], [3, 4])
     drawn = svg(figure).decode()
-    ElementTree.fromstring(drawn)
     assert "#000000" not in drawn
     assert "prefers-color-scheme: dark" in drawn
     assert data_uri("a.svg", b"abc") == "data:image/svg+xml;base64,YWJj"

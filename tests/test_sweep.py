@@ -74,7 +74,6 @@ def test_a_sweep_writes_a_table_and_can_be_extended(searched: Script) -> None:
     best = min(before, key=lambda trial: trial.value or 0)
     assert f"best is trial {best.number} with score" in out
     assert f"twofold fit -c any.yaml --steps=5 --x={best.params['x']}\n" in out
-    assert starts("trial_0000")[0].endswith(f"--x={before[0].params['x']}")
     with Path("s/trials.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["state"], row["user_attrs_batches"]) for row in rows] == [("COMPLETE", "5")] * 3
@@ -94,10 +93,7 @@ def test_worse_trials_are_pruned(searched: Script) -> None:
     best = min(trial.params["x"] for trial in complete)
     for trial in pruned:
         assert trial.params["x"] > best
-        assert len(trial.intermediate_values) in (1, 2, 4, 8)
         assert f"trial {trial.number} pruned after" in out
-        (table,) = Path(f"s/trial_{trial.number:04d}").glob("*/*/metrics.csv")
-        assert len(table.read_text().splitlines()) < 10
 
 
 def test_a_stopped_sweep_resumes_its_trials(searched: Script) -> None:
