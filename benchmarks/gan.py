@@ -52,7 +52,6 @@ ROUNDS = 5
 DRAWS = 10
 FIXES_BATCHES = 4000
 PICTURES = ROOT / "docs" / "pictures"
-SHOWN = 64
 
 Evaluate = Callable[[nn.Module, MNISTDataModule], list[dict[str, Any]]]
 
@@ -197,7 +196,7 @@ def real_fids(classifier: str, data: MNISTDataModule) -> list[float]:
 def draw_samples(weights: Path, picture: Path) -> None:
     """A grid of 64 images; the noise is the same for all."""
     picture.parent.mkdir(parents=True, exist_ok=True)
-    if sample.main([str(weights), "--n", str(SHOWN), "--out", str(picture)]):
+    if sample.main([str(weights), "--n", "64", "--out", str(picture)]):
         raise RuntimeError(f"no picture of {weights}")
 
 

@@ -93,7 +93,6 @@ def solve(case: Case, seed: int) -> dict[str, Any]:
 
 
 LENGTHS = (1000, 10_000, 100_000, 1_000_000)
-TESTED = 100
 
 
 def untrained(options: Namespace) -> None:
@@ -104,7 +103,7 @@ def untrained(options: Namespace) -> None:
         (config,) = Path(runs).glob("*/*/config.yaml")
         for length in LENGTHS:
             start = time.perf_counter()
-            settings = ("--data.test_lengths", f"[{length}]", "--data.test_size", TESTED)
+            settings = ("--data.test_lengths", f"[{length}]", "--data.test_size", 100)
             peak = twofold(runs, "test", "-c", config, "--ckpt_path", "last", *settings)
             seconds = round(time.perf_counter() - start, 1)
             (test,) = read_rows(config.parent / "test.csv")

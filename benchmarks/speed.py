@@ -41,7 +41,6 @@ from twofold.provenance import CONFIGS, ROOT
 PEER_COMMIT = "36d3c77e5ff20ebe0aeefd322326a134a279b93e"
 PEER_FILE = "implementations/gan/gan.py"
 BATCH_SIZE = 64
-OVERHEAD_LENGTHS = (5, 20)
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -81,7 +80,7 @@ def overhead(options: Namespace) -> None:
     """What Lightning, loggers, validation and checkpoints cost."""
     results = Results(options.out / "lightning_overhead.csv", "length", "threads", "quantity")
     config = CONFIGS / "palindrome_lstm.yaml"
-    for length in OVERHEAD_LENGTHS:
+    for length in (5, 20):
         endless = ("--data.length", length, "--trainer.max_steps", "-1")
         ours, plain = batches_per_second(
             {
