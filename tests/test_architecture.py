@@ -52,21 +52,6 @@ def test_packages_are_small_files_that_follow_the_dependency_rule(package: str) 
     assert [file for file, source in sources.items() if source.count("\n") > 300] == []
 
 
-@pytest.mark.parametrize(
-    ("package", "source", "expected"),
-    [
-        ("networks", "import lightning.pytorch as pl", {"lightning"}),
-        ("metrics", "def f():\n    from wandb.sdk import x", {"wandb"}),
-        ("callbacks", "from lightning_modules import GAN", {"lightning_modules"}),
-        ("datamodules", "if TYPE_CHECKING:\n    import torch, twofold.main", {"twofold"}),
-        ("twofold", "from callbacks import x\nimport lightning", set()),
-        ("scripts", "from benchmarks.timing import quartiles", {"benchmarks"}),
-    ],
-)
-def test_violations_are_found(package: str, source: str, expected: set[str]) -> None:
-    assert violations(package, source) == expected
-
-
 def test_shapes_in_signatures_are_checked_while_tests_run() -> None:
     with pytest.raises(TypeCheckError, match="images"):
         MLPDiscriminator()(torch.zeros(2, 784))

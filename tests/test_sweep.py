@@ -165,14 +165,12 @@ def test_a_folder_with_another_sweep_is_refused(searched: Script) -> None:
 
 def test_mistakes_get_one_line(refuses: Callable[..., None], tmp_path: Path) -> None:
     (tmp_path / "no_sweep.yaml").write_text("experiment: gan\n")
-    refuses(
-        main,
-        [
-            ("nowhere.yaml", "can't read the sweep file nowhere.yaml: nowhere.yaml: No such file or directory"),
-            ("no_sweep.yaml", "can't read the sweep file no_sweep.yaml: it lacks command; see configs/sweeps/gan.yaml"),
-            ("s.yaml --trials 0", "--trials: can't be 0; write a whole number, 1 or more"),
-        ],
-    )
+    mistakes = [
+        ("nowhere.yaml", "can't read the sweep file nowhere.yaml: nowhere.yaml: No such file or directory"),
+        ("no_sweep.yaml", "can't read the sweep file no_sweep.yaml: it lacks command; see configs/sweeps/gan.yaml"),
+        ("s.yaml --trials 0", "--trials: can't be 0; write a whole number, 1 or more"),
+    ]
+    refuses(main, mistakes)
 
 
 @pytest.mark.parametrize(
