@@ -1,10 +1,10 @@
 """Running a network without changing it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -19,3 +19,18 @@ def evaluating(*networks: nn.Module) -> Iterator[None]:
         finally:
             for part, training in modes:
                 part.training = training
+
+
+def output_for_zeros(network: nn.Module, shape: Sequence[int]) -> Tensor:
+    """Returns the output of a network in eval mode for an input of zeros, in the network's dtype and on its device.
+
+    Raises:
+        ValueError: when the network doesn't accept an input of this shape.
+    """
+    like = next(network.parameters(), torch.empty(0))
+    try:
+        with evaluating(network):
+            output: Tensor = network(torch.zeros(*shape, dtype=like.dtype, device=like.device))
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise ValueError(f"{type(network).__name__} doesn't accept the input shape {tuple(shape)}: {error}") from error
+    return output

@@ -9,7 +9,7 @@ from typing import Any, Self, get_type_hints
 import torch
 from jaxtyping import Shaped
 from lightning.pytorch import LightningModule
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.core.optimizer import LightningOptimizer, do_nothing_closure
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from torch import Tensor, nn
@@ -21,10 +21,12 @@ from common.seeding import derive, reseed, run_seed
 from common.sharding import shard
 from networks import registry
 
-registry.register("MonitoredReduceLROnPlateau", ReduceLROnPlateau)
-
 SCHEDULE_LENGTHS = ("total_iters", "total_steps", "T_max")
 """The arguments by which torch's learning-rate schedulers take the number of steps they last."""
+
+
+KINDS: dict[Any, type] = {nn.Module: nn.Module, OptimizerCallable: Optimizer, LRSchedulerCallable | None: LRScheduler}
+"""For the type of a constructor argument, the class of what a checkpoint may name for it; other values are plain."""
 
 
 class NonFiniteError(FloatingPointError):
@@ -166,7 +168,8 @@ class TwofoldModule(LightningModule):
                 belongs to another module, or holds weights of other shapes.
         """
         checkpoint = read_tensors(checkpoint_path, map_location)
-        kinds = _argument_kinds(cls)
+        hints = get_type_hints(cls.__init__)
+        kinds = {name: KINDS.get(hints.get(name)) for name in inspect.signature(cls).parameters}
         match checkpoint:
             case {"state_dict": dict(weights), "hyper_parameters": dict(saved), "seed": int() | None} if (
                 saved.keys() == kinds.keys()
@@ -174,8 +177,8 @@ class TwofoldModule(LightningModule):
                 pass
             case _:
                 raise ValueError(f"{checkpoint_path} is not a checkpoint of a {cls.__name__}")
-        restored = {name: _from_plain(saved[name], kinds[name]) for name in saved.keys() - arguments.keys()}
         try:
+            restored = {name: _from_plain(saved[name], kinds[name]) for name in saved.keys() - arguments.keys()}
             module = cls(**arguments, **restored).to(map_location)
             module.load_state_dict(weights)
         except (TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
@@ -186,14 +189,8 @@ class TwofoldModule(LightningModule):
     # Learning-rate schedulers
 
     def scheduler_config(self, factory: LRSchedulerCallable, optimizer: Optimizer) -> LRSchedulerConfigType:
-        """A scheduler that steps with every batch, for as many batches as the run has unless it is given a length.
-
-        ReduceLROnPlateau steps after each validation instead, by the metric it monitors.
-        """
+        """A scheduler that steps with every batch, for as many batches as the run has unless it is given a length."""
         scheduler = fill_schedule_length(factory, self.trainer.max_steps)(optimizer)
-        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            monitor = getattr(scheduler, "monitor", "val/loss")
-            return {"scheduler": scheduler, "interval": "epoch", "monitor": monitor}
         return {"scheduler": scheduler, "interval": "step"}
 
 
@@ -234,17 +231,6 @@ def _to_plain(value: Any) -> Any:
     if isinstance(value, nn.Module):
         return registry.to_spec(value)
     return registry.factory_to_spec(value) if callable(value) else value
-
-
-def _argument_kinds(cls: type) -> dict[str, type | None]:
-    """For each constructor argument the class of what a checkpoint may name for it; None for a plain value."""
-    kinds: dict[Any, type] = {
-        nn.Module: nn.Module,
-        OptimizerCallable: Optimizer,
-        LRSchedulerCallable | None: LRScheduler,
-    }
-    hints = get_type_hints(cls.__init__)  # type: ignore[misc]
-    return {name: kinds.get(hints.get(name)) for name in inspect.signature(cls).parameters}
 
 
 def _from_plain(value: Any, kind: type | None) -> Any:

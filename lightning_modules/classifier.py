@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
-from common.eval_mode import evaluating
+from common.eval_mode import output_for_zeros
 from common.sharding import average_batchnorm_statistics, sum_over_ranks
 from lightning_modules.base import TwofoldModule
-from networks.lstm import LSTM
 
 DIGITS = 10
 
@@ -67,10 +66,8 @@ class Classification(TwofoldModule):
         accuracy(logits, target)
         # Lightning's mean over the ranks weighs them equally, so the loss is summed here.
         n = sum_over_ranks(len(target))
-        loss = (
-            self.trainer.strategy.reduce(F.cross_entropy(logits, target, reduction="none").sum(), reduce_op="sum") / n
-        )
-        self.log(f"{split}/loss", loss, batch_size=n, sync_dist=True)
+        total = self.trainer.strategy.reduce(F.cross_entropy(logits, target, reduction="none").sum(), reduce_op="sum")
+        self.log(f"{split}/loss", total / n, batch_size=n, sync_dist=True)
         self.log(f"{split}/accuracy", accuracy, prog_bar=True, batch_size=n)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -78,10 +75,7 @@ class Classification(TwofoldModule):
         average_batchnorm_statistics(self)
 
     def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clips under bf16-mixed as well, where Lightning refuses fused optimizers as if gradients were scaled."""
         plugin = self.trainer.precision_plugin
@@ -118,20 +112,18 @@ class DigitClassifier(Classification):
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__()
-        _refuse_other_shapes(network)
+        logits = output_for_zeros(network, (2, 1, 28, 28))
+        if logits.shape != (2, DIGITS):
+            raise ValueError(
+                f"for 2 images {type(network).__name__} returns {tuple(logits.shape)}; return ten logits each"
+            )
         self.network = network
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.save_arguments()
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compiles the network in place, with `torch.compile`'s arguments; the names of its weights stay.
-
-        Raises:
-            ValueError: when the network is recurrent: a compiler unrolls the recurrence and doesn't make it faster.
-        """
-        if any(isinstance(part, LSTM) for part in self.network.modules()):
-            raise ValueError(f"compiling a {type(self.network).__name__} gains nothing; leave compile out")
+        """Compiles the network in place, with `torch.compile`'s arguments; the names of its weights stay."""
         self.network.compile(*args, **kwargs)
 
     def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 10"]:
@@ -143,17 +135,3 @@ class DigitClassifier(Classification):
         images, labels = batch
         confidence, prediction = self(images).softmax(dim=1).max(dim=1)
         return {"label": labels.tolist(), "prediction": prediction.tolist(), "confidence": confidence.tolist()}
-
-
-def _refuse_other_shapes(network: nn.Module) -> None:
-    name = type(network).__name__
-    try:
-        with evaluating(network):
-            like = next(network.parameters(), torch.empty(0))
-            logits = network(torch.zeros(2, 1, 28, 28, dtype=like.dtype, device=like.device))
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"{name} doesn't take images of 1 × 28 × 28; write a classifier of digits ({error})"
-        ) from error
-    if logits.shape != (2, DIGITS):
-        raise ValueError(f"for 2 images {name} returns {tuple(logits.shape)}; return ten logits for each")

@@ -15,7 +15,7 @@ from common.moving_average import moving_average
 from common.seeding import latent_noise, rng
 from common.sharding import all_gather, average_batchnorm_statistics, sum_over_ranks
 from lightning_modules.base import TwofoldModule, exclude_from_global_step
-from lightning_modules.gan_arguments import refuse_lone_image, refuse_other_size, validate_gan_arguments
+from lightning_modules.gan_arguments import validate_gan_arguments
 from losses.gan import GAN_LOSSES, accuracies
 from losses.penalties import interpolates, r1_penalty, r2_penalty, wgan_gp_penalty
 from networks.augmentation import random_shifts, translate
@@ -39,8 +39,8 @@ class GAN(TwofoldModule):
         discriminator: images → logits `(batch,)`, positive for "real".
         generator_optimizer: class or partial that takes the generator's parameters.
         discriminator_optimizer: class or partial that takes the discriminator's parameters.
-        generator_lr_scheduler: class or partial that takes the generator's optimizer; steps with every batch. Without
-            a length (`total_iters`, `total_steps` or `T_max`) it lasts for the trainer's `max_steps`.
+        generator_lr_scheduler: class or partial that takes the generator's optimizer; steps with every batch, without
+            a metric. Without a length (`total_iters`, `total_steps` or `T_max`) it lasts for the trainer's `max_steps`.
         discriminator_lr_scheduler: the same for the discriminator's optimizer.
         loss: a key of `losses.gan.GAN_LOSSES`: minimax, nonsaturating, hinge, least_squares, wasserstein, relativistic.
         r1: weight γ of the R1 penalty on real images; 0 for none.
@@ -57,8 +57,7 @@ class GAN(TwofoldModule):
 
     Raises:
         ValueError: when the generator has no `latent_dim`, an argument is out of range, arguments contradict each
-            other, the discriminator can't process the generator's images, or a scheduler is ReduceLROnPlateau, which
-            needs a metric.
+            other, or the discriminator can't process the generator's images.
     """
 
     def __init__(
@@ -111,13 +110,11 @@ class GAN(TwofoldModule):
         penalised = (step + 1) % self.d_reg_interval == 0 and any((self.r1, self.r2, self.gradient_penalty))
         g_optimizer, d_optimizer = self.optimizers()  # type: ignore[attr-defined]
         exclude_from_global_step(g_optimizer)
-        refuse_lone_image(images, self.generator, self.discriminator)
         with matmul_precision(self.matmul_precision):
             # Fakes. One forward pass of G serves both updates, so it comes before `toggled_optimizer` freezes G.
             noise = self.shard(self.sample_noise(n, "train", step))
             with torch.set_grad_enabled(trains_generator):
                 fakes = self.generator(noise).to(images.dtype)
-            refuse_other_size(fakes, images)
 
             # D's loss on real and fake images, its penalty every `d_reg_interval` batches, and its step.
             with self.toggled_optimizer(d_optimizer):
@@ -133,7 +130,8 @@ class GAN(TwofoldModule):
                 if penalised and self.r2 > 0:
                     penalty = penalty + self.r2 * r2_penalty(fake_logits, fake)
                 if penalised and self.gradient_penalty > 0:
-                    mixed = interpolates(real, fake, self.shard(self._sample_weights(n, step))).requires_grad_()
+                    weight = torch.rand(n, generator=self._rng("between", step), device=self.device)
+                    mixed = interpolates(real, fake, self.shard(weight)).requires_grad_()
                     mixed_logits = self._logits(self._augment(mixed, n, "mixed", step))
                     penalty = penalty + self.gradient_penalty * wgan_gp_penalty(mixed_logits, mixed)
                 if penalised:
@@ -182,10 +180,6 @@ class GAN(TwofoldModule):
     def sample_noise(self, n: int, *key: int | str) -> Float[Tensor, "n latent"]:
         """Returns `n` standard normal noise vectors, a function of the run's seed and `key`."""
         return latent_noise(self.generator, n, self._rng("noise", *key))
-
-    def _sample_weights(self, n: int, step: int) -> Float[Tensor, " n"]:
-        """Returns `n` weights from U(0, 1) for the interpolates of WGAN-GP."""
-        return torch.rand(n, generator=self._rng("between", step), device=self.device)
 
     def _rng(self, purpose: str, *key: int | str) -> torch.Generator:
         return rng(self.seed_for(purpose), *key, device=self.device)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
+from common.arguments import check_choice
 from common.palindrome import DIGITS, Target
 from common.sharding import all_gather
 from lightning_modules.classifier import Classification
@@ -166,8 +167,7 @@ class PalindromeRNN(_Palindrome):
 
 
 def _symbols(target: Target) -> int:
-    if target not in SYMBOLS:
-        raise ValueError(f"target is '{target}'; write {' or '.join(SYMBOLS)}")
+    check_choice("target", target, SYMBOLS)
     return SYMBOLS[target]
 
 

@@ -1,4 +1,4 @@
-"""Networks in plain torch: no Lightning, no W&B. Each file can be copied and read by itself."""
+"""Networks in plain torch: no Lightning, no W&B."""
 
 from networks.registry import register
 

@@ -11,7 +11,8 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from networks.normalisation import add_spectral_norm, image_norm, validate_normalisation
+from common.arguments import check_choice, check_positive
+from networks.normalisation import add_spectral_norm, image_norm
 
 SIDE = 7
 SLOPE = 0.2
@@ -34,9 +35,8 @@ class DCGANGenerator(nn.Module):
         self, latent_dim: int = 100, channels: int = 64, normalisation: Literal["batch", "none"] = "batch"
     ) -> None:
         super().__init__()
-        validate_normalisation(normalisation, ("batch", "none"))
-        if min(latent_dim, channels) < 1:
-            raise ValueError(f"latent_dim is {latent_dim} and channels is {channels}; write positive numbers")
+        check_choice("normalisation", normalisation, ("batch", "none"))
+        check_positive(latent_dim=latent_dim, channels=channels)
         self.latent_dim = latent_dim
         self.channels = channels
         self.normalisation = normalisation
@@ -73,9 +73,8 @@ class DCGANDiscriminator(nn.Module):
 
     def __init__(self, channels: int = 64, normalisation: Literal["batch", "spectral", "none"] = "batch") -> None:
         super().__init__()
-        validate_normalisation(normalisation, ("batch", "spectral", "none"))
-        if channels < 1:
-            raise ValueError(f"channels is {channels}; write a positive number, such as 64")
+        check_choice("normalisation", normalisation, ("batch", "spectral", "none"))
+        check_positive(channels=channels)
         self.channels = channels
         self.normalisation = normalisation
         self.layers = nn.Sequential(

@@ -72,14 +72,15 @@ def load_weights(network: nn.Module, weights: Any, path: Path, assign: bool = Fa
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """Reads a generator file's metadata: network, weights, step and data_source.
 
-    It is in the metadata of a `.safetensors` file, and otherwise in the `.json` file beside the weights.
+    They are in a `.safetensors` file itself, and for other weights in the `.json` file beside them.
 
     Raises:
         ValueError: when it is missing or malformed.
     """
     path = Path(path)
-    source, text = path, read_safetensors(path)[1].get("generator") if path.suffix == SAFETENSORS else None
-    if text is None:
+    if path.suffix == SAFETENSORS:
+        source, text = path, read_safetensors(path)[1].get("generator", "")
+    else:
         source = path.with_suffix(".json")
         if not source.exists():
             raise ValueError(f"{source} is missing; it says which network the weights in {path} belong to")

@@ -95,21 +95,6 @@ LSTM_INITIALISERS: dict[str, Initialiser] = {
 RNN_INITIALISERS: dict[str, Initialiser] = {"torch": uniform, "orthogonal": orthogonal, "identity": identity}
 
 
-def named(init: str, known: dict[str, Initialiser]) -> Initialiser:
-    """Returns the function called `init` in one of the two dictionaries above.
-
-    Raises:
-        ValueError: when it isn't there; says so if it is for the other network.
-    """
-    if init in known:
-        return known[init]
-    is_lstm = known is LSTM_INITIALISERS
-    network, other = ("LSTM", "RNN") if is_lstm else ("RNN", "LSTM")
-    elsewhere = init in (RNN_INITIALISERS if is_lstm else LSTM_INITIALISERS)
-    problem = f"init '{init}' is for the {other}" if elsewhere else f"init '{init}' isn't known"
-    raise ValueError(f"{problem}; for the {network} write one of {', '.join(known)}")
-
-
 def _bias_of(gate: str, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
     position = "ifgo".index(gate)
     bias_hh.chunk(4)[position].zero_()
@@ -117,8 +102,6 @@ def _bias_of(gate: str, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, b
 
 
 def _checked(horizon: int | None, init: str) -> int:
-    if horizon is None:
-        raise ValueError(f"init '{init}' needs the horizon; write the longest length to remember, such as horizon=1000")
-    if horizon < 2:
-        raise ValueError(f"horizon is {horizon}; write the longest length to remember, at least 2")
+    if horizon is None or horizon < 2:
+        raise ValueError(f"init '{init}' can't use horizon {horizon}; write the longest length to remember, 2 or more")
     return horizon

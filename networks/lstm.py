@@ -17,11 +17,18 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from networks.initialisers import LSTM_INITIALISERS, named
+from common.arguments import check_choice, check_positive
+from networks.initialisers import LSTM_INITIALISERS
 from networks.lstm_backward import ManualBackward
+
+Inputs = Float[Tensor, "steps batch input"]
+"""x of all steps."""
 
 State = tuple[Float[Tensor, "1 batch hidden"], Float[Tensor, "1 batch hidden"]]
 """h and c."""
+
+Outputs = tuple[Float[Tensor, "steps batch hidden"], State]
+"""h of all steps, and the last h and c."""
 
 Weights = tuple[
     Float[Tensor, "4*hidden input"],
@@ -32,9 +39,7 @@ Weights = tuple[
 """W_ih, W_hh, b_ih and b_hh, each with the rows of the gates i, f, g, o one below the other, as in `nn.LSTM`."""
 
 
-def equations_kernel(
-    x: Float[Tensor, "steps batch input"], state: State, weights: Weights
-) -> tuple[Float[Tensor, "steps batch hidden"], State]:
+def equations_kernel(x: Inputs, state: State, weights: Weights) -> Outputs:
     """The six equations, step by step; autograd differentiates them."""
     (h,), (c,) = state  # (batch, hidden)
     W_ih, W_hh, b_ih, b_hh = weights
@@ -79,12 +84,9 @@ class LSTM(nn.Module):
         horizon: int | None = None,
     ) -> None:
         super().__init__()
-        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
-            if size < 1:
-                raise ValueError(f"{name} is {size}; write 1 or more")
-        if kernel not in KERNELS:
-            raise ValueError(f"kernel '{kernel}' isn't known; for the LSTM write one of {', '.join(KERNELS)}")
-        initialise = named(init, LSTM_INITIALISERS)
+        check_positive(input_size=input_size, hidden_size=hidden_size)
+        check_choice("kernel", kernel, KERNELS)
+        check_choice("init", init, LSTM_INITIALISERS)
 
         self.input_size, self.hidden_size = input_size, hidden_size
         self.kernel, self.init, self.horizon = kernel, init, horizon
@@ -92,11 +94,9 @@ class LSTM(nn.Module):
         self.weight_hh_l0 = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
         self.bias_ih_l0 = nn.Parameter(torch.empty(4 * hidden_size))
         self.bias_hh_l0 = nn.Parameter(torch.empty(4 * hidden_size))
-        initialise(*self.parameters(), horizon=horizon)
+        LSTM_INITIALISERS[init](*self.parameters(), horizon=horizon)
 
-    def forward(
-        self, x: Float[Tensor, "steps batch input"], state: State | None = None
-    ) -> tuple[Float[Tensor, "steps batch hidden"], State]:
+    def forward(self, x: Inputs, state: State | None = None) -> Outputs:
         """Returns h of every step and the last (h, c), from which a next call can go on; without a state, starts at 0.
 
         Raises:
@@ -105,7 +105,7 @@ class LSTM(nn.Module):
         weights = self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0
         return KERNELS[self.kernel](x, self._start(x, state), weights)
 
-    def gates(self, x: Float[Tensor, "steps batch input"], state: State | None = None) -> "Gates":
+    def gates(self, x: Inputs, state: State | None = None) -> "Gates":
         """Returns all that `forward` computes, for plots.
 
         Given h of all steps, from any kernel, one product gives the gates of all steps.
@@ -146,18 +146,14 @@ class Gates(NamedTuple):
     h: Float[Tensor, "steps batch hidden"]
 
 
-def manual_kernel(
-    x: Float[Tensor, "steps batch input"], state: State, weights: Weights
-) -> tuple[Float[Tensor, "steps batch hidden"], State]:
+def manual_kernel(x: Inputs, state: State, weights: Weights) -> Outputs:
     """The equations with the hand-derived backward pass, which has no second derivatives."""
     (h,), (c,) = state
     output, c = ManualBackward.apply(x, h, c, *weights)
     return output, (output[-1:].clone(), c[None])
 
 
-def native_kernel(
-    x: Float[Tensor, "steps batch input"], state: State, weights: Weights
-) -> tuple[Float[Tensor, "steps batch hidden"], State]:
+def native_kernel(x: Inputs, state: State, weights: Weights) -> Outputs:
     """torch's native kernel."""
     train = torch.is_grad_enabled()  # cuDNN keeps what its backward needs only if told to, in eval mode as well
     output, h, c = torch.lstm(
@@ -166,9 +162,7 @@ def native_kernel(
     return output, (h, c)
 
 
-def auto_kernel(
-    x: Float[Tensor, "steps batch input"], state: State, weights: Weights
-) -> tuple[Float[Tensor, "steps batch hidden"], State]:
+def auto_kernel(x: Inputs, state: State, weights: Weights) -> Outputs:
     """The kernel that `fastest_kernel` chooses."""
     differentiated = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *state, *weights))
     float32 = x.dtype == weights[0].dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)

@@ -22,8 +22,8 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from common.arguments import check_choice, check_positive
 from networks.mlp_gan import SLOPE, hidden_layers
-from networks.normalisation import validate_normalisation
 
 SIDE = 14
 MNIST_MEAN, MNIST_STD = 2 * 0.1307 - 1, 2 * 0.3081
@@ -53,12 +53,8 @@ class MLPConvGenerator(nn.Module):
         normalisation: Literal["batch", "layer", "none"] = "batch",
     ) -> None:
         super().__init__()
-        validate_normalisation(normalisation, ("batch", "layer", "none"))
-        if not widths or min(latent_dim, channels, *widths) < 1:
-            raise ValueError(
-                f"latent_dim is {latent_dim}, widths {list(widths)} and channels {channels}; write positive numbers, "
-                "such as 16, [256, 512, 512] and 4"
-            )
+        check_choice("normalisation", normalisation, ("batch", "layer", "none"))
+        check_positive(latent_dim=latent_dim, widths=widths, channels=channels)
         self.latent_dim = latent_dim
         self.widths = tuple(widths)
         self.channels = channels
@@ -90,8 +86,7 @@ class PixelUnshuffleDiscriminator(nn.Module):
 
     def __init__(self, channels: int = 8, width: int = 128) -> None:
         super().__init__()
-        if min(channels, width) < 1:
-            raise ValueError(f"channels is {channels} and width is {width}; write positive numbers, such as 8 and 128")
+        check_positive(channels=channels, width=width)
         self.channels = channels
         self.width = width
         self.layers = nn.Sequential(

@@ -15,7 +15,8 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from networks.normalisation import add_spectral_norm, linear_norm, validate_normalisation
+from common.arguments import check_choice, check_positive
+from networks.normalisation import add_spectral_norm, linear_norm
 
 IMAGE_SHAPE = (1, 28, 28)
 PIXELS = 28 * 28
@@ -43,10 +44,8 @@ class MLPGenerator(nn.Module):
         normalisation: Literal["batch", "layer", "none"] = "batch",
     ) -> None:
         super().__init__()
-        validate_normalisation(normalisation, ("batch", "layer", "none"))
-        _validate_widths(widths)
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim is {latent_dim}; write a positive number, such as 100")
+        check_choice("normalisation", normalisation, ("batch", "layer", "none"))
+        check_positive(latent_dim=latent_dim, widths=widths)
         self.latent_dim = latent_dim
         self.widths = tuple(widths)
         self.normalisation = normalisation
@@ -74,16 +73,11 @@ class MLPDiscriminator(nn.Module):
 
     def __init__(self, widths: Sequence[int] = (512, 256), normalisation: Literal["spectral", "none"] = "none") -> None:
         super().__init__()
-        validate_normalisation(normalisation, ("spectral", "none"))
-        _validate_widths(widths)
+        check_choice("normalisation", normalisation, ("spectral", "none"))
+        check_positive(widths=widths)
         self.widths = tuple(widths)
         self.normalisation = normalisation
-        hidden = [
-            layer
-            for fan_in, fan_out in pairwise((PIXELS, *self.widths))
-            for layer in (nn.Linear(fan_in, fan_out), nn.LeakyReLU(SLOPE))
-        ]
-        self.layers = nn.Sequential(*hidden, nn.Linear(self.widths[-1], 1))
+        self.layers = nn.Sequential(*linear_layers((PIXELS, *self.widths)), nn.Linear(self.widths[-1], 1))
         if normalisation == "spectral":
             add_spectral_norm(self.layers)
 
@@ -94,14 +88,14 @@ class MLPDiscriminator(nn.Module):
 
 def hidden_layers(latent_dim: int, widths: Sequence[int], normalisation: str) -> list[nn.Module]:
     """The hidden layers of a generator, from noise `(batch, latent_dim)` to `(batch, widths[-1])`."""
-    later = [
+    later = linear_layers(widths, normalisation)
+    return [nn.Linear(latent_dim, widths[0]), nn.LeakyReLU(SLOPE), *later]
+
+
+def linear_layers(widths: Sequence[int], normalisation: str = "none") -> list[nn.Module]:
+    """Linear layers from each width to the next, each with its normalisation and LeakyReLU."""
+    return [
         layer
         for fan_in, fan_out in pairwise(widths)
         for layer in (nn.Linear(fan_in, fan_out), *linear_norm(normalisation, fan_out), nn.LeakyReLU(SLOPE))
     ]
-    return [nn.Linear(latent_dim, widths[0]), nn.LeakyReLU(SLOPE), *later]
-
-
-def _validate_widths(widths: Sequence[int]) -> None:
-    if not widths or min(widths) < 1:
-        raise ValueError(f"widths is {list(widths)}; write one positive number for each hidden layer, such as [256]")

@@ -1,7 +1,5 @@
 """Normalisation layers by name, and spectral normalisation."""
 
-from collections.abc import Sequence
-
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import spectral_norm
@@ -9,12 +7,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 def linear_norm(normalisation: str, width: int) -> list[nn.Module]:
     """Returns the normalisation layer after a linear one of `width` units, in a list that is empty for none."""
-    match normalisation:
-        case "batch":
-            return [nn.BatchNorm1d(width)]
-        case "layer":
-            return [nn.LayerNorm(width)]
-    return []
+    layers = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+    return [layers[normalisation](width)] if normalisation in layers else []
 
 
 def image_norm(normalisation: str, channels: int) -> list[nn.Module]:
@@ -32,9 +26,3 @@ def add_spectral_norm(layers: nn.Sequential) -> None:
 def mixes_images(network: nn.Module) -> bool:
     """Returns whether the output for an image depends on the rest of its batch, because of a BatchNorm."""
     return any(isinstance(layer, _BatchNorm) for layer in network.modules())
-
-
-def validate_normalisation(normalisation: str, known: Sequence[str]) -> None:
-    """Raises ValueError unless `normalisation` is one of the `known`."""
-    if normalisation not in known:
-        raise ValueError(f"normalisation is '{normalisation}'; write {', '.join(known[:-1])} or {known[-1]}")

@@ -9,10 +9,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from networks.initialisers import RNN_INITIALISERS, named
+from common.arguments import check_choice, check_positive
+from networks.initialisers import RNN_INITIALISERS
+
+Inputs = Float[Tensor, "steps batch input"]
+"""x of all steps."""
 
 State = Float[Tensor, "1 batch hidden"]
 """h."""
+
+Outputs = tuple[Float[Tensor, "steps batch hidden"], State]
+"""h of all steps, and the last h."""
 
 Weights = tuple[
     Float[Tensor, "hidden input"], Float[Tensor, "hidden hidden"], Float[Tensor, " hidden"], Float[Tensor, " hidden"]
@@ -22,9 +29,7 @@ Weights = tuple[
 NONLINEARITIES = {"tanh": torch.tanh, "relu": torch.relu}
 
 
-def equations_kernel(
-    x: Float[Tensor, "steps batch input"], state: State, weights: Weights, nonlinearity: str
-) -> tuple[Float[Tensor, "steps batch hidden"], State]:
+def equations_kernel(x: Inputs, state: State, weights: Weights, nonlinearity: str) -> Outputs:
     """The equation, step by step; autograd differentiates it."""
     (h,) = state  # (batch, hidden)
     W_ih, W_hh, b_ih, b_hh = weights
@@ -43,10 +48,10 @@ class RNN(nn.Module):
         kernel: equations (`equations_kernel` above), native (torch's kernel: oneDNN, cuDNN) or auto (native), with
             equal results up to rounding.
         nonlinearity: "tanh" or "relu".
-        init: a name in `networks.initialisers.RNN_INITIALISERS`; "identity" goes with relu.
+        init: a name in `networks.initialisers.RNN_INITIALISERS`; "identity" is meant for relu.
 
     Raises:
-        ValueError: when a size is below 1, a name isn't known, or "identity" meets tanh.
+        ValueError: when a size is below 1 or a name isn't known.
     """
 
     def __init__(
@@ -59,16 +64,10 @@ class RNN(nn.Module):
         init: str = "torch",
     ) -> None:
         super().__init__()
-        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
-            if size < 1:
-                raise ValueError(f"{name} is {size}; write 1 or more")
-        if kernel not in KERNELS:
-            raise ValueError(f"kernel '{kernel}' isn't known; for the RNN write one of {', '.join(KERNELS)}")
-        if nonlinearity not in NONLINEARITIES:
-            raise ValueError(f"nonlinearity '{nonlinearity}' isn't known; write one of {', '.join(NONLINEARITIES)}")
-        if init == "identity" and nonlinearity == "tanh":
-            raise ValueError("init 'identity' goes with relu; write nonlinearity relu, or init orthogonal for tanh")
-        initialise = named(init, RNN_INITIALISERS)
+        check_positive(input_size=input_size, hidden_size=hidden_size)
+        check_choice("kernel", kernel, KERNELS)
+        check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
+        check_choice("init", init, RNN_INITIALISERS)
 
         self.input_size, self.hidden_size = input_size, hidden_size
         self.kernel, self.nonlinearity, self.init = kernel, nonlinearity, init
@@ -76,11 +75,9 @@ class RNN(nn.Module):
         self.weight_hh_l0 = nn.Parameter(torch.empty(hidden_size, hidden_size))
         self.bias_ih_l0 = nn.Parameter(torch.empty(hidden_size))
         self.bias_hh_l0 = nn.Parameter(torch.empty(hidden_size))
-        initialise(*self.parameters())
+        RNN_INITIALISERS[init](*self.parameters())
 
-    def forward(
-        self, x: Float[Tensor, "steps batch input"], h: State | None = None
-    ) -> tuple[Float[Tensor, "steps batch hidden"], State]:
+    def forward(self, x: Inputs, h: State | None = None) -> Outputs:
         """Returns h of every step and the last one, from which a next call can go on; without an h, starts at 0.
 
         Raises:
@@ -96,9 +93,7 @@ class RNN(nn.Module):
         return KERNELS[self.kernel](x, h, weights, self.nonlinearity)
 
 
-def native_kernel(
-    x: Float[Tensor, "steps batch input"], state: State, weights: Weights, nonlinearity: str
-) -> tuple[Float[Tensor, "steps batch hidden"], State]:
+def native_kernel(x: Inputs, state: State, weights: Weights, nonlinearity: str) -> Outputs:
     """torch's native kernel."""
     train = torch.is_grad_enabled()  # cuDNN keeps what its backward needs only if told to, in eval mode as well
     native = {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}[nonlinearity]

@@ -7,7 +7,6 @@ from torch import nn
 
 from callbacks.drawing import trained_on
 from networks.generator_files import load_generator, read_metadata
-from networks.registry import NotRegisteredError
 from twofold.errors import UsageError, advised
 
 INSTEAD = "write a generator file, such as runs/gan/RUN/mnist_generator.pth"
@@ -33,9 +32,6 @@ def open_generator(path: Path) -> GeneratorFile:
     """
     try:
         trained = GeneratorFile(load_generator(path), read_metadata(path))
-    except NotRegisteredError as error:
-        instead = "scripts read what networks/registry.py builds, see docs/add_a_network.md"
-        raise UsageError(f"{error.problem}; {instead}") from error
     except ValueError as error:
         raise advised(error, INSTEAD) from error
     match trained.metadata:

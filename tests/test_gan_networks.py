@@ -1,6 +1,7 @@
 """The three GAN pairs: layers, shapes, ranges, initialisation, and DiffAugment's translation."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -16,18 +17,6 @@ from networks.mlp_conv_gan import MLPConvGenerator, PixelUnshuffleDiscriminator
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 
 
-def kinds(network: nn.Module) -> list[type]:
-    return [type(layer) for layer in network.layers]  # type: ignore[union-attr]
-
-
-def widths(network: nn.Module) -> list[int]:
-    """The widths of the linear layers, checked to fit each other."""
-    layers = [module for module in network.modules() if isinstance(module, nn.Linear)]
-    found = [layer.in_features for layer in layers] + [layers[-1].out_features]
-    assert [layer.out_features for layer in layers] == found[1:]
-    return found
-
-
 def shapes(network: nn.Module, input: torch.Tensor) -> list[tuple[int, ...]]:
     """The shapes of one input after each layer that changes it."""
     found = [tuple(input.shape[1:])]
@@ -38,55 +27,49 @@ def shapes(network: nn.Module, input: torch.Tensor) -> list[tuple[int, ...]]:
     return found
 
 
-def test_mlp_pair_is_that_of_pytorch_gan() -> None:
-    hidden = [nn.Linear, nn.BatchNorm1d, nn.LeakyReLU]
-    assert widths(MLPGenerator()) == [100, 128, 256, 512, 1024, 784]
-    assert kinds(MLPGenerator()) == [nn.Linear, nn.LeakyReLU, *hidden * 3, nn.Linear, nn.Tanh]
-    assert widths(MLPDiscriminator()) == [784, 512, 256, 1]
-    assert kinds(MLPDiscriminator()) == [nn.Linear, nn.LeakyReLU, nn.Linear, nn.LeakyReLU, nn.Linear]
-    slopes = {layer.negative_slope for layer in MLPGenerator().modules() if isinstance(layer, nn.LeakyReLU)}
-    assert slopes == {0.2}
+IMAGE = (1, 28, 28)
+SHAPES: list[tuple[nn.Module, list[tuple[int, ...]]]] = [
+    (MLPGenerator(), [(100,), (128,), (256,), (512,), (1024,), (784,)]),
+    (MLPDiscriminator(), [(784,), (512,), (256,), (1,)]),
+    (DCGANGenerator(), [(100,), (128 * 7 * 7,), (128, 7, 7), (64, 14, 14), IMAGE]),
+    (DCGANDiscriminator(), [IMAGE, (64, 14, 14), (128, 7, 7), (128 * 7 * 7,), (1,)]),
+    (MLPConvGenerator(8, [32, 48], 3), [(8,), (32,), (48,), (3 * 14 * 14,), (3, 14, 14), IMAGE]),
+    (PixelUnshuffleDiscriminator(5, 9), [IMAGE, (4, 14, 14), (5, 14, 14), (20, 7, 7), (10, 7, 7), (490,), (9,), (1,)]),
+]
 
 
-def test_widths_and_normalisation_of_the_mlps_are_as_given() -> None:
-    generator = MLPGenerator(64, widths=[32, 48], normalisation="layer")
-    assert widths(generator) == [64, 32, 48, 784]
-    assert kinds(generator)[2:5] == [nn.Linear, nn.LayerNorm, nn.LeakyReLU]
-    assert kinds(MLPGenerator(widths=[8, 9], normalisation="none")).count(nn.Linear) == 3
-    assert widths(MLPDiscriminator(widths=[20])) == [784, 20, 1]
+@pytest.mark.parametrize(("network", "expected"), SHAPES)
+def test_layers_have_the_documented_shapes(network: nn.Module, expected: list[tuple[int, ...]]) -> None:
+    assert shapes(network, torch.randn(2, *expected[0])) == expected
 
 
-def test_dcgan_pair_is_that_of_the_paper() -> None:
-    up, down, norm, leaky = nn.ConvTranspose2d, nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU
-    assert kinds(DCGANGenerator()) == [nn.Linear, nn.Unflatten, norm, nn.ReLU, up, norm, nn.ReLU, up, nn.Tanh]
-    assert kinds(DCGANDiscriminator()) == [down, leaky, down, norm, leaky, nn.Flatten, nn.Linear]
-    generated = shapes(DCGANGenerator(), torch.randn(2, 100))
-    assert generated == [(100,), (128 * 7 * 7,), (128, 7, 7), (64, 14, 14), (1, 28, 28)]
-    logits = shapes(DCGANDiscriminator(), torch.randn(2, 1, 28, 28))
-    assert logits == [(1, 28, 28), (64, 14, 14), (128, 7, 7), (128 * 7 * 7,), (1,)]
-    for network in (DCGANGenerator(normalisation="none"), DCGANDiscriminator(normalisation="none")):
-        assert norm not in kinds(network)
-        for layer in network.modules():
-            if isinstance(layer, nn.Linear | down | up) and layer.weight.numel() > 5000:
-                assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
+HIDDEN = [nn.Linear, nn.LeakyReLU]
+KINDS: list[tuple[nn.Module, list[type]]] = [
+    (MLPGenerator(), [*HIDDEN, *[nn.Linear, nn.BatchNorm1d, nn.LeakyReLU] * 3, nn.Linear, nn.Tanh]),
+    (MLPGenerator(5, [8, 9], "layer"), [*HIDDEN, nn.Linear, nn.LayerNorm, nn.LeakyReLU, nn.Linear, nn.Tanh]),
+    (MLPGenerator(5, [8, 9], "none"), [*HIDDEN, *HIDDEN, nn.Linear, nn.Tanh]),
+    (MLPDiscriminator(), [*HIDDEN, *HIDDEN, nn.Linear]),
+    (
+        DCGANGenerator(),
+        [nn.Linear, nn.Unflatten, *[nn.BatchNorm2d, nn.ReLU, nn.ConvTranspose2d] * 2, nn.Tanh],
+    ),
+    (
+        DCGANDiscriminator(),
+        [nn.Conv2d, nn.LeakyReLU, nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU, nn.Flatten, nn.Linear],
+    ),
+]
 
 
-def test_mlp_conv_pair_shapes() -> None:
-    generated = shapes(MLPConvGenerator(8, [32, 48], 3, "layer"), torch.randn(2, 8))
-    assert generated == [(8,), (32,), (48,), (3 * 14 * 14,), (3, 14, 14), (1, 28, 28)]
-    found = shapes(PixelUnshuffleDiscriminator(5, 7), torch.randn(2, 1, 28, 28))
-    assert found == [(1, 28, 28), (4, 14, 14), (5, 14, 14), (20, 7, 7), (10, 7, 7), (10 * 7 * 7,), (7,), (1,)]
+@pytest.mark.parametrize(("network", "expected"), KINDS)
+def test_normalisation_stands_where_documented(network: nn.Module, expected: list[type]) -> None:
+    assert [type(layer) for layer in network.layers] == expected  # type: ignore[union-attr]
 
 
-def test_transposed_convolution_writes_overlapping_4x4_kernels() -> None:
-    head = MLPConvGenerator(16, widths=[32], channels=3).layers[5]
-    assert isinstance(head, nn.ConvTranspose2d)
-    features = torch.zeros(1, 3, 14, 14)
-    features[0, 1, 4, 6] = 1
-    image = (head(features) - head(torch.zeros(1, 3, 14, 14)))[0, 0]
-    torch.testing.assert_close(image[7:11, 11:15], head.weight[1, 0])
-    image[7:11, 11:15] = 0
-    assert image.abs().max() < 1e-6
+@pytest.mark.parametrize("network", [DCGANGenerator(normalisation="none"), DCGANDiscriminator(normalisation="none")])
+def test_dcgan_starts_from_the_papers_distribution_without_batchnorm(network: nn.Module) -> None:
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
+    deviations = [p.std().item() for p in network.parameters() if p.dim() > 1 and p.numel() > 5000]
+    assert deviations == pytest.approx([0.02, 0.02], rel=0.05)
 
 
 def test_pixel_unshuffle_discriminator_standardises_its_input(digits: MNISTDataModule) -> None:
@@ -136,25 +119,29 @@ def test_spectral_normalisation_bounds_the_lipschitz_constant(make: Callable[[],
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "arguments", "words"),
     [
-        (lambda: MLPGenerator(latent_dim=0), "latent_dim is 0; write a positive number, such as 100"),
-        (lambda: MLPGenerator(widths=[]), r"widths is \[\]; write one positive number for each hidden layer"),
-        (lambda: MLPDiscriminator(widths=[4, 0]), r"widths is \[4, 0\]; write one positive number"),
-        (lambda: MLPGenerator(normalisation="group"), "normalisation is 'group'; write batch, layer or none"),  # type: ignore[arg-type]
-        (lambda: MLPDiscriminator(normalisation="batch"), "normalisation is 'batch'; write spectral or none"),  # type: ignore[arg-type]
-        (lambda: DCGANGenerator(channels=-1), "latent_dim is 100 and channels is -1; write positive numbers"),
-        (lambda: DCGANDiscriminator(0), "channels is 0; write a positive number, such as 64"),
-        (lambda: DCGANGenerator(normalisation="layer"), "normalisation is 'layer'; write batch or none"),  # type: ignore[arg-type]
-        (lambda: MLPConvGenerator(0), r"latent_dim is 0, widths \[256, 512, 512\] and channels 4; write positive"),
-        (lambda: MLPConvGenerator(widths=[3, -1]), r"widths \[3, -1\]"),
-        (lambda: PixelUnshuffleDiscriminator(0), "channels is 0 and width is 128; write positive numbers, such as 8"),
+        (MLPGenerator, {"latent_dim": 0}, "latent_dim is 0; write 1 or more"),
+        (MLPGenerator, {"widths": []}, r"widths is \[\]; write numbers of 1 or more"),
+        (MLPGenerator, {"normalisation": "group"}, "normalisation is 'group'; write one of batch, layer, none"),
+        (MLPDiscriminator, {"widths": [4, 0]}, r"widths is \[4, 0\]; write numbers of 1 or more"),
+        (MLPDiscriminator, {"normalisation": "batch"}, "normalisation is 'batch'; write one of spectral, none"),
+        (DCGANGenerator, {"channels": -1}, "channels is -1"),
+        (DCGANGenerator, {"normalisation": "layer"}, "normalisation is 'layer'; write one of batch, none"),
+        (DCGANDiscriminator, {"channels": 0}, "channels is 0"),
+        (
+            DCGANDiscriminator,
+            {"normalisation": "layer"},
+            "normalisation is 'layer'; write one of batch, spec",
+        ),
+        (MLPConvGenerator, {"channels": 0}, "channels is 0"),
+        (PixelUnshuffleDiscriminator, {"width": 0}, "width is 0"),
     ],
 )
 @pytest.mark.usefixtures("unchecked")
-def test_wrong_arguments_are_refused(make: Callable[[], nn.Module], words: str) -> None:
+def test_wrong_arguments_are_refused(make: Callable[..., nn.Module], arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        make()
+        make(**arguments)
 
 
 @given(st.integers(-6, 6), st.integers(-6, 6), st.integers(-6, 6))

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 from common.files import write_safetensors
 from networks.dcgan import DCGANGenerator
@@ -57,17 +56,6 @@ def test_metadata_says_what_was_saved(saved: Path, exported: Path, generator: ML
     assert saved.with_suffix(".json").read_text() == json.dumps(metadata, indent=2) + "\n"
 
 
-def test_metadata_of_safetensors_precedes_a_json_beside_it(
-    generator: MLPGenerator, exported: Path, saved: Path
-) -> None:
-    beside = exported.with_suffix(".json")
-    beside.write_text('{"network": "another"}')
-    assert read_metadata(exported) == read_metadata(saved)
-    save_file(generator.state_dict(), exported)
-    beside.write_text(saved.with_suffix(".json").read_text())
-    assert read_metadata(exported) == read_metadata(saved)
-
-
 def test_weights_are_loaded_into_a_given_generator(saved: Path, generator: MLPGenerator) -> None:
     saved.with_suffix(".json").unlink()
     mine = MLPGenerator(latent_dim=5, widths=[4, 3])
@@ -80,13 +68,10 @@ def test_weights_are_loaded_into_a_given_generator(saved: Path, generator: MLPGe
     ("content", "words"),
     [
         ("latent_dim: 5", "is not JSON"),
-        ("", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
-        ("[1, 2]", "doesn't say which network"),
         ('{"step": 500}', "doesn't say which network"),
         ('{"network": "MLPGenerator"}', "doesn't describe its network"),
         ('{"network": {"class_path": "antigravity.Module"}}', "doesn't describe its network"),
-        ('{"network": {"name": "Adam", "arguments": {}}}', "names 'Adam' where a Module belongs"),
         ('{"network": {"name": "os.system", "arguments": {}}}', "names 'os.system', which isn't registered"),
     ],
     ids=lambda text: str(text)[:30],
@@ -104,14 +89,13 @@ def test_wrong_metadata_is_refused(
 @pytest.mark.parametrize(
     "weights",
     [
-        nn.Linear(2, 2).state_dict(),
         MLPGenerator(6).state_dict(),
         {},
         {1: torch.zeros(1)},
         {"layers.0.weight": "x"},
         [7],
     ],
-    ids=["another network", "another size", "empty", "number as key", "text as weight", "list"],
+    ids=["another size", "empty", "number as key", "text as weight", "list"],
 )
 def test_weights_that_do_not_fit_are_refused(saved: Path, weights: Any) -> None:
     torch.save(weights, saved)
@@ -126,7 +110,7 @@ REFUSED = {
     "alone.pth": "alone.json is missing; it says which network the weights in alone.pth belong to",
     "last.ckpt": "last.ckpt is a checkpoint; write the generator file, the run's mnist_generator.pth",
     "dcgan.safetensors": "the weights in dcgan.safetensors don't fit a MLPGenerator",
-    "other.pth": "the file names 'TheirGenerator', which isn't registered; scripts read what",
+    "other.pth": "the file names 'TheirGenerator', which isn't registered; see docs/add_a_network.md",
     "discriminator.pth": "discriminator.pth holds a MLPDiscriminator, which isn't a generator",
     "failed.pth": "failed.pth holds weights that aren't finite numbers; its training failed",
 }

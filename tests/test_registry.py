@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from jsonargparse import ArgumentParser
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, StepLR
+from torch.optim.lr_scheduler import LRScheduler
 
 import networks
 from networks import registry
@@ -85,29 +84,10 @@ def test_factories_are_rebuilt_from_their_specs(
     assert registry.factory_to_spec(registry.factory_from_spec(spec, kind)) == spec
 
 
-def from_cli(kind: type, value: dict[str, Any]) -> Callable[..., Any]:
-    """Returns what jsonargparse, and so LightningCLI, makes of an optimizer or scheduler in YAML."""
-    parser = ArgumentParser()
-    parser.add_argument("--factory", type=Callable[[Any], kind])
-    factory: Callable[..., Any] = parser.instantiate(parser.parse_object({"factory": value})).factory
-    return factory
-
-
-def test_factories_from_the_cli_are_rebuilt() -> None:
-    weights = [nn.Parameter(torch.zeros(1))]
-    adam = from_cli(Optimizer, {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.25, "betas": [0.5, 0.9]}})
-    spec = through_json(registry.factory_to_spec(adam))
-    optimizer = registry.factory_from_spec(spec, Optimizer)(weights)
-    assert optimizer.defaults == {**adam(weights).defaults, "betas": optimizer.defaults["betas"]}
-    assert (optimizer.defaults["lr"], list(optimizer.defaults["betas"])) == (0.25, [0.5, 0.9])
-    step = from_cli(LRScheduler, {"class_path": "torch.optim.lr_scheduler.StepLR", "init_args": {"step_size": 3}})
-    scheduler = registry.factory_from_spec(through_json(registry.factory_to_spec(step)), LRScheduler)(optimizer)
-    assert isinstance(scheduler, StepLR)
-    assert scheduler.step_size == 3
-
-
 def test_unregistered_names_are_refused_with_advice() -> None:
-    with pytest.raises(registry.NotRegisteredError, match=r"networks\.register\('Mine', YourClass\) .* or pass the ob"):
+    with pytest.raises(
+        registry.NotRegisteredError, match=r"'Mine', which isn't registered; see docs/add_a_network\.md"
+    ):
         registry.from_spec(through_json(registry.to_spec(Mine(1))), nn.Module)
     networks.register("Mine", Mine)
     spec = through_json(registry.to_spec(Mine(1, activation=nn.ReLU())))
@@ -129,13 +109,12 @@ def test_base_classes_and_private_names_are_not_registered(name: str) -> None:
         ({"class_path": "antigravity.Module", "init_args": {}}, "doesn't describe its network"),
         ({"name": "antigravity.Module", "arguments": {}}, "isn't registered"),
         ({"name": {"class_path": "antigravity.Module"}, "arguments": {}}, "doesn't describe"),
-        ({"name": "MLPGenerator", "arguments": {"latent_dim": {"class_path": "antigravity.Module"}}}, "plain values"),
-        ({"name": "MLPGenerator", "arguments": {"latent_dim": [[{"a": "antigravity"}]]}}, "plain values"),
-        ({"name": "MLPGenerator", "arguments": {"latent_dim": nn.Linear}}, "plain values"),
+        ({"name": "MLPGenerator", "arguments": {"latent_dim": {"class_path": "antigravity.Module"}}}, "can't be built"),
+        ({"name": "MLPGenerator", "arguments": {"latent_dim": [[{"a": "antigravity"}]]}}, "can't be built"),
         ({"name": "MLPGenerator"}, "doesn't describe"),
         ("antigravity.Module", "doesn't describe"),
         (None, "doesn't describe"),
-        ({"name": "MLPGenerator", "arguments": {"depth": 3}}, "has no argument 'depth'; .* another version"),
+        ({"name": "MLPGenerator", "arguments": {"depth": 3}}, "MLPGenerator can't be built from"),
         ({"name": "MLPGenerator", "arguments": {"latent_dim": "100"}}, "MLPGenerator can't be built from"),
         ({"name": "Adam", "arguments": {}}, "the file names 'Adam' where a Module belongs"),
     ],

@@ -10,6 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
+from common.arguments import check_choice, check_positive
 from datamodules.mnist.files import Digits, download_mnist, has_mnist, packaged_digits, read_mnist
 from datamodules.resumable import (
     BatchStream,
@@ -61,12 +62,10 @@ class MNISTDataModule(ResumableDataModule):
         predict_size: int | None = None,
     ) -> None:
         super().__init__()
-        if source not in get_args(Source):
-            raise ValueError(f"source is '{source}'; write auto, torchvision or packaged")
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; write a positive number, such as 64")
-        if predict_size is not None and predict_size < 1:
-            raise ValueError(f"predict_size is {predict_size}; write a positive number, or null for all test images")
+        check_choice("source", source, get_args(Source))
+        check_positive(batch_size=batch_size)
+        if predict_size is not None:
+            check_positive(predict_size=predict_size)
         self.root = Path(root).expanduser()
         self.source = source
         self.batch_size = batch_size

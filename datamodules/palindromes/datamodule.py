@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from common.arguments import check_choice, check_positive
 from common.palindrome import DIGITS, Target
 from datamodules.palindromes.chunks import ChunkedPalindromes, PalindromeChunk
 from datamodules.resumable import BatchStream, EvaluationBatches, ResumableDataModule, count_batches, philox
@@ -66,23 +67,13 @@ class PalindromeDataModule(ResumableDataModule):
     ) -> None:
         super().__init__()
         _check_length("length", length)
-        for name, number in (
-            ("batch_size", batch_size),
-            ("batches_per_epoch", batches_per_epoch),
-            ("validation_batches", validation_batches),
-            ("test_size", test_size),
-        ):
-            if number < 1:
-                raise ValueError(f"{name} is {number}; write a positive number")
-        if target not in get_args(Target):
-            raise ValueError(f"target is '{target}'; write {' or '.join(get_args(Target))}")
+        check_positive(batch_size=batch_size, batches_per_epoch=batches_per_epoch)
+        check_positive(validation_batches=validation_batches, test_size=test_size)
+        check_choice("target", target, get_args(Target))
         if test_lengths is not None:
             if target != "last":
                 raise ValueError("test_lengths are for the last digit; leave them out with target: second_half")
-            if not test_lengths:
-                raise ValueError("test_lengths is empty; write at least one length, or null for that of the training")
-            if len(set(test_lengths)) < len(test_lengths):
-                raise ValueError(f"test_lengths {test_lengths} names a length twice; write each once")
+            check_positive(test_lengths=test_lengths)
             for each in test_lengths:
                 _check_length("a length in test_lengths", each)
         self.length = length
