@@ -1,7 +1,7 @@
 """The base class of the modules: resuming, checkpoints without foreign code, schedules as long as the run."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,10 @@ def _seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PL_GLOBAL_SEED", "3")
 
 
+GAN_OPTIONS: dict[str, Any] = {"ema_decay": 0.9, "diffaugment_translation": 1, "gradient_penalty": 1.0}
 MODULES: dict[str, tuple[Callable[[], Any], Callable[[], Tensor]]] = {
     "GAN": (
-        lambda: GAN(MLPGenerator(5, [16, 32]), MLPDiscriminator([16]), ADAM, ADAM, STEPS, STEPS, ema_decay=0.9),
+        lambda: GAN(MLPGenerator(5, [16, 32]), MLPDiscriminator([16]), ADAM, ADAM, STEPS, STEPS, **GAN_OPTIONS),
         lambda: torch.randn(4, 5),
     ),
     "PalindromeLSTM": (
@@ -105,41 +106,22 @@ def result(path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("seed", ["3", None])
 @pytest.mark.parametrize("name", RESUMED)
-def test_a_resumed_run_has_the_same_bits(
+def test_resumed_and_extended_runs_have_the_same_bits(
     plain_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, seed: str | None
 ) -> None:
     if seed is None:
         monkeypatch.delenv("PL_GLOBAL_SEED")
     whole = train(plain_trainer, name, tmp_path / "whole", 12)
     expected = result(whole)
-    for step in (3, 5):  # within an epoch, and at the end of one
-        torch.manual_seed(step)
-        resumed = train(plain_trainer, name, tmp_path / f"{step}", 12, whole.with_name(f"step={step:06d}.ckpt"))
-        assert same_bits(result(resumed), expected)
+    starts = [whole.with_name("step=000003.ckpt"), whole.with_name("step=000005.ckpt")]  # within and after an epoch
+    if seed is not None:
+        torch.manual_seed(0)
+        starts.append(train(plain_trainer, name, tmp_path / "shorter", 4))
+    for n, start in enumerate(starts):
+        torch.manual_seed(n + 1)
+        assert same_bits(result(train(plain_trainer, name, tmp_path / f"{n}", 12, start)), expected)
     if name == "PalindromeLSTM":
         assert 10 < expected["callbacks"]["Lenient"]["length"] <= 20
-
-
-@pytest.mark.parametrize("name", RESUMED)
-def test_an_extended_run_has_the_same_bits(plain_trainer: MakeTrainer, tmp_path: Path, name: str) -> None:
-    torch.manual_seed(1)
-    whole = train(plain_trainer, name, tmp_path / "whole", 8)
-    torch.manual_seed(1)
-    part = train(plain_trainer, name, tmp_path / "part", 4)
-    assert same_bits(result(train(plain_trainer, name, tmp_path / "rest", 8, part)), result(whole))
-
-
-@pytest.mark.parametrize("name", ["GAN", "DigitClassifier"])
-def test_another_seed_gives_another_run(
-    plain_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    results = []
-    for seed in ("3", "4"):
-        monkeypatch.setenv("PL_GLOBAL_SEED", seed)
-        torch.manual_seed(1)  # the same initial weights
-        results.append(result(train(plain_trainer, name, tmp_path / seed, 1)))
-    assert [part["seed"] for part in results] == [3, 4]
-    assert not same_bits(results[0]["state_dict"], results[1]["state_dict"])
 
 
 def test_dropout_depends_on_seed_and_step_alone(plain_trainer: MakeTrainer) -> None:
@@ -198,18 +180,6 @@ def test_a_checkpoint_alone_restores_a_module(plain_trainer: MakeTrainer, tmp_pa
     assert optimizer(loaded.parameters()).defaults["lr"] == 1e-2
 
 
-def strings(value: Any) -> Iterator[str]:
-    """All keys and texts within a value."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from (*strings(key), *strings(inner))
-    elif isinstance(value, list | tuple | set):
-        for inner in value:
-            yield from strings(inner)
-    elif isinstance(value, str):
-        yield value
-
-
 CLI_CONFIG = """
 model:
   class_path: lightning_modules.GAN
@@ -227,8 +197,6 @@ def test_a_checkpoint_of_lightnings_cli_names_no_class_path(tmp_path: Path, monk
     monkeypatch.setattr(sys, "argv", ["train.py"])  # else Lightning takes pytest's arguments for its own
     (tmp_path / "config.yaml").write_text(CLI_CONFIG)
     cli = LightningCLI(
-        LightningModule,
-        LightningDataModule,
         subclass_mode_model=True,
         subclass_mode_data=True,
         auto_configure_optimizers=False,
@@ -238,10 +206,9 @@ def test_a_checkpoint_of_lightnings_cli_names_no_class_path(tmp_path: Path, monk
     )
     cli.trainer.fit(cli.model, datamodule=cli.datamodule)
     cli.trainer.save_checkpoint(tmp_path / "cli.ckpt")
-    content = torch.load(tmp_path / "cli.ckpt", weights_only=True)
-    texts = set(strings(content))
-    assert "MLPGenerator" in texts
-    assert not {text for text in texts if "class_path" in text or "instantiator" in text or "networks." in text}
+    content = repr(torch.load(tmp_path / "cli.ckpt", weights_only=True))
+    assert "'MLPGenerator'" in content
+    assert not [word for word in ("class_path", "instantiator", "networks.") if word in content]
     loaded, noise = GAN.load_from_checkpoint(tmp_path / "cli.ckpt"), torch.randn(3, 5)
     assert loaded(noise).equal(cli.model.eval()(noise))
     adam = loaded.generator_optimizer(loaded.generator.parameters())
@@ -266,7 +233,7 @@ def test_a_users_network_is_registered_or_passed(
     monkeypatch.setattr(registry, "_classes", dict(registry._classes))
     module = DigitClassifier(UsersNetwork(7))
     path = save(plain_trainer, module, tmp_path / "some.ckpt")
-    with pytest.raises(ValueError, match=r"networks\.register\('UsersNetwork', YourClass\)"):
+    with pytest.raises(ValueError, match="'UsersNetwork', which isn't registered"):
         DigitClassifier.load_from_checkpoint(path)
     images = torch.randn(3, 1, 28, 28)
     expected = module.eval()(images)
@@ -317,12 +284,9 @@ def test_checkpoints_that_do_not_fit_are_refused(plain_trainer: MakeTrainer, tmp
     path = save(plain_trainer, PalindromeLSTM(8), tmp_path / "some.ckpt")
     with pytest.raises(ValueError, match=r"doesn't fit this PalindromeLSTM: .*\n.*\[32, 10\].*\[64, 10\]"):
         PalindromeLSTM.load_from_checkpoint(path, hidden_size=16)
-    others: list[Any] = [GAN, PalindromeRNN, DigitClassifier]
-    for other in others:
-        with pytest.raises(ValueError, match=f"is not a checkpoint of a {other.__name__}"):
-            other.load_from_checkpoint(path)
-    contents: list[Any] = [{}, [1, 2], {"state_dict": {}}, {"state_dict": 3, "hyper_parameters": {}}]
-    for content in contents:
+    with pytest.raises(ValueError, match="is not a checkpoint of a PalindromeRNN"):
+        PalindromeRNN.load_from_checkpoint(path)
+    for content in ({}, [1, 2], {"state_dict": 3, "hyper_parameters": {}}):
         torch.save(content, path)
         with pytest.raises(ValueError, match="is not a checkpoint of a GAN"):
             GAN.load_from_checkpoint(path)

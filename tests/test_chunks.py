@@ -65,11 +65,6 @@ def test_a_share_is_taken_of_every_chunk() -> None:
         assert part[2:] == chunk[2:]
 
 
-def test_digits_are_uniform() -> None:
-    free = palindromes(ChunkedPalindromes(5, 20_000, 20_000, seed=0))[:, :3].flatten()
-    assert (torch.bincount(free, minlength=10) / len(free) - 0.1).abs().max() < 0.01
-
-
 def test_a_million_digits_need_the_memory_of_a_few_chunks() -> None:
     rows = 8
     philox(0, "imports at first use").integers(0, 10, 3)

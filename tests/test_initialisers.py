@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from networks.initialisers import LSTM_INITIALISERS, RNN_INITIALISERS, chrono, forget_log
+from networks.initialisers import LSTM_INITIALISERS, chrono, forget_log
 from networks.lstm import LSTM
 from networks.rnn import RNN
 
@@ -74,18 +74,6 @@ def test_identity_recurrent_matrix_and_zero_biases() -> None:
     assert not rnn.bias_ih_l0.any()
     assert not rnn.bias_hh_l0.any()
     assert rnn.weight_ih_l0.all()
-
-
-@pytest.mark.parametrize("init", [*LSTM_INITIALISERS, *RNN_INITIALISERS])
-def test_initial_values_depend_on_the_global_seed(init: str) -> None:
-    def initial(seed: int) -> dict[str, Tensor]:
-        torch.manual_seed(seed)
-        if init in LSTM_INITIALISERS:
-            return LSTM(2, 3, init=init, horizon=9).state_dict()
-        return RNN(2, 3, init=init, nonlinearity="relu").state_dict()
-
-    torch.testing.assert_close(initial(5), initial(5), rtol=0, atol=0)
-    assert not torch.equal(initial(5)["weight_ih_l0"], initial(6)["weight_ih_l0"])
 
 
 @pytest.mark.parametrize("initialise", [forget_log, chrono])

@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import nn
 
 from datamodules import MNISTDataModule, PalindromeDataModule
 from lightning_modules import GAN, DigitClassifier, PalindromeLSTM, PalindromeRNN
 from networks.classifiers import DigitCNN, DigitReader
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+from twofold.config_checks import _check_precision
+from twofold.errors import UsageError
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -58,13 +61,50 @@ def test_mixed_precision_keeps_losses_and_weights_in_float32(
     assert all(weight.isfinite().all() for weight in gan.parameters())
 
 
-@pytest.mark.parametrize("make", [PalindromeLSTM, PalindromeRNN])
-def test_fused_optimizers_clip_in_bfloat16(plain_trainer: MakeTrainer, make: Any) -> None:
-    module = make(8, optimizer=partial(torch.optim.Adam, fused=True))
-    trainer = plain_trainer(3, precision="bf16-mixed", gradient_clip_val=1e-3, limit_val_batches=0)
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_gradients_of_fused_optimizers_are_clipped(plain_trainer: MakeTrainer, precision: Any) -> None:
+    module = PalindromeLSTM(8, optimizer=partial(torch.optim.Adam, fused=True))
+    trainer = plain_trainer(3, precision=precision, gradient_clip_val=1e-3, limit_val_batches=0)
     trainer.fit(module, datamodule=PalindromeDataModule(6, batch_size=4))
     gradients = [weight.grad for weight in module.parameters() if weight.grad is not None]
     assert float(nn.utils.get_total_norm(gradients)) == pytest.approx(1e-3, rel=1e-2)
+
+
+class ScaledPrecision(MixedPrecision):
+    """16-mixed as on a GPU: gradients are scaled."""
+
+    def __init__(self) -> None:
+        super().__init__("bf16-mixed", "cpu")
+        self.scaler = torch.amp.GradScaler("cpu")
+
+
+def test_a_plain_trainer_refuses_to_clip_scaled_gradients(plain_trainer: MakeTrainer) -> None:
+    module = PalindromeLSTM(8, optimizer=partial(torch.optim.Adam, fused=True))
+    trainer = plain_trainer(1, plugins=ScaledPrecision(), gradient_clip_val=1e-3)
+    with pytest.raises(RuntimeError, match="does not allow for gradient clipping"):
+        trainer.fit(module, datamodule=PalindromeDataModule(6, batch_size=4))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        *(
+            ({f"model.init_args.{name}": 1.0}, f"too coarse for the gradients that {name} needs; write bf16-mixed")
+            for name in ("r1", "r2", "gradient_penalty")
+        ),
+        ({"model.init_args.optimizer.init_args.fused": True, "trainer.gradient_clip_val": 1.0}, "a fused optimizer"),
+        ({"trainer.accelerator": "cpu"}, "16-mixed needs a GPU"),
+        ({"model.init_args.r1": 0.0, "model.init_args.optimizer.init_args.fused": True}, None),
+        ({"model.init_args.optimizer.init_args.fused": False, "trainer.gradient_clip_val": 1.0}, None),
+    ],
+)
+def test_16_mixed_is_refused_where_results_would_be_wrong(settings: dict[str, Any], message: str | None) -> None:
+    given = {"trainer.precision": "16-mixed", "trainer.accelerator": "gpu", "trainer.gradient_clip_val": None}
+    if message is None:
+        _check_precision({**given, **settings})
+        return
+    with pytest.raises(UsageError, match=message):
+        _check_precision({**given, **settings})
 
 
 def is_compiled(network: nn.Module) -> bool:
@@ -84,10 +124,12 @@ def test_a_discriminator_with_a_penalty_is_not_compiled(
     torch.testing.assert_close(dict(compiled.state_dict()), dict(plain.state_dict()), rtol=1e-3, atol=1e-4)
 
 
-def test_recurrent_networks_are_not_compiled() -> None:
-    classifier = DigitClassifier(DigitCNN())
-    classifier.compile(backend="eager")
-    assert is_compiled(classifier.network)
-    for module in (PalindromeLSTM(4), PalindromeRNN(4), DigitClassifier(DigitReader())):
+def test_only_palindrome_modules_refuse_to_be_compiled(plain_trainer: MakeTrainer, digits: MNISTDataModule) -> None:
+    for network in (DigitCNN(), DigitReader(8)):
+        classifier = DigitClassifier(network)
+        classifier.compile(backend="eager")
+        assert is_compiled(classifier.network)
+        plain_trainer(1, limit_val_batches=0).fit(classifier, datamodule=digits)
+    for module in (PalindromeLSTM(4), PalindromeRNN(4)):
         with pytest.raises(ValueError, match="gains nothing; leave compile out"):
             module.compile()

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from datamodules import MNISTDataModule, PalindromeBatch, PalindromeDataModule
-from datamodules.resumable import BatchStream, EvaluationBatches, ResumableDataModule, count_batches, in_order, shuffled
+from datamodules.resumable import BatchStream, ResumableDataModule, count_batches, in_order, shuffled
 
 
 @pytest.fixture(autouse=True)
@@ -29,28 +29,15 @@ def endless(stream: BatchStream[int]) -> Iterator[int]:
         yield from stream
 
 
-class TestBatchStream:
-    @given(st.integers(1, 5), st.integers(0, 12))
-    def test_a_loaded_state_continues_with_the_next_batch(self, batches_per_epoch: int, received: int) -> None:
-        stream = BatchStream(lambda k: k, batches_per_epoch)
-        assert len(stream) == batches_per_epoch
-        batches = endless(stream)
-        assert list(islice(batches, received)) == list(range(received))
-        resumed = BatchStream(lambda k: k, batches_per_epoch)
-        resumed.load_state_dict(stream.state_dict())
-        assert next(endless(resumed)) == received == next(batches)
-
-    def test_batches_are_made_lazily_from_the_newest_state(self) -> None:
-        made: list[int] = []
-        stream = BatchStream(made.append, batches_per_epoch=3)
-        batches = iter(stream)
-        stream.load_state_dict({"next_batch": 4})
-        next(batches)
-        assert made == [4]
-
-    def test_evaluation_batches_repeat(self) -> None:
-        batches = EvaluationBatches(lambda k: k, 3)
-        assert list(batches) == list(batches) == [0, 1, 2]
+@given(st.integers(1, 5), st.integers(0, 12))
+def test_a_loaded_state_continues_with_the_next_batch(batches_per_epoch: int, received: int) -> None:
+    stream = BatchStream(lambda k: k, batches_per_epoch)
+    batches = endless(stream)
+    assert list(islice(batches, received)) == list(range(received))
+    resumed = BatchStream(lambda k: k, batches_per_epoch)
+    waiting = endless(resumed)
+    resumed.load_state_dict(stream.state_dict())
+    assert next(waiting) == received == next(batches)
 
 
 @given(st.integers(1, 40), st.integers(1, 15), st.integers(0, 2**32 - 1), st.integers(0, 3))
@@ -60,12 +47,6 @@ def test_every_epoch_takes_every_item_once(size: int, batch_size: int, seed: int
     assert torch.cat(batches).sort().values.tolist() == list(range(size))
     assert all(len(batch) == batch_size for batch in batches[:-1])
     assert torch.cat([in_order(size, batch_size, k) for k in range(n)]).tolist() == list(range(size))
-
-
-def test_the_order_depends_on_seed_and_epoch() -> None:
-    one, same, *others = (shuffled(100, 100, seed, k).tolist() for seed, k in ((1, 0), (1, 0), (1, 1), (2, 0)))
-    assert one == same
-    assert one not in others
 
 
 def palindromes() -> PalindromeDataModule:
@@ -163,21 +144,20 @@ class TestTrainer:
         return recorder.seen
 
     @pytest.mark.parametrize("switches", [{}, {"limit_train_batches": 2}, {"overfit_batches": 2}])
-    @pytest.mark.parametrize("seeded", [True, False])
     def test_a_run_resumes_from_any_step(
-        self, data: Any, switches: Any, seeded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, data: Any, switches: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        if not seeded:
-            monkeypatch.delenv("PL_GLOBAL_SEED")
+        if not switches:
+            monkeypatch.delenv("PL_GLOBAL_SEED")  # the seed is then in the checkpoint only
         every_step = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=1, save_top_k=-1)
         whole = self.fit(data(), callbacks=[every_step], enable_checkpointing=True, **switches)
         assert len(whole) == STEPS
-        for k in range(1, STEPS):
+        for k in (1, 2, 3, 7):
             assert self.fit(data(), tmp_path / f"step={k}.ckpt", **switches) == whole[k:], k
 
     def test_a_run_that_ended_by_max_steps_extends(self, data: Any, tmp_path: Path) -> None:
         whole = self.fit(data())
-        for k in range(1, STEPS):
+        for k in (2, 3):  # within an epoch, and at the end of one
             trainer = self.make_trainer(max_steps=k, limit_val_batches=0)
             trainer.fit(Recorder(), datamodule=data())
             trainer.save_checkpoint(tmp_path / "end.ckpt")
