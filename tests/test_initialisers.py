@@ -23,13 +23,6 @@ def biases(lstm: nn.Module) -> tuple[Tensor, ...]:
     return (bias_ih + bias_hh).detach().chunk(4)
 
 
-@pytest.mark.parametrize("network", [LSTM(5, 400), RNN(5, 400)])
-def test_torch_is_uniform_up_to_one_over_root_hidden(network: nn.Module) -> None:
-    for parameter in network.parameters():
-        assert parameter.abs().max() <= 1 / math.sqrt(400)
-        assert parameter.std().item() == pytest.approx(1 / math.sqrt(3 * 400), rel=0.1)
-
-
 @given(sizes, horizons)
 def test_forget_one_and_forget_log_set_the_forget_bias(hidden: int, T: int) -> None:
     for init, value in (("forget_one", 1.0), ("forget_log", math.log(T))):
