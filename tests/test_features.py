@@ -141,7 +141,7 @@ def test_damaged_classifier_file_is_refused(write: Callable[..., Path]) -> None:
         (None, "is damaged or isn't a classifier's file"),
         ({"name": "os.system", "arguments": {"command": "touch x"}}, "names 'os.system', which isn't registered"),
         ({"class_path": "antigravity.Classifier", "init_args": {}}, "doesn't describe its network"),
-        ({"name": "DigitCNN", "arguments": {"width": 3}}, "DigitCNN has no argument 'width'"),
+        ({"name": "DigitCNN", "arguments": {"width": 3}}, "DigitCNN can't be built from {'width': 3}"),
         ({"name": "DigitReader", "arguments": {"hidden_size": 5}}, "digit_cnn.safetensors don't fit a DigitReader"),
     ],
 )
