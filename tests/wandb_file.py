@@ -1,8 +1,8 @@
-"""Reads what an offline Weights & Biases run holds. Not a test.
+"""Reads the file of an offline Weights & Biases run. Not a test.
 
-The file is a header of 7 bytes and then a LevelDB log (https://github.com/google/leveldb/blob/main/doc/log_format.md):
-blocks of 32 KiB, in them fragments of a checksum, a length and a type before their payload. A record, whole in one
-fragment or in several, is one of W&B's protobuf messages.
+The file is a header of 7 bytes, then a LevelDB log (https://github.com/google/leveldb/blob/main/doc/log_format.md):
+blocks of 32 KiB with fragments; each fragment has a checksum, a length, a type and a payload. The payload of one or
+several fragments is one of W&B's protobuf messages.
 """
 
 import json
@@ -20,7 +20,15 @@ FULL, LAST = 1, 4
 
 @dataclass
 class WandbFile:
-    """What a run logged, and where its files are."""
+    """What a run logged.
+
+    Attributes:
+        folder: the files that the run would upload.
+        rows: the history; each row maps keys to values, or to a dict for a picture or table.
+        definitions: by metric, the message that defines its axis and summary.
+        artifacts: by artifact, the local copy of each of its files.
+        metadata: by artifact, its metadata.
+    """
 
     folder: Path
     id: str = ""
@@ -29,13 +37,9 @@ class WandbFile:
     config: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
-    """Of the history, values by their keys; what has parts, such as a picture, is a dict."""
     definitions: dict[str, Any] = field(default_factory=dict)
-    """By metric, what was defined of it."""
     artifacts: dict[str, dict[str, Path]] = field(default_factory=dict)
-    """By name, the copy that waits for its upload of each of their files."""
     metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Of the artifacts."""
 
     def points(self, key: str) -> list[tuple[int, Any]]:
         """A series over the axis of batches."""
@@ -43,7 +47,7 @@ class WandbFile:
 
 
 def read_wandb(path: Path) -> WandbFile:
-    """What a `.wandb` file holds; a torn end, as a kill leaves it, is passed over."""
+    """Reads a `.wandb` file; an incomplete record at the end, after a kill, is skipped."""
     run = WandbFile(path.parent / "files")
     for payload in _payloads(path.read_bytes()):
         record = messages.Record.FromString(payload)  # type: ignore[attr-defined]  # made at run time
@@ -71,19 +75,17 @@ def read_wandb(path: Path) -> WandbFile:
 
 def _payloads(content: bytes) -> Iterator[bytes]:
     assert content[:4] == b":W&B"
-    at, parts = HEADER, b""
-    while at + FRAGMENT <= len(content):
-        if (rest := BLOCK - at % BLOCK) < FRAGMENT:  # filled with zeros
-            at += rest
-            continue
-        length, kind = struct.unpack_from("<HB", content, at + 4)
-        at += FRAGMENT + length
-        if at > len(content):
-            return
-        parts += content[at - length : at]
-        if kind in (FULL, LAST):
-            yield parts
-            parts = b""
+    payload, place = b"", HEADER
+    for start in range(0, len(content), BLOCK):
+        block = content[start : start + BLOCK]
+        while place + FRAGMENT <= len(block):
+            length, kind = struct.unpack_from("<HB", block, place + 4)
+            place += FRAGMENT + length
+            payload += block[place - length : place]
+            if kind in (FULL, LAST) and place <= len(block):
+                yield payload
+                payload = b""
+        place = 0
 
 
 def _update(values: dict[str, Any], items: Iterable[Any]) -> None:
