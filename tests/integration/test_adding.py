@@ -1,6 +1,5 @@
-"""The pages that say how to add something are followed literally, in a copy of the checkout."""
+"""The pages docs/add_a_*.md are followed literally, in a copy of the checkout."""
 
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 from documented import FOLLOWED, blocks
+
+from twofold.tables import read_rows
 
 Typed = Callable[..., str]
 
@@ -32,12 +33,11 @@ def follow(name: str, checkout: Path, typed: Typed) -> None:
 
 def columns(run_folder: Path) -> set[str]:
     """The names of the metrics with a value."""
-    with (run_folder / "metrics.csv").open(newline="") as file:
-        return {name for row in csv.DictReader(file) for name, value in row.items() if value}
+    return {name for row in read_rows(run_folder / "metrics.csv") for name, value in row.items() if value}
 
 
 @pytest.mark.slow
-def test_a_dataset_is_added(checkout: Path, typed: Typed) -> None:
+def test_dataset_is_added(checkout: Path, typed: Typed) -> None:
     follow("add_a_dataset", checkout, typed)
     (gan,) = (checkout / "runs" / "shapes").iterdir()
     assert {path.name for path in (gan / "images").iterdir()} == {"step_000000.png", "step_000500.png"}
@@ -47,7 +47,7 @@ def test_a_dataset_is_added(checkout: Path, typed: Typed) -> None:
 
 
 @pytest.mark.slow
-def test_a_loss_is_added(checkout: Path, typed: Typed) -> None:
+def test_loss_is_added(checkout: Path, typed: Typed) -> None:
     follow("add_a_loss", checkout, typed)
     (gan,) = (checkout / "runs" / "gan").iterdir()
     assert yaml.safe_load((gan / "config.yaml").read_text())["model"]["init_args"]["loss"] == "pearson"
@@ -55,7 +55,7 @@ def test_a_loss_is_added(checkout: Path, typed: Typed) -> None:
 
 
 @pytest.mark.slow
-def test_a_network_is_added(checkout: Path, typed: Typed) -> None:
+def test_network_is_added(checkout: Path, typed: Typed) -> None:
     follow("add_a_network", checkout, typed)
     (metadata,) = (checkout / "runs" / "gan").glob("*/mnist_generator.json")
     network = json.loads(metadata.read_text())["network"]
@@ -64,7 +64,7 @@ def test_a_network_is_added(checkout: Path, typed: Typed) -> None:
 
 
 @pytest.mark.slow
-def test_a_callback_is_added(checkout: Path, typed: Typed) -> None:
+def test_callback_is_added(checkout: Path, typed: Typed) -> None:
     follow("add_a_callback", checkout, typed)
     (rnn,) = (checkout / "runs" / "palindrome_rnn").iterdir()
     (lstm,) = (checkout / "runs" / "palindrome_lstm").iterdir()

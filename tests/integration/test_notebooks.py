@@ -1,4 +1,4 @@
-"""The notebooks are executed from top to bottom, on a machine without data, and stay small."""
+"""The notebooks run from top to bottom without data, and stay small."""
 
 import re
 from pathlib import Path
@@ -10,34 +10,32 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).parents[2]
 
 
-def printed(notebook: nbformat.NotebookNode) -> str:
-    outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
-    return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
-
-
 def executed(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What a notebook prints."""
+    """Executes a notebook; returns what it prints."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
     NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
     assert not any(folder.iterdir())
-    return printed(notebook)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "".join(output.text for output in outputs if output.get("name") == "stdout")
 
 
 @pytest.mark.slow
-def test_the_memory_notebook_solves_its_palindromes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = executed("memory.ipynb", tmp_path, monkeypatch)
-    (default,) = re.findall(r"LSTM, default initialisation: (\d+)%", now)
+def test_memory_notebook_solves_its_palindromes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = executed("memory.ipynb", tmp_path, monkeypatch)
+    (default,) = re.findall(r"LSTM, default initialisation: (\d+)%", printed)
     assert int(default) < 30
-    assert "LSTM, forget bias log T: 100%" in now
-    assert "1,000 digits: 100%" in now
+    assert "LSTM, forget bias log T: 100%" in printed
+    assert "1,000 digits: 100%" in printed
 
 
 @pytest.mark.slow
-def test_the_gan_notebook_covers_all_modes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = executed("gan.ipynb", tmp_path, monkeypatch)
-    textbook, better = ([int(n) for n in line.split()[1:]] for line in now.splitlines() if line.startswith("images"))
+def test_gan_notebook_covers_all_modes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = executed("gan.ipynb", tmp_path, monkeypatch)
+    textbook, better = (
+        [int(n) for n in line.split()[1:]] for line in printed.splitlines() if line.startswith("images")
+    )
     assert sum(textbook) == sum(better) == 1000
     assert sum(count >= 20 for count in textbook) < sum(count >= 20 for count in better) == 10
 
