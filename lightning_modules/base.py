@@ -17,13 +17,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from common.files import read_tensors
+from common.schedules import missing_length
 from common.seeding import derive, reseed, run_seed
 from common.sharding import shard
 from networks import registry
-
-SCHEDULE_LENGTHS = ("total_iters", "total_steps", "T_max")
-"""The arguments by which torch's learning-rate schedulers take the number of steps they last."""
-
 
 KINDS: dict[Any, type] = {nn.Module: nn.Module, OptimizerCallable: Optimizer, LRSchedulerCallable | None: LRScheduler}
 """For the type of a constructor argument, the class of what a checkpoint may name for it; other values are plain."""
@@ -213,14 +210,12 @@ def fill_schedule_length(factory: LRSchedulerCallable, steps: int) -> LRSchedule
         steps: the length; below 1 for a run without a limit, which leaves the factory as it is.
     """
     # jsonargparse's partial calls a function of its own and has the class among the positional arguments.
-    parts = (factory.func, *factory.args) if isinstance(factory, partial) else (factory,)
-    given = factory.keywords if isinstance(factory, partial) else {}
+    parts, given = (
+        ((factory.func, *factory.args), factory.keywords) if isinstance(factory, partial) else ((factory,), {})
+    )
     cls = next((part for part in parts if isinstance(part, type)), None)
-    parameters = inspect.signature(cls).parameters if cls is not None else {}
-    missing = [name for name in SCHEDULE_LENGTHS if name in parameters and given.get(name) is None]
-    if not missing or steps < 1 or given.get("epochs") is not None:  # OneCycleLR takes epochs and steps_per_epoch, too
-        return factory
-    return partial(factory, **{missing[0]: steps})
+    missing = missing_length({**dict.fromkeys(inspect.signature(cls).parameters), **given}) if cls is not None else None
+    return partial(factory, **{missing: steps}) if missing and steps > 0 else factory
 
 
 def _after(batches: int) -> str:

@@ -4,25 +4,27 @@ import os
 import signal
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from callbacks import Checkpoints, PredictionFiles, Timer
+from common.schedules import missing_length
 from twofold.checkpoint_io import AtomicCheckpointIO
 from twofold.choose_run import Run, choose_run, choose_weights
 from twofold.config_checks import check_config
 from twofold.endings import explain_evaluation, explain_fit, raise_explained
 from twofold.errors import NothingToDo, Stopped, UsageError
-from twofold.given_configs import complete
-from twofold.parser_errors import Parser, ParserError, condense, known_settings
+from twofold.parser_errors import Parser, ParserError, condense, find_configs, known_settings
 from twofold.progress import RunProgress
 from twofold.provenance import CONFIGS
 from twofold.ranks import is_rank_zero
@@ -104,13 +106,18 @@ class TwofoldCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         try:
-            self.config = parser.parse_args(complete(args))
+            self.config = parser.parse_args(find_configs(args))
         except (ParserError, UnicodeDecodeError) as error:
             raise UsageError(condense(str(error), known_settings(self._subcommand_parsers[args[0]]))) from error
         for data, model in LINKED.items():
             given = any(argument.partition("=")[0] == f"--model.{model}" for argument in args)
             if given and data in self.settings.data.get("init_args", {}):
                 raise UsageError(f"--model.{model} follows from the data; write --data.{data}")
+        for name, scheduler in vars(self.settings.model.init_args).items():
+            if name.endswith("lr_scheduler") and scheduler and (length := missing_length(scheduler.init_args)):
+                if self.settings.trainer.max_steps < 1:
+                    raise UsageError(f"--model.{name}.{length} is missing; write it, or --trainer.max_steps")
+                scheduler.init_args[length] = self.settings.trainer.max_steps
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: Lightning would merge the checkpoint's hyperparameters over the command line here."""
@@ -182,7 +189,13 @@ class TwofoldCLI(LightningCLI):
         if SLURMEnvironment.detect():
             plugins.append(SLURMEnvironment(auto_requeue=False))  # see StopOnSignal
         config |= {"callbacks": callbacks, "plugins": plugins, "profiler": config["profiler"] or Unprofiled()}
-        trainer = self.trainer_class(**{**config, **self._ddp(config)})
+        # Trainer(strategy="auto") looks up "ddp" for several processes. Where optimization is manual, each backward
+        # leaves out the other network's parameters.
+        find_unused, timeout = not self.model.automatic_optimization, timedelta(minutes=10)
+        ddp = partial(DDPStrategy, find_unused_parameters=find_unused, timeout=timeout)
+        StrategyRegistry.register("ddp", ddp, override=True)
+        config["sync_batchnorm"] |= torch.cuda.is_available() and config["accelerator"] != "cpu"
+        trainer = self.trainer_class(**config)
         # Lightning would run each process by itself if it is to use fewer than torchrun or srun has started.
         for environment in (TorchElasticEnvironment, SLURMEnvironment):
             if environment.detect() and (started := environment().world_size()) != trainer.world_size:
@@ -191,17 +204,6 @@ class TwofoldCLI(LightningCLI):
                     "write --trainer.num_nodes and the --trainer.devices of each node"
                 )
         return trainer
-
-    def _ddp(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Arguments for Lightning's DDP, if the Trainer would choose it for these devices."""
-        config = {name: config[name] for name in ("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm")}
-        chosen = Trainer(**config, logger=False, enable_checkpointing=False, enable_progress_bar=False).strategy
-        if config["strategy"] not in ("auto", "ddp") or not isinstance(chosen, DDPStrategy):
-            return {}
-        # Where optimization is manual, each backward leaves out the other network's parameters.
-        find_unused = not self.model.automatic_optimization
-        ddp = DDPStrategy(find_unused_parameters=find_unused, timeout=timedelta(minutes=10))
-        return {"strategy": ddp, "sync_batchnorm": chosen.root_device.type == "cuda" or config["sync_batchnorm"]}
 
     def fit(self, **kwargs: Any) -> None:
         """Trains. What is refused, fails or is interrupted before the first step leaves no folder behind."""

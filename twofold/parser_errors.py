@@ -2,15 +2,19 @@
 
 import difflib
 import inspect
+import itertools
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
+from torch.optim.lr_scheduler import LRScheduler
 
 import callbacks
 import datamodules
 import lightning_modules
+from common.schedules import SCHEDULE_LENGTHS
 from twofold.errors import one_line
 from twofold.provenance import CONFIGS
 
@@ -31,7 +35,7 @@ TYPES = {
 
 
 class Parser(LightningArgumentParser):
-    """Raises errors instead of printing pages about them."""
+    """Raises errors instead of printing pages about them. The length of a learning-rate schedule may be left out."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)
@@ -39,9 +43,30 @@ class Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise ParserError(message) from ex
 
+    def add_class_arguments(self, class_type: type, *args: Any, **kwargs: Any) -> list[str]:
+        parameters = inspect.signature(class_type).parameters if issubclass(class_type, LRScheduler) else ()
+        lengths = [name for name in SCHEDULE_LENGTHS if name in parameters]
+        kwargs["skip"] = {*(kwargs.get("skip") or ()), *lengths}
+        added: list[str] = super().add_class_arguments(class_type, *args, **kwargs)
+        for name in lengths:  # torch requires some of them, and has 5 for others
+            self.add_argument(f"--{name}", type=int | None, default=None, help="Steps; null for trainer.max_steps.")
+        return added
+
 
 class ParserError(Exception):
     """Carries a message of jsonargparse, which `condense` shortens."""
+
+
+def find_configs(arguments: list[str]) -> list[str]:
+    """Returns the arguments with the paths of shipped configs: `-c gan` means gan.yaml if there is no file `gan`."""
+    found: list[str] = []
+    for argument in arguments:
+        found += argument.split("=", 1) if argument.startswith(("-c=", "--config=")) else [argument]
+    for place, (before, name) in enumerate(itertools.pairwise(found), start=1):
+        shipped = CONFIGS / f"{name}.yaml"
+        if before in ("-c", "--config") and shipped.exists() and not Path(name).exists():
+            found[place] = str(shipped)
+    return found
 
 
 def condense(message: str, known: Iterable[str] = ()) -> str:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from common.schedules import SCHEDULE_LENGTHS
 from twofold.errors import NothingToDo, UsageError
 from twofold.run_folder import RunFolder
 
@@ -31,8 +32,6 @@ FREE = tuple(f"data.init_args.{name}" for name in ("root", "predict_size", "test
 """Exceptions to `FIXED`."""
 MAY_CHANGE_BITS = ("compile", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
 """After a change of these the run goes on, with a warning."""
-SCHEDULE_LENGTHS = ("total_iters", "total_steps", "T_max")
-"""The arguments of torch's schedulers that say over how many batches the learning rate changes."""
 
 
 def leaves(prefix: str, config: Config) -> Iterator[tuple[str, Any]]:
