@@ -3,33 +3,23 @@
 from pathlib import Path
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-LSTM, RNN, LONG, RECALL = (str(CONFIGS / f"palindrome_{name}.yaml") for name in ("lstm", "rnn", "long", "recall"))
-GAN, TEMPLATE, DCGAN, HINGE, WGAN, CLASSIFIER, READER = (
-    str(CONFIGS / f"{name}.yaml")
-    for name in ("gan", "gan_template", "dcgan", "hinge_sn", "wgan_gp", "digit_classifier", "digit_reader")
+LSTM, RNN, LONG = (str(CONFIGS / f"palindrome_{name}.yaml") for name in ("lstm", "rnn", "long"))
+GAN, DCGAN, HINGE, WGAN, CLASSIFIER = (
+    str(CONFIGS / f"{name}.yaml") for name in ("gan", "dcgan", "hinge_sn", "wgan_gp", "digit_classifier")
 )
 
 
 TWOFOLD = [
     # The command line.
     ("frobnicate", "'frobnicate' is not a command; write one of fit, validate, test, predict, runs"),
-    ("Fit -c x.yaml", "'Fit' is not a command; write one of fit, validate, test, predict, runs"),
-    ("runs now", "takes no arguments, but got 'now'"),
+    ("runs now", "unrecognized arguments: now"),
     ("fit", "--data and --model missing; add what is missing, or start from a shipped config, such as -c gan"),
-    ("test --ckpt_path last", "--data and --model missing"),
     ("fit -c", "-c/--config: expected one argument"),
     (f"fit {LSTM}", f"'{LSTM}' is no option; write -c {LSTM}"),
     (f"fit --conf {LSTM}", "there is no setting --conf here; did you mean --config?"),
     (f"fit -c {LSTM} --trainer.max_stepz 3", "no setting --trainer.max_stepz here; did you mean --trainer.max_steps?"),
-    (f"fit -c {LSTM} --data.lenght 3", "no setting --data.lenght here; did you mean --data.length?"),
-    (
-        f"fit -c {LSTM} --checkpoint.save_top 3",
-        "no setting --checkpoint.save_top here; did you mean --checkpoint.save_",
-    ),
     (f"fit -c {LSTM} --xyzzy 3", "no setting --xyzzy here; --print_config shows the existing settings"),
-    (f"fit -c {LSTM} --exp mine", "no setting --exp here"),
     (f"fit -c {GAN} --data.length 20", "no setting --data.length here; --print_config shows"),
-    (f"fit -c {GAN} --model.init_args.foo 1", "no setting --model.foo here; --print_config shows"),
     (f"fit -c {LSTM} --model.optimizer.lrr 3", "no setting --model.optimizer.lrr here"),
     (
         f"fit -c {LSTM} --trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.strt 3",
@@ -38,84 +28,56 @@ TWOFOLD = [
     (f"predict -c {LSTM} --ckpt_pth last", "there is no setting --ckpt_pth here; did you mean --ckpt_path?"),
     # Config files.
     ("fit -c nowhere.yaml", "there is no config file"),
-    ("test -c nowhere.yaml --ckpt_path last", "write a file, or one of dcgan, digit_classifier, digit_reader, gan"),
+    (
+        f"fit -c {LSTM} --model.lr_scheduler LinearLR --trainer.max_steps -1",
+        "--model.lr_scheduler.total_iters is miss",
+    ),
+    (
+        f"fit -c {GAN} --trainer.callbacks.every_n_batches 9",
+        "the last callback has no setting --trainer",
+    ),
     ("fit -c .", "there is no config file"),
     ("fit -c torn.yaml", "the config is not YAML, see line 2, column 4"),
-    ("fit -c tab.yaml", "the config is not YAML, see line 6, column 1: while scanning for the next token"),
     ("fit -c code.yaml", "line 1, column 4: could not determine a constructor for the tag"),
     ("fit -c latin.yaml", "codec can't decode byte"),
     ("fit -c empty.yaml", "the config holds no settings; start from a shipped one, such as -c gan"),
-    ("fit -c list.yaml", "the config holds no settings; start from a shipped one, such as -c gan"),
     (f"fit -c {CONFIGS}/base.yaml", "--data and --model missing"),
-    ("fit -c unfiled.yaml", "experiment '' names the folder of the runs; write letters"),
     ("fit -c umlaut.yaml", "experiment 'größe' names the folder of the runs; write letters"),
     ("fit -c modle.yaml", "there is no setting --modle here; did you mean --model?"),
     ("fit -c hiden.yaml", "there is no setting --model.hiden_size here; did you mean --model.hidden_size?"),
     ("fit -c unknown_class.yaml", "has no attribute 'PalindromLSTM'"),
     # Values of the wrong type.
     (f"fit -c {LSTM} --trainer.max_steps abc", "--trainer.max_steps can't be abc; write a whole number"),
-    (f"fit -c {LSTM} --trainer.max_steps null", "--trainer.max_steps can't be None; write a whole number"),
-    (f"fit -c {LSTM} --data.length abc", "--data.length can't be abc; write a whole number"),
-    (f"fit -c {LSTM} --data.batch_size 1.5", "--data.batch_size can't be 1.5; write a whole number"),
-    (f"fit -c {LSTM} --model.hidden_size 1e9", "--model.hidden_size can't be 1e9; write a whole number"),
     (f"fit -c {LSTM} --data.target frst", "--data.target can't be frst; write last or second_half"),
-    (f"fit -c {GAN} --data.source torch", "--data.source can't be torch; write auto or torchvision or packaged"),
     (f"fit -c {LSTM} --model.optimizer.lr abc", "--model.optimizer.lr can't be abc; write a number"),
-    (f"fit -c {LSTM} --model.optimizer.betas [0.9]", "--model.optimizer.betas can't be [0.9]; write"),
-    (f"fit -c {LSTM} --model.optimizer SGDD", "--model.optimizer can't be SGDD; write a class with its module"),
-    (f"fit -c {LSTM} --model Foo", "--model can't be Foo; write a class with its module"),
-    (f"fit -c {LSTM} --model nowhere.Foo", "No module named 'nowhere'"),
-    (f"fit -c {LSTM} --trainer.callbacks+=Foo", "--trainer.callbacks can't be Foo; write a class with its module"),
     (f"fit -c {LSTM} --trainer.logger callbacks.ImageGrid", "--trainer.logger: Import path does not correspond"),
     # Values out of range.
-    (f"fit -c {LSTM} --model.optimizer.lr -1", "--model.optimizer.lr can't be -1.0; write a finite number, 0 or more"),
-    (f"fit -c {LSTM} --model.optimizer.lr .nan", "--model.optimizer.lr can't be nan; write a finite number"),
+    (f"fit -c {LSTM} --model.optimizer.lr -1", "Invalid learning rate: -1.0"),
     (f"fit -c {LSTM} --model.optimizer.betas [0.9,1.5]", "Invalid beta parameter at index 1: 1.5"),
-    (f"fit -c {CLASSIFIER} --model.lr_scheduler.max_lr -1", "--model.lr_scheduler.max_lr can't be -1.0; write a fin"),
-    (f"fit -c {GAN} --model.generator_lr_scheduler.end_factor .nan", "end_factor can't be nan; write a finite number"),
     (f"fit -c {LSTM} --trainer.gradient_clip_val -1", "--trainer.gradient_clip_val can't be -1; write a positive"),
     (f"fit -c {LSTM} --trainer.accumulate_grad_batches 2", "can't be 2; write a larger --data.batch_size"),
-    (f"fit -c {LSTM} --seed_everything -5", "--seed_everything can't be -5; write a whole number from 0 to 4294967295"),
+    (
+        f"fit -c {LSTM} --seed_everything -5",
+        "--seed_everything can't be -5; write a whole number from 0 to 4294967295",
+    ),
     (f"fit -c {LSTM} --trainer.precision 7", "--trainer.precision can't be 7; write"),
-    (f"fit -c {LSTM} --trainer.precision bf16-true", "--trainer.precision can't be bf16-true; write"),
     (f"fit -c {LSTM} --trainer.accelerator cpu --trainer.precision 16-mixed", "16-mixed needs a GPU; write bf16-mixed"),
-    (f"fit -c {LSTM} --trainer.accelerator foo", "accelerator='foo'"),
-    (f"fit -c {LSTM} --trainer.accelerator cpu --trainer.devices 4000", "--trainer.devices can't be 4000; write 1 to "),
     (f"fit -c {LSTM} --trainer.num_nodes 2", "start them by torchrun or srun"),
-    (f"fit -c {LSTM} --trainer.strategy magic", "invalid strategy name: `strategy='magic'`"),
-    (f"fit -c {LSTM} --trainer.max_time 5", "is not a valid duration"),
-    (f"fit -c {LSTM} --trainer.val_check_interval 999999", "`val_check_interval` (999999) must be less than or equal"),
     (f"fit -c {LSTM} --checkpoint.save_top_k 0", "save_top_k is 0; write 1 or more"),
-    (f"fit -c {LSTM} --checkpoint.every_n_train_steps 0", "every_n_train_steps is 0; write 1 or more"),
     (f"fit -c {LSTM} --checkpoint.monitor val/nothing", "checkpoint.monitor is 'val/nothing', which isn't logged"),
-    (f"fit -c {LSTM} --experiment ../up", "experiment '../up' names the folder of the runs; write letters"),
     # Settings of the data, the models and the callbacks.
-    (f"fit -c {LSTM} --data.length 1", "length is 1; write 2 or more"),
-    (f"fit -c {LSTM} --data.batch_size 0", "batch_size is 0; write 1 or more"),
     (f"fit -c {LSTM} --data.test_lengths []", "test_lengths is []; write numbers of 1 or more"),
-    (f"fit -c {LSTM} --model.hidden_size 0", "hidden_size is 0; write 1 or more"),
-    (f"fit -c {LSTM} --model.kernel fast", "kernel is 'fast'; write one of auto, equations, manual, native"),
     (f"fit -c {LSTM} --model.init forget_lug", "write one of torch, forget_one, forget_log, chrono"),
     (f"fit -c {LSTM} --model.horizon 5", "--model.horizon follows from the data; write --data.length"),
     (f"fit -c {RNN} --model.init chrono", "init is 'chrono'; write one of torch, orthogonal, identity"),
-    (f"fit -c {RNN} --model.nonlinearity sigmoid", "nonlinearity is 'sigmoid'; write one of tanh, relu"),
     (f"fit -c {LONG} --data.length 4", "the curriculum starts at length 5, above its target 4"),
-    (f"fit -c {RECALL} --data.length 5", "the curriculum starts at length 6, above its target 5"),
     (f"fit -c {GAN} --model.ema_decay 3", "ema_decay is 3.0; write a number between 0 and 1"),
-    (f"fit -c {GAN} --model.matmul_precision low", "matmul_precision is 'low'; write one of highest, high, medium"),
-    (f"fit -c {GAN} --model.r1 .nan", "r1 is nan; write a weight of 0 or more"),
     (f"fit -c {GAN} --data.source packaged --data.batch_size 10000000", "there are 4,000 training images"),
     (f"fit -c {GAN} --trainer.gradient_clip_val 1 --data.source packaged", "gradient clipping is not supported"),
     (f"fit -c {DCGAN} --model.r1 1", "the discriminator's BatchNorm mixes the images"),
-    (f"fit -c {HINGE} --model.loss hinged", "loss is 'hinged'; write one of minimax, nonsaturating, hinge"),
     (f"fit -c {HINGE} --model.n_critic 0", "n_critic is 0; write 1 or more"),
     (f"fit -c {WGAN} --model.gradient_penalty 0", "the wasserstein loss is unbounded"),
-    (f"fit -c {TEMPLATE} --model.ema_decay .nan", "ema_decay is nan; write a number between 0 and 1"),
-    (f"fit -c {READER} --model.network.hidden_size 0", "hidden_size is 0; write 1 or more"),
-    (
-        f"fit -c {LSTM} --trainer.val_check_interval 0",
-        "--trainer.val_check_interval can't be 0; write a number above 0",
-    ),
+    (f"fit -c {LSTM} --trainer.val_check_interval 0", "val_check_interval can't be 0; write a number above 0"),
     (f"fit -c {LSTM} --trainer.limit_train_batches 0", "--trainer.limit_train_batches can't be 0"),
     (
         f"fit -c {CLASSIFIER} --model.network networks.mlp_gan.MLPDiscriminator",
@@ -124,12 +86,10 @@ TWOFOLD = [
     # Checkpoints.
     (f"fit -c {LSTM} --ckpt_path last --trainer.fast_dev_run true", "fast_dev_run starts from fresh weights"),
     (f"fit -c {LSTM} --ckpt_path last", "--ckpt_path last needs a run's own config"),
-    (f"fit -c {LSTM} --ckpt_path weights.ckpt", "fit can't resume from weights.ckpt; write -c runs/"),
     *(
         (f"{command} -c {LSTM}", f"{command} needs trained weights: add --ckpt_path last, best or a file")
         for command in ("validate", "test", "predict")
     ),
-    (f"validate -c {LSTM} --ckpt_path best", "--ckpt_path best needs a run's own config"),
     (f"test -c {LSTM} --ckpt_path weights.ckpt", "--ckpt_path: weights.ckpt is not a file"),
     (f"test -c {LSTM} --ckpt_path text.yaml", "text.yaml is damaged"),
     (f"test -c {LSTM} --ckpt_path http://127.0.0.1:9/x.ckpt", "is a URL; download the file"),
@@ -137,40 +97,19 @@ TWOFOLD = [
 
 
 SCRIPTS = [
-    ("export", "the following arguments are required: generator"),
     ("export nowhere.pth --onnx x.onnx", "nowhere.pth is not a file"),
-    ("export nowhere.pth --onx x.onnx", "there is no option --onx here; did you mean --onnx?"),
     ("export nowhere.pth --safe x.safetensors", "there is no option --safe here; did you mean --safetensors?"),
     ("export text.yaml --onnx x.onnx", "text.yaml is damaged or holds more than tensors"),
-    ("export http://127.0.0.1:9/x.pth --onnx x.onnx", "is a URL; download the file"),
     ("sample", "the following arguments are required: generator, --out"),
-    ("sample nowhere.pth --out x.PNG", "nowhere.pth is not a file"),
     ("sample nowhere.pth --out x.png --sed 3", "there is no option --sed here; did you mean --seed?"),
-    ("sample nowhere.pth --out x.png --n 3.5", "--n: can't be 3.5; write a whole number, 1 or more"),
     ("interpolate nowhere.pth --digits 3 8 --out x.png", "nowhere.pth is not a file"),
-    (
-        "interpolate nowhere.pth --digits 3 8 --out x.png --frame 3",
-        "there is no option --frame here; did you mean --fra",
-    ),
-    ("interpolate nowhere.pth --seeds 1 nan --out x.png", "--seeds: can't be nan; write a whole number, 0 to"),
-    ("train_classifier", "the following arguments are required: config"),
-    ("train_classifier nowhere", "invalid choice: 'nowhere'"),
     ("train_classifier digit_reader --uot x", "there is no option --uot here; did you mean --out?"),
     ("plot_gates nowhere.ckpt", "nowhere.ckpt is not a file"),
-    ("plot_gates text.yaml", "text.yaml is damaged or holds more than tensors"),
-    ("plot_gates nowhere.ckpt --digits 44 --length 3", "--length: not allowed with argument --digits"),
-    ("plot_gates nowhere.ckpt --len 3", "there is no option --len here; did you mean --length?"),
     ("demo --fast", "there is no option --fast here"),
-    ("demo runs", "unrecognized arguments: runs"),
-    ("report --fulll", "there is no option --fulll here; did you mean --full?"),
     ("report --only grid", "--only grid is not a figure; write one of curves_T5, curves_T20, horizon"),
     ("speed --peer nowhere", "--peer nowhere is no checkout of PyTorch-GAN with commit 36d3c77"),
-    ("speed --pear x", "there is no option --pear here; did you mean --peer?"),
     ("speed gna", "there is no benchmark gna here; write gan, overhead"),
-    ("gan recipes --seeds one", "--seeds can't be 'one'; write a whole number"),
     ("gan --recipes gna", "argument --recipes: invalid choice: 'gna'"),
-    ("gan --source mnist", "argument --source: invalid choice: 'mnist'"),
-    ("gan long --root text.yaml", "text.yaml"),
     ("gan fixes --source packaged --batches 3", "--batches is 3; write 40 or more"),
     ("crash_resume --experiments gna", "argument --experiments: invalid choice: 'gna'"),
 ]
@@ -182,12 +121,10 @@ def write_bad_files(folder: Path) -> None:
     contents = {
         "torn": "model: [1, 2\nfoo: 3\n",
         "empty": "",
-        "unfiled": text.replace("experiment: palindrome_lstm", ""),
         "modle": text.replace("model:", "modle:"),
         "hiden": text.replace("hidden_size", "hiden_size"),
         "unknown_class": text.replace("PalindromeLSTM", "PalindromLSTM"),
         "tab": text.replace("    hidden_size", "\thidden_size"),
-        "list": "- model\n- data\n",
         "text": "just some words\n",
         "code": "a: !!python/object/apply:os.system [touch owned]\n",
         "umlaut": text.replace("palindrome_lstm", "größe"),

@@ -23,11 +23,6 @@ def test_no_runs_yet(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     assert not (tmp_path / "my runs").exists()
 
 
-def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["runs", "--help"]) == 0
-    assert capsys.readouterr().out.startswith("usage: twofold runs\n")
-
-
 def test_every_state(capsys: pytest.CaptureFixture[str]) -> None:
     finished, failed, interrupted, running = (RunFolder.create(name, "") for name in ("d", "c", "b", "a"))
     finished.note(state="finished", step=12_000)
@@ -73,14 +68,3 @@ def test_whatever_a_config_holds_the_list_is_printed(capsys: pytest.CaptureFixtu
     RunFolder.create("gan", config).note(state="finished", step=500)
     assert main(["runs"]) == 0
     assert "--trainer.max_steps MORE" in capsys.readouterr().out
-
-
-def test_oldest_first(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    for name in ("b/20260101-000000-aaaa", "a/20260101-000001-aaaa", "a/20251231-000000-aaaa"):
-        path = tmp_path / "my runs" / name
-        path.mkdir(parents=True)
-        RunFolder(path).note(id="x")
-    main(["runs"])
-    printed = capsys.readouterr().out
-    order = [printed.index(stamp) for stamp in ("20251231-000000", "20260101-000000", "20260101-000001")]
-    assert order == sorted(order)

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from twofold.progress import RunProgress
 
@@ -20,30 +20,18 @@ pytestmark = [
 ]
 
 
-class Counter(LightningModule):
-    def __init__(self, fails_at: int = 100) -> None:
-        super().__init__()
-        self.layer = torch.nn.Linear(1, 1)
-        self.fails_at = fails_at
+class Counter(BoringModel):
+    fails_at = -1
 
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
         if batch_idx == self.fails_at:
             raise ValueError("broken")
-        loss: Tensor = self.layer(batch[0]).sum() * 0 + 0.25
-        self.log("train/loss", loss, prog_bar=True)
-        return loss
-
-    def validation_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        return batch[0]
-
-    test_step = predict_step = validation_step
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
+        self.log("train/loss", 0.25, prog_bar=True)
+        return super().training_step(batch, batch_idx)
 
 
-def loader(batches: int) -> DataLoader[tuple[Tensor, ...]]:
-    return DataLoader(TensorDataset(torch.zeros(batches, 1)))
+def loader(batches: int) -> DataLoader[Tensor]:
+    return DataLoader(RandomDataset(32, batches))
 
 
 @pytest.fixture
@@ -89,8 +77,10 @@ def test_evaluation_has_a_bar(make: MakeTrainer, capsys: pytest.CaptureFixture[s
 
 
 def test_failure_closes_the_bar(make: MakeTrainer, capsys: pytest.CaptureFixture[str]) -> None:
+    model = Counter()
+    model.fails_at = 2
     with pytest.raises(ValueError, match="broken"):
-        make(max_steps=7).fit(Counter(fails_at=2), loader(3), loader(2))
+        make(max_steps=7).fit(model, loader(3), loader(2))
     assert capsys.readouterr().out.endswith("\n")
 
 

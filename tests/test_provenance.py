@@ -42,47 +42,29 @@ def test_the_commit_and_whether_anything_was_changed_since(checkout: Path) -> No
     (checkout / "runs").mkdir()
     (checkout / "runs" / "metrics.csv").touch()
     assert code_version(checkout) == {"commit": commit, "clean": True}
-    (checkout / "code.py").write_text("x = 2\n")
+    (checkout / "new.py").touch()
+    assert code_version(checkout) == {"commit": commit, "clean": False}
+    (checkout / "new.py").rename(checkout / "code.py")
     assert code_version(checkout) == {"commit": commit, "clean": False}
 
 
-def test_new_code_is_a_change(checkout: Path) -> None:
-    (checkout / "new.py").touch()
-    assert code_version(checkout) == {"commit": head(checkout), "clean": False}
+def test_only_the_checkout_s_own_commit_counts(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = head(checkout)
+    (checkout / "copied").mkdir()
+    assert code_version(checkout / "copied") == {}
+    assert code_version(checkout.parent) == {}
+    monkeypatch.setenv("GIT_DIR", str(checkout.parent / "elsewhere"))  # as in a hook
+    assert code_version(checkout)["commit"] == commit
 
 
-def test_it_is_the_codes_commit_not_that_of_another_repository(
-    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("script", ["", "#!/bin/sh\nexec sleep 60\n"])
+def test_without_git_or_with_a_slow_one_nothing_is_known(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
-    inside = checkout / "copied"
-    inside.mkdir()
-    assert code_version(inside) == {}
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))  # as in a hook
-    assert code_version(checkout)["commit"] == head_without_variables(checkout, monkeypatch)
-
-
-def head_without_variables(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.delenv("GIT_DIR")
-    return head(folder)
-
-
-def test_without_git_or_a_commit_nothing_is_said(
-    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert code_version(tmp_path) == {}
-    empty = tmp_path / "empty"
-    subprocess.run(["git", "init", "--quiet", empty], check=True)
-    assert code_version(empty) == {}
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert code_version(checkout) == {}
-
-
-def test_git_is_not_waited_for_long(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = checkout / "git"
-    slow.write_text("#!/bin/sh\nexec sleep 60\n")
-    slow.chmod(0o755)
-    monkeypatch.setenv("PATH", str(checkout), prepend=":")
+    if script:
+        (checkout / "git").write_text(script)
+        (checkout / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{checkout}:/bin" if script else str(checkout))
     monkeypatch.setattr(twofold.provenance, "SECONDS_FOR_GIT", 0.1)
     assert code_version(checkout) == {}
 
@@ -101,6 +83,9 @@ def test_versions_are_those_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_parameters_are_counted_by_network() -> None:
+    module = nn.ModuleDict({"lazy": nn.LazyLinear(3), "relu": nn.ReLU(), "frozen": nn.Linear(2, 1)})
+    module["frozen"].requires_grad_(False)
+    assert parameter_counts(module) == {"frozen": 3, "total": 3, "trainable": 0}
     gan = GAN(MLPGenerator(latent_dim=5, widths=[7], normalisation="none"), MLPDiscriminator(widths=[3]), ema_decay=0.9)
     generator, discriminator = 5 * 7 + 7 + 7 * 784 + 784, 784 * 3 + 3 + 3 + 1
     assert parameter_counts(gan) == {
@@ -110,9 +95,3 @@ def test_parameters_are_counted_by_network() -> None:
         "total": 2 * generator + discriminator,
         "trainable": generator + discriminator,
     }
-
-
-def test_what_has_no_size_yet_or_no_parameters_is_not_counted() -> None:
-    module = nn.ModuleDict({"lazy": nn.LazyLinear(3), "relu": nn.ReLU(), "frozen": nn.Linear(2, 1)})
-    module["frozen"].requires_grad_(False)
-    assert parameter_counts(module) == {"frozen": 3, "total": 3, "trainable": 0}

@@ -1,4 +1,4 @@
-"""What a failed run says: each error becomes one that says in one line what is left and what to do."""
+"""Errors of a run, replaced by ones that say in one line what is left and what to do."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,15 +19,8 @@ LOST_PROCESS = (
 """Parts of torch's messages when another process doesn't answer."""
 
 
-def raise_explained(error: BaseException, explained: BaseException) -> NoReturn:
-    """Raises `explained`, with `error` as its cause if it is another."""
-    if explained is error:
-        raise error
-    raise explained from error
-
-
-def explain_fit(error: BaseException, folder: RunFolder | None, refused: bool, trained: bool) -> BaseException:
-    """Returns the error to raise after `trainer.fit`.
+def raise_fit_error(error: BaseException, folder: RunFolder | None, refused: bool, trained: bool) -> NoReturn:
+    """Raises what a run says about an error of `trainer.fit`.
 
     Args:
         error: what `fit` raised.
@@ -37,40 +30,39 @@ def explain_fit(error: BaseException, folder: RunFolder | None, refused: bool, t
     """
     newest = next(iter(folder.checkpoints()), None) if folder is not None else None
     left = f"; the last good checkpoint is {newest}" if newest else "; there is no checkpoint yet"
-    match error:
-        case SystemExit():  # Lightning's reaction to a Ctrl-C that comes before StopOnSignal handles it
-            return KeyboardInterrupt()
-        case _ if refused:
-            return UsageError(one_line(error))
-        case FloatingPointError():
-            return FloatingPointError(
-                f"{error}{left}. The same settings lead to the same end: start a new run, for example with a lower "
-                "learning rate or with gradient clipping"
-            )
-        case OSError() if trained and folder is not None:
-            again = f"once that is solved, resume with: {resume_command(folder)}"
-            return RuntimeError(f"{one_line(error)}{left}; {again}")
-        case RuntimeError():
-            return _explain_lost_process(error, left)
-    return error
+    if isinstance(error, SystemExit):  # Lightning's reaction to a Ctrl-C that comes before StopOnSignal handles it
+        raise KeyboardInterrupt from error
+    if refused:
+        raise UsageError(one_line(error)) from error
+    if isinstance(error, FloatingPointError):
+        raise FloatingPointError(
+            f"{error}{left}. The same settings lead to the same end: start a new run, for example with a lower "
+            "learning rate or with gradient clipping"
+        ) from error
+    if isinstance(error, OSError) and trained and folder is not None:
+        again = f"once that is solved, resume with: {resume_command(folder)}"
+        raise RuntimeError(f"{one_line(error)}{left}; {again}") from error
+    _raise_if_process_lost(error, left)
+    raise error
 
 
-def explain_evaluation(error: RuntimeError, checkpoint: str, module: LightningModule) -> BaseException:
-    """Returns the error to raise after `trainer.validate`, `test` or `predict`."""
+def raise_evaluation_error(error: RuntimeError, checkpoint: str, module: LightningModule) -> NoReturn:
+    """Raises what `validate`, `test` and `predict` say about an error of the trainer's."""
+    _raise_if_process_lost(error, "")
     if "loading state_dict" not in str(error):
-        return _explain_lost_process(error, "")
+        raise error
     saved = read_checkpoint(Path(checkpoint)).get("hyper_parameters", {})
-    return UsageError(
+    raise UsageError(
         f"the weights in {checkpoint} don't fit the model of this config{_differences(saved, module.hparams)}; "
         "write -c with the config.yaml of the checkpoint's own run"
-    )
+    ) from error
 
 
-def _explain_lost_process(error: RuntimeError, left: str) -> BaseException:
-    if not any(part in str(error) for part in LOST_PROCESS):
-        return error
-    # Rank 0 prints the message.
-    return SystemExit(1) if not is_rank_zero() else RuntimeError(f"another process of this run has died{left}")
+def _raise_if_process_lost(error: BaseException, left: str) -> None:
+    if isinstance(error, RuntimeError) and any(part in str(error) for part in LOST_PROCESS):
+        if not is_rank_zero():  # which prints the message
+            raise SystemExit(1) from error
+        raise RuntimeError(f"another process of this run has died{left}") from error
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

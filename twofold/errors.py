@@ -84,36 +84,17 @@ def exit_code(command: str, run: Callable[[list[str]], int], arguments: Sequence
         The exit code: 2 for a usage error, 1 for a failed run, 130 after Ctrl-C, 143 after SIGTERM, else what `run`
         returned.
     """
-    debug = os.environ.get("TWOFOLD_DEBUG") == "1"
     try:
         return run(list(sys.argv[1:] if arguments is None else arguments))
-    except UsageError as error:
-        if debug:
-            raise
-        print(f"{command}: {one_line(error)}", file=sys.stderr)
-        return code_of(error)
     except Stopped as stop:
-        print(f"{command}: {stop}", file=sys.stderr)
-        return code_of(stop)
-    except KeyboardInterrupt as stop:
-        print(f"{command}: interrupted", file=sys.stderr)
-        return code_of(stop)
+        code, line = 128 + stop.signal, str(stop)
+    except KeyboardInterrupt:
+        code, line = 130, "interrupted"
     except Exception as error:
-        if debug:
+        if os.environ.get("TWOFOLD_DEBUG") == "1":
             raise
-        print(f"{command}: the run failed: {one_line(error)} (TWOFOLD_DEBUG=1 shows where)", file=sys.stderr)
-        return 1
-
-
-def code_of(error: BaseException) -> int:
-    """The exit code after this error."""
-    match error:
-        case NothingToDo():
-            return 0
-        case UsageError():
-            return 2
-        case Stopped():
-            return 128 + error.signal
-        case KeyboardInterrupt():
-            return 130
-    return 1
+        code, line = 2, one_line(error)
+        if not isinstance(error, UsageError):
+            code, line = 1, f"the run failed: {line} (TWOFOLD_DEBUG=1 shows where)"
+    print(f"{command}: {line}", file=sys.stderr)
+    return code

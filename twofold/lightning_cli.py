@@ -18,13 +18,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from callbacks import Checkpoints, PredictionFiles, Timer
-from common.schedules import missing_length
 from twofold.checkpoint_io import AtomicCheckpointIO
 from twofold.choose_run import Run, choose_run, choose_weights
 from twofold.config_checks import check_config
-from twofold.endings import explain_evaluation, explain_fit, raise_explained
+from twofold.endings import raise_evaluation_error, raise_fit_error
 from twofold.errors import NothingToDo, Stopped, UsageError
-from twofold.parser_errors import Parser, ParserError, condense, find_configs, known_settings
+from twofold.parser import Parser, ParserError, condense, fill_schedule_lengths, find_configs, known_settings
 from twofold.progress import RunProgress
 from twofold.provenance import CONFIGS
 from twofold.ranks import is_rank_zero
@@ -113,18 +112,11 @@ class TwofoldCLI(LightningCLI):
             given = any(argument.partition("=")[0] == f"--model.{model}" for argument in args)
             if given and data in self.settings.data.get("init_args", {}):
                 raise UsageError(f"--model.{model} follows from the data; write --data.{data}")
-        for name, scheduler in vars(self.settings.model.init_args).items():
-            if name.endswith("lr_scheduler") and scheduler and (length := missing_length(scheduler.init_args)):
-                if self.settings.trainer.max_steps < 1:
-                    raise UsageError(f"--model.{name}.{length} is missing; write it, or --trainer.max_steps")
-                scheduler.init_args[length] = self.settings.trainer.max_steps
+        fill_schedule_lengths(self.settings)
+        check_config(yaml.safe_load(self._dump()))
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: Lightning would merge the checkpoint's hyperparameters over the command line here."""
-
-    def _set_seed(self) -> None:
-        check_config(yaml.safe_load(self._dump()))
-        super()._set_seed()
 
     @property
     def settings(self) -> Any:
@@ -150,7 +142,7 @@ class TwofoldCLI(LightningCLI):
 
     def _own_config(self, folder: RunFolder) -> dict[str, Any]:
         """The run's own config; settings that came with a later version have their defaults."""
-        parser = self._parser(self.subcommand)
+        parser = self._parser(self._command)
         own: dict[str, Any] = yaml.safe_load(parser.dump(parser.parse_path(folder.config), skip_unset=False))
         return own
 
@@ -191,8 +183,8 @@ class TwofoldCLI(LightningCLI):
         config |= {"callbacks": callbacks, "plugins": plugins, "profiler": config["profiler"] or Unprofiled()}
         # Trainer(strategy="auto") looks up "ddp" for several processes. Where optimization is manual, each backward
         # leaves out the other network's parameters.
-        find_unused, timeout = not self.model.automatic_optimization, timedelta(minutes=10)
-        ddp = partial(DDPStrategy, find_unused_parameters=find_unused, timeout=timeout)
+        find_unused = not self.model.automatic_optimization
+        ddp = partial(DDPStrategy, find_unused_parameters=find_unused, timeout=timedelta(minutes=10))
         StrategyRegistry.register("ddp", ddp, override=True)
         config["sync_batchnorm"] |= torch.cuda.is_available() and config["accelerator"] != "cpu"
         trainer = self.trainer_class(**config)
@@ -214,7 +206,7 @@ class TwofoldCLI(LightningCLI):
             refused = isinstance(error, ValueError | MisconfigurationException) and self.trainer.global_step == 0
             if not trained or refused:
                 self.run.discard_if_new()
-            raise_explained(error, explain_fit(error, self.run.folder, refused, trained))
+            raise_fit_error(error, self.run.folder, refused, trained)
 
     def validate(self, **kwargs: Any) -> None:
         self._evaluate("validate", kwargs)
@@ -229,15 +221,15 @@ class TwofoldCLI(LightningCLI):
         try:
             getattr(self.trainer, command)(**kwargs)
         except RuntimeError as error:
-            raise_explained(error, explain_evaluation(error, self.settings.ckpt_path, self.model))
+            raise_evaluation_error(error, self.settings.ckpt_path, self.model)
         if not is_rank_zero() or self.settings.trainer.fast_dev_run:
             return
         path = Path(self.trainer.default_root_dir)
         if command == "predict":
             print(f"predictions in {path}")
-            return
-        write_metrics(path / f"{command}.csv", self.run, self.trainer)
-        print(f"metrics in {path / command}.csv")
+        else:
+            write_metrics(path / f"{command}.csv", self.run, self.trainer)
+            print(f"metrics in {path / command}.csv")
 
     def after_fit(self) -> None:
         if is_rank_zero() and self.run.folder is not None:
@@ -251,7 +243,7 @@ class TwofoldCLI(LightningCLI):
         """The whole config as YAML, without what belongs to this command only."""
         settings = self.settings.clone()
         settings.ckpt_path = settings.trainer.default_root_dir = None
-        config: str = self._parser(self.subcommand).dump(settings, skip_unset=False)
+        config: str = self._parser(self._command).dump(settings, skip_unset=False)
         return config
 
 

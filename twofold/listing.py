@@ -4,18 +4,15 @@ import shlex
 
 import yaml
 
-from twofold.errors import UsageError
+from twofold.errors import OneLineParser, UsageError
 from twofold.resume import ends_with_schedule
 from twofold.run_folder import FACTS, RunFolder, runs_root
 
 
 def list_runs(arguments: list[str]) -> int:
     """Prints one row per run, oldest first."""
-    if arguments and arguments[0] in ("-h", "--help"):
-        print("usage: twofold runs\n\nlists the runs under runs/ (or $TWOFOLD_RUNS) and how to resume each")
-        return 0
-    if arguments:
-        raise UsageError(f"`twofold runs` takes no arguments, but got '{arguments[0]}'")
+    about = "Lists the runs under runs/ (or $TWOFOLD_RUNS) and how to resume each."
+    OneLineParser(prog="twofold runs", description=about).parse_args(arguments)
     root = runs_root()
     if root.exists() and not root.is_dir():
         raise UsageError(f"$TWOFOLD_RUNS is {root}, which is no folder; write a folder's path")

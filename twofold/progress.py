@@ -32,7 +32,8 @@ class RunProgress(TQDMProgressBar):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         bar = self.train_progress_bar
-        bar.total = _batches_to_train(trainer)
+        total = trainer.estimated_stepping_batches
+        bar.total = None if math.isinf(total) else total
         bar.initial = trainer.fit_loop.total_batch_idx + 1  # of a resumed run; the rate counts from there
         self._show(trainer, pl_module)
 
@@ -62,10 +63,3 @@ class RunProgress(TQDMProgressBar):
         self._shown_at = time.monotonic()
         self.train_progress_bar.n = trainer.fit_loop.total_batch_idx + 1
         self.train_progress_bar.set_postfix(self.get_metrics(trainer, pl_module))
-
-
-def _batches_to_train(trainer: Trainer) -> float | None:
-    by_steps = math.inf if trainer.max_steps == -1 else trainer.max_steps
-    by_epochs = math.inf if trainer.max_epochs in (-1, None) else trainer.max_epochs * trainer.num_training_batches
-    total = min(by_steps, by_epochs)
-    return None if math.isinf(total) else total

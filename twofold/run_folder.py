@@ -120,12 +120,11 @@ class RunFolder:
     def state(self) -> str:
         """running, finished, failed or interrupted."""
         try:
-            with self.locked():
-                return str(self.facts.get("state", "interrupted"))
+            with suppress(OSError), self.locked():  # a read-only folder can't be locked, nor trained in
+                pass
         except UsageError:
             return "running"
-        except OSError:  # a read-only folder can't be trained in
-            return str(self.facts.get("state", "interrupted"))
+        return str(self.facts.get("state", "interrupted"))
 
     def keep_config(self, text: str) -> None:
         """Replaces `config.yaml` atomically."""

@@ -1,6 +1,5 @@
 """What a run records about itself besides its metrics."""
 
-import math
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -70,7 +69,16 @@ class RunMetadata(Callback):
         self._recording = True
         self.folder.note(state=None, step=None, data_source=source, threads=threads)
         self.folder.keep_config(self.config)
-        metadata = {**yaml.safe_load(self.config), **_metadata(trainer, pl_module), "data_source": source}
+        metadata = {
+            **yaml.safe_load(self.config),
+            "data_source": source,
+            "device": pl_module.device.type,
+            "processes": trainer.world_size,
+            "threads": threads,
+            "versions": versions(),
+            "git": code_version(),
+            "parameters": parameter_counts(pl_module),
+        }
         before_resume: list[dict[str, float]] = []
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger):
@@ -84,8 +92,11 @@ class RunMetadata(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.run.checkpoint is None and trainer.is_global_zero:
-            for line in _other_lengths(yaml.safe_load(self.config), _batches(trainer)):
-                warn(line)
+            batches, lengths = trainer.estimated_stepping_batches, schedule_lengths(yaml.safe_load(self.config))
+            other = [f"{typed(key)} is {length:,} batches" for key, length in lengths.items() if length != batches]
+            if other:
+                advice = "leave it out to make the schedule as long as the run"
+                warn(f"{' and '.join(other)}, but the run has {batches:,}; {advice}")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for logger in trainer.loggers:
@@ -108,36 +119,6 @@ def write_metrics(path: Path, run: Run, trainer: Trainer) -> None:
     row |= {name: getattr(data, name) for name in ("length", "data_source") if hasattr(data, name)}
     row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
     write_rows(path, list(row), [row])
-
-
-def _batches(trainer: Trainer) -> float:
-    """The number of batches that this run trains; inf without a limit."""
-    by_steps = math.inf if trainer.max_steps == -1 else trainer.max_steps
-    by_epochs = math.inf if trainer.max_epochs in (-1, None) else trainer.max_epochs * trainer.num_training_batches
-    return min(by_steps, by_epochs)
-
-
-def _other_lengths(config: dict[str, Any], batches: float) -> Iterator[str]:
-    """A warning for each length of a learning-rate schedule that isn't the run's."""
-    lengths = schedule_lengths(config)
-    for length in dict.fromkeys(lengths.values()):
-        if length != batches:
-            names = " and ".join(typed(key) for key in lengths if lengths[key] == length)
-            yield (
-                f"{names} is {length:,} batches, but the run has {batches:,}; "
-                "leave it out to make the schedule as long as the run"
-            )
-
-
-def _metadata(trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-    return {
-        "device": pl_module.device.type,
-        "processes": trainer.world_size,
-        "threads": torch.get_num_threads(),
-        "versions": versions(),
-        "git": code_version(),
-        "parameters": parameter_counts(pl_module),
-    }
 
 
 def _weights(folder: RunFolder) -> Iterator[Path]:

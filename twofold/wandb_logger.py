@@ -1,6 +1,7 @@
 """A run in Weights & Biases, with an account or without."""
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -162,10 +163,13 @@ class TwofoldWandbLogger(WandbLogger):
     def log_again(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Logs the rows, each with its `step`, that a resumed run had logged before.
 
-        W&B makes the summary of what this process logs, so it becomes that of the whole run.
+        W&B makes the summary of what this process logs, so it becomes that of the whole run. Rows that a killed process
+        didn't upload are there, too; of the others W&B then has two equal ones. NaN is left out: the minimum of numbers
+        and NaN is NaN.
         """
         for row in rows:
-            self.log_metrics({name: value for name, value in row.items() if name != "step"}, int(row["step"]))
+            known = {name: value for name, value in row.items() if name != "step" and not math.isnan(value)}
+            self.log_metrics(known, int(row["step"]))
 
     @rank_zero_only
     @_never_raises

@@ -1,4 +1,6 @@
-"""Turns a jsonargparse error, which is a page about types, into one line: what was wrong and what to write instead."""
+"""The parser of the command line and the configs.
+
+A jsonargparse error, which is a page about types, becomes one line: what was wrong and what to write instead."""
 
 import difflib
 import inspect
@@ -14,8 +16,8 @@ from torch.optim.lr_scheduler import LRScheduler
 import callbacks
 import datamodules
 import lightning_modules
-from common.schedules import SCHEDULE_LENGTHS
-from twofold.errors import one_line
+from common.schedules import SCHEDULE_LENGTHS, missing_length
+from twofold.errors import UsageError, one_line
 from twofold.provenance import CONFIGS
 
 KEY = re.compile(r'Parser key "([^"]+)":')
@@ -67,6 +69,19 @@ def find_configs(arguments: list[str]) -> list[str]:
         if before in ("-c", "--config") and shipped.exists() and not Path(name).exists():
             found[place] = str(shipped)
     return found
+
+
+def fill_schedule_lengths(settings: Any) -> None:
+    """Makes each learning-rate schedule that has no length as long as the run.
+
+    Raises:
+        UsageError: if the run has no `max_steps`.
+    """
+    for name, scheduler in vars(settings.model.init_args).items():
+        if name.endswith("lr_scheduler") and scheduler and (length := missing_length(scheduler.init_args)):
+            if settings.trainer.max_steps < 1:
+                raise UsageError(f"--model.{name}.{length} is missing; write it, or --trainer.max_steps")
+            scheduler.init_args[length] = settings.trainer.max_steps
 
 
 def condense(message: str, known: Iterable[str] = ()) -> str:
@@ -130,6 +145,8 @@ def _unknown_setting(setting: str, option: str, known: set[str]) -> str:
     groups = {setting.partition(".")[0] for setting in known}
     if name.partition(".")[0] not in groups:
         name, known = name.partition(".")[0], groups
+    elif name in known and name.startswith("trainer.callbacks."):
+        return f"the last callback has no setting --{name}; write --trainer.callbacks+=CLASS before it"
     similar = [each for each in known if each.count(".") == name.count(".") and each != name]
     nearest = difflib.get_close_matches(name, similar, n=1, cutoff=0.8)
     advice = f"did you mean --{nearest[0]}?" if nearest else "--print_config shows the existing settings"
