@@ -76,7 +76,7 @@ def train(twofold: Twofold, cwd: Path, options: str, exit_code: int = 0, **envir
     done = twofold(cwd, "fit", *command, **environment)
     seconds = time.monotonic() - before
     assert done.returncode == exit_code, done.stderr
-    [folder] = cwd.glob("runs/*/*")
+    folder = next(cwd.glob("runs/*/*"), cwd)
     contents = [path.read_bytes() for path in cwd.rglob("*") if path.is_file()]
     for content in (*contents, done.stdout.encode(), done.stderr.encode()):
         assert KEY.encode() not in content
