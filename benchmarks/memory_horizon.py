@@ -100,12 +100,26 @@ def train_run(run: Run, tested: Sequence[int]) -> dict[str, Any]:
     horizon = {"horizon": run.length} if run.network.startswith("LSTM") else {}
     optimizer = partial(torch.optim.Adam, lr=run.learning_rate, fused=True)
     module = NETWORKS[run.network](hidden_size=HIDDEN_SIZE, optimizer=optimizer, **horizon)
-    curriculum = LengthCurriculum(start=5 if run.growing else run.length, patience=PATIENCE)
+    curriculum = LengthCurriculum(start=5 if run.growing else run.length)
     until_solved = StopWhenSolved()
-    trainer = plain_trainer([curriculum, until_solved], run.max_batches)
+    trainer = plain_trainer([curriculum, GiveUp(curriculum), until_solved], run.max_batches)
     trainer.fit(module, datamodule=PalindromeDataModule(run.length, BATCH_SIZE))
     went = {"batches": trainer.global_step, "length_reached": curriculum.length, "solved": until_solved.solved}
     return run._asdict() | went | {f"T={length}": accuracy(module, length) for length in tested}
+
+
+class GiveUp(Callback):
+    """Stops a training whose length hasn't grown for `PATIENCE` batches, unless it is the full length."""
+
+    def __init__(self, curriculum: LengthCurriculum) -> None:
+        self.curriculum = curriculum
+        self.length, self.grown_at = curriculum.length, 0
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if self.curriculum.length > self.length:
+            self.length, self.grown_at = self.curriculum.length, trainer.global_step
+        full = self.length == self.curriculum.data.length
+        trainer.should_stop |= not full and trainer.global_step - self.grown_at >= PATIENCE
 
 
 @torch.no_grad()

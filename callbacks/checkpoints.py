@@ -53,7 +53,7 @@ class Checkpoints(ModelCheckpoint):
         super().__init__(monitor=monitor, mode=mode, save_last=True, every_n_train_steps=every_n_train_steps)
         self.every_n_train_steps = every_n_train_steps
         self.save_top_k = save_top_k  # ModelCheckpoint accepts 2 or more only with a monitor
-        self.saved_at: int | None = None
+        self._saved_at: int | None = None
         self._draft: Path | None = None
         self._asked = False
 
@@ -63,7 +63,7 @@ class Checkpoints(ModelCheckpoint):
         return f"{type(self).__qualname__}(monitor={self.monitor}, mode={self.mode})"
 
     def ask(self) -> None:
-        """Requests a checkpoint after the current batch; `saved_at` is its step once it is published."""
+        """Requests a checkpoint after the current batch."""
         self._asked = True
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -75,7 +75,7 @@ class Checkpoints(ModelCheckpoint):
         return {str(last)} if last.exists() else set()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.saved_at = self._draft = None
+        self._saved_at = self._draft = None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self.publish(trainer)
@@ -104,7 +104,7 @@ class Checkpoints(ModelCheckpoint):
             self._write_draft(trainer)  # again: a resumed run doesn't repeat this validation
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._draft is None and self.saved_at != trainer.global_step:
+        if self._draft is None and self._saved_at != trainer.global_step:
             self._write_draft(trainer)
         self.publish(trainer)
 
@@ -137,21 +137,21 @@ class Checkpoints(ModelCheckpoint):
         """Renames the saved state, if there is one, to its final name; called when all of its batch is logged."""
         if self._draft is None:
             return
-        draft, self._draft = self._draft, None
-        self.saved_at = trainer.global_step
-        self._asked = False
+        draft, self._draft, self._asked = self._draft, None, False
+        self._saved_at = trainer.global_step
         newest = draft.with_name(f"step={trainer.global_step:06d}.ckpt")
-        self.last_model_path = str(newest.with_name(LAST))
+        last = newest.with_name(LAST)
+        self.last_model_path = str(last)
         if not trainer.is_global_zero:
             return
         draft.replace(newest)
-        _link(newest, newest.with_name(LAST))
+        with replacing(last) as copy:
+            shutil.copyfile(newest, copy)
         if self.save_top_k > 0:
             # By age, not by step: an earlier run in the same folder may have trained longer. Clocks may be set back.
-            others = [path for path in newest.parent.glob("step=*.ckpt") if path.stem[5:].isdecimal()]
-            others.remove(newest)
-            others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-            for old in others[self.save_top_k - 1 :]:
+            others = {path for path in newest.parent.glob("step=*.ckpt") if path.stem[5:].isdecimal()} - {newest}
+            newest_first = sorted(others, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+            for old in newest_first[self.save_top_k - 1 :]:
                 old.unlink()
 
     def state_dict(self) -> dict[str, Any]:
@@ -168,20 +168,7 @@ def _is_training(trainer: Trainer) -> bool:
 
 
 def _save(trainer: Trainer, path: Path) -> Path:
-    """Saves beside `path`, flushed to disk, and returns the temporary name. All ranks have to call it."""
+    """Saves beside `path` and returns the temporary name. All ranks have to call it."""
     draft = path.with_name(f".{path.name}.part")
     trainer.save_checkpoint(draft)
-    if trainer.is_global_zero:
-        with draft.open("rb") as file:
-            os.fsync(file.fileno())
     return draft
-
-
-def _link(source: Path, name: Path) -> None:
-    """Makes `name` mean the file `source`, in one step; without hard links, a copy of it."""
-    with replacing(name) as draft:
-        draft.unlink(missing_ok=True)  # one left by a crash may be a hard link to an older checkpoint
-        try:
-            os.link(source, draft)
-        except OSError:
-            shutil.copyfile(source, draft)

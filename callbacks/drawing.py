@@ -63,16 +63,13 @@ def grid(
     enlargement: int = ENLARGEMENT,
 ) -> Image.Image:
     """Images in [−1, 1] in rows of at most `per_row`, enlarged, each with its text beneath if there are any."""
-    picture: Image.Image
-    tiles = to_pixels(images).repeat_interleave(enlargement, 2).repeat_interleave(enlargement, 3)
-    if texts:
-        tiles = pad(tiles, (0, 0, 0, TEXT_HEIGHT), value=GREY)
     margin = MARGIN * enlargement
-    if len(tiles) == 1:  # make_grid gives a single image no margin
-        picture = to_pil_image(pad(tiles[0], [margin] * 4, value=GREY))
-    else:
-        picture = to_pil_image(make_grid(tiles, per_row, padding=margin, pad_value=GREY)[:1])
-    height, width = tiles.shape[2] + margin, tiles.shape[3] + margin
+    tiles = to_pixels(images).repeat_interleave(enlargement, 2).repeat_interleave(enlargement, 3)
+    tiles = pad(tiles, (0, margin, 0, margin + TEXT_HEIGHT * bool(texts)), value=GREY)
+    height, width = tiles.shape[2:]
+    # make_grid's own padding leaves out a single image.
+    cells = make_grid(tiles, per_row, padding=0, pad_value=GREY)[:1]
+    picture: Image.Image = to_pil_image(pad(cells, (margin, 0, margin, 0), value=GREY))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(TEXT_SIZE)
     for place, text in enumerate(texts):
         row, column = divmod(place, per_row)

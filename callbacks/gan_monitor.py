@@ -1,7 +1,8 @@
 """Warnings when a GAN's training goes wrong: modes are lost, or the discriminator wins."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, SupportsFloat
+from dataclasses import dataclass, field
+from typing import SupportsFloat
 
 from metrics.mode_coverage import COVERED
 
@@ -14,6 +15,7 @@ LOST = 0.005
 ACCURACIES = ("train/d_accuracy_real", "train/d_accuracy_fake")
 
 
+@dataclass
 class GANMonitor:
     """Finds lost modes and a perfect discriminator in the numbers that a GAN logs.
 
@@ -27,21 +29,16 @@ class GANMonitor:
         perfect_for: batches without an error of the discriminator.
         evaluations: evaluations before missing digits are reported.
 
-    Raises:
-        ValueError: if either is below 1.
+    The other fields change during training and are kept in the checkpoint.
     """
 
-    def __init__(self, perfect_for: int = 500, evaluations: int = 3) -> None:
-        for name, value in (("perfect_for", perfect_for), ("evaluations", evaluations)):
-            if value < 1:
-                raise ValueError(f"{name} is {value}; write 1 or more")
-        self.perfect_for = perfect_for
-        self.evaluations = evaluations
-        self.perfect_since: int | None = None
-        self.warned_of_perfection = False
-        self.evaluated = 0
-        self.covered: set[int] = set()
-        self.reported: set[int] = set()
+    perfect_for: int = 500
+    evaluations: int = 3
+    perfect_since: int | None = None
+    warned_of_perfection: bool = False
+    evaluated: int = 0
+    covered: set[int] = field(default_factory=set)
+    reported: set[int] = field(default_factory=set)
 
     def check_discriminator(self, step: int, logged: Mapping[str, SupportsFloat]) -> str | None:
         """Returns a warning if the discriminator is perfect; takes the numbers logged for batch `step`."""
@@ -63,9 +60,10 @@ class GANMonitor:
 
     def check_modes(self, step: int, histogram: Sequence[float]) -> str | None:
         """Returns a warning if digits are missing; takes the share of generated images of each digit."""
+        covered = {digit for digit, share in enumerate(histogram) if share >= COVERED}
         self.evaluated += 1
-        self.covered |= {digit for digit, share in enumerate(histogram) if share >= COVERED}
-        self.reported -= {digit for digit, share in enumerate(histogram) if share >= COVERED}
+        self.covered |= covered
+        self.reported -= covered
         missing = {
             digit for digit, share in enumerate(histogram) if share < (LOST if digit in self.covered else COVERED)
         }
@@ -77,16 +75,3 @@ class GANMonitor:
             "(real data has about 10% of each digit). A lost digit seldom comes back by itself. A (higher) gradient "
             "penalty, a lower beta1 of Adam or a lower learning rate often helps."
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "perfect_since": self.perfect_since,
-            "warned_of_perfection": self.warned_of_perfection,
-            "evaluated": self.evaluated,
-            "covered": sorted(self.covered),
-            "reported": sorted(self.reported),
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for name, value in state_dict.items():
-            setattr(self, name, set(value) if isinstance(value, list) else value)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from callbacks.drawing import to_pil
 from callbacks.gan_monitor import GANMonitor
 from callbacks.generators import (
     data_source,
+    fixed_noise,
     generators,
     inference_state,
     may_write,
+    sample_images,
     sampling_generator,
     save_sampling_generator,
     seed_of,
@@ -22,15 +25,14 @@ from callbacks.generators import (
 )
 from callbacks.logging import log_numbers, warn_if_not_written
 from common.files import replacing
-from common.seeding import latent_noise, rng
 from losses.gan import wasserstein_discriminator_loss
 from metrics.evaluate import Evaluation, RealImages, evaluate, summary
-from metrics.features import CLASSIFIERS, SplitDigits, features_and_logits, load_classifier
+from metrics.features import SplitDigits, features_and_logits, load_classifier
 from metrics.fid import FrechetDistance, distance_to_training
 from metrics.mode_coverage import class_histogram, mode_coverage
 from metrics.precision_recall import NEIGHBOURS
-from networks.sampling import sample
 
+CLASSIFIER = "digit_cnn"
 BEST_GENERATOR_FILE = "best_generator.pth"
 REPORT_FILE = "quality.json"
 TABLE_SAMPLES = 64
@@ -64,32 +66,22 @@ class GenerativeMetrics(Callback):
     Args:
         every_n_batches: number of batches between two evaluations. One takes as long as 10 to 40 batches of 64; every
             2000 that is 1 to 3 % of the run.
-        classifier: a name of `metrics.features`.
         samples: images of an evaluation during training.
         final_samples: images of the evaluation at the end, which takes as long as some thousand batches; 0 skips it.
 
     Raises:
-        ValueError: if a number is too small or the classifier isn't known; when training starts, if the datamodule has
-            no digits or the module no generator.
+        ValueError: if a number is too small; when training starts, if the datamodule has no digits or the module no
+            generator.
     """
 
-    def __init__(
-        self,
-        every_n_batches: int = 2000,
-        classifier: str = "digit_cnn",
-        samples: int = 2000,
-        final_samples: int = 10_000,
-    ) -> None:
+    def __init__(self, every_n_batches: int = 2000, samples: int = 2000, final_samples: int = 10_000) -> None:
         if every_n_batches < 1:
             raise ValueError(f"every_n_batches is {every_n_batches}; write 1 or more")
-        if classifier not in CLASSIFIERS:
-            raise ValueError(f"classifier is '{classifier}'; write one of {', '.join(CLASSIFIERS)}")
         if samples < 2:
             raise ValueError(f"samples is {samples}; write 2 or more, such as 2000")
         if final_samples and final_samples <= NEIGHBOURS:
             raise ValueError(f"final_samples is {final_samples}; write {NEIGHBOURS + 1} or more, or 0 for none")
         self.every_n_batches = every_n_batches
-        self.classifier = classifier
         self.samples = samples
         self.final_samples = final_samples
         self.monitor = GANMonitor()
@@ -116,19 +108,16 @@ class GenerativeMetrics(Callback):
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> float:
         """Logs the numbers, saves the generator if it is the best, warns of missing digits; returns the FID."""
         step = trainer.global_step
-        generator = sampling_generator(pl_module)
-        classifier = load_classifier(self.classifier).to(pl_module.device)
+        classifier = load_classifier(CLASSIFIER).to(pl_module.device)
         if self._frechet_distance is None:
             root = getattr(trainer.datamodule, "root", None)  # type: ignore[attr-defined]
             folder = Path(root) / "classifiers" if root and Path(root).is_dir() else None
             self._frechet_distance = distance_to_training(classifier, _digits(trainer), self.samples, folder)
-        noise = latent_noise(generator, self._frechet_distance.samples, rng(seed_of(pl_module), "quality", step))
-        with inference_state(generator):
-            features, logits = features_and_logits(classifier, sample(generator, noise))
+        images = sample_images(pl_module, fixed_noise(pl_module, self._frechet_distance.samples, "quality", step))
+        features, logits = features_and_logits(classifier, images)
         fid, histogram = self._frechet_distance(features), class_histogram(logits)
-        numbers = {**fid, **mode_coverage(histogram)}
-        # The step is that of the batch's losses: Lightning counts the batches before it.
-        log_numbers(trainer, {f"quality/{name}": value for name, value in numbers.items()}, step - 1)
+        numbers = {f"quality/{name}": value for name, value in {**fid, **mode_coverage(histogram)}.items()}
+        log_numbers(trainer, numbers, step - 1)  # with the batch's losses: Lightning counts the batches before it
         if fid["fid"] < self.best_fid:
             self.best_fid = fid["fid"]
             with warn_if_not_written(BEST_GENERATOR_FILE):
@@ -139,16 +128,15 @@ class GenerativeMetrics(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not may_write(trainer) or self.final_samples == 0:
             return
-        source = data_source(trainer)
-        content: dict[str, Any] = {"classifier": self.classifier, "data_source": source, "step": trainer.global_step}
-        remark = CLASSIFIER_TRAINED_ON_THEM if source == "packaged" else ""
-        if remark:
-            content["remark"] = remark
         final: dict[str, float] = {}
+        source = data_source(trainer)
+        content: dict[str, Any] = {"classifier": CLASSIFIER, "data_source": source, "step": trainer.global_step}
+        if source == "packaged":
+            content["remark"] = CLASSIFIER_TRAINED_ON_THEM
         for weights, numbers in self._evaluations(trainer, pl_module).items():
             final |= {f"final/{weights}/{name}": value for name, value in numbers.items()}
             content[weights] = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-            pl_module.print(f"{weights} generator, {training_progress(trainer)}: {summary(numbers)}. {remark}".rstrip())
+            pl_module.print(f"{weights} generator, {training_progress(trainer)}: {summary(numbers)}.")
         # At the step after the last batch's: if the run is extended, this row is dropped.
         log_numbers(trainer, final, trainer.global_step)
         with warn_if_not_written(REPORT_FILE), replacing(Path(trainer.default_root_dir) / REPORT_FILE) as draft:
@@ -162,12 +150,12 @@ class GenerativeMetrics(Callback):
         for weights, numbers in self._evaluations(trainer, pl_module).items():
             logged = {f"test/{weights}/{name}": float(value) for name, value in numbers.items()}
             pl_module.log_dict(logged, rank_zero_only=True)
-        if data_source(trainer) == "packaged":
-            pl_module.print(CLASSIFIER_TRAINED_ON_THEM)
 
     def _evaluations(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Evaluation]:
         """The evaluation of the generator, and of its average if there is one."""
-        real = RealImages(load_classifier(self.classifier).to(pl_module.device), _digits(trainer), self.final_samples)
+        if data_source(trainer) == "packaged":
+            pl_module.print(CLASSIFIER_TRAINED_ON_THEM)
+        real = RealImages(load_classifier(CLASSIFIER).to(pl_module.device), _digits(trainer), self.final_samples)
         evaluations = {}
         for weights, generator in generators(pl_module).items():
             with inference_state(generator):
@@ -175,29 +163,22 @@ class GenerativeMetrics(Callback):
         return evaluations
 
     def _log_samples(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        loggers = [logger for logger in trainer.loggers if hasattr(logger, "log_table")]
-        if not loggers:
-            return
-        import wandb  # only its logger has tables
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_table"):
+                import wandb  # only its logger has tables
 
-        generator = sampling_generator(pl_module)
-        with inference_state(generator):
-            images = sample(generator, latent_noise(generator, TABLE_SAMPLES, rng(seed_of(pl_module), "samples")))
-        classifier = load_classifier(self.classifier).to(pl_module.device)
-        confidences, digits = features_and_logits(classifier, images).logits.softmax(dim=1).max(dim=1)
-        rows = [
-            [wandb.Image(image), digit, confidence]
-            for image, digit, confidence in zip(to_pil(images), digits.tolist(), confidences.tolist(), strict=True)
-        ]
-        for logger in loggers:
-            logger.log_table("samples", ["image", "digit", "confidence"], rows, step=trainer.global_step)
+                images = sample_images(pl_module, fixed_noise(pl_module, TABLE_SAMPLES, "samples"))
+                _, logits = features_and_logits(load_classifier(CLASSIFIER).to(pl_module.device), images)
+                confidences, digits = (column.tolist() for column in logits.softmax(dim=1).max(dim=1))
+                rows = list(zip(map(wandb.Image, to_pil(images)), digits, confidences, strict=True))
+                logger.log_table("samples", ["image", "digit", "confidence"], rows, step=trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_fid": self.best_fid, "monitor": self.monitor.state_dict()}
+        return {"best_fid": self.best_fid, "monitor": asdict(self.monitor)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_fid = state_dict["best_fid"]
-        self.monitor.load_state_dict(state_dict["monitor"])
+        self.monitor = GANMonitor(**state_dict["monitor"])
 
 
 def _digits(trainer: Trainer) -> SplitDigits:

@@ -13,6 +13,7 @@ from callbacks.drawing import trained_on
 from common.eval_mode import evaluating
 from common.seeding import latent_noise, rng, run_seed
 from networks.generator_files import save_generator
+from networks.sampling import sample
 
 
 def sampling_generator(module: LightningModule) -> nn.Module:
@@ -41,9 +42,9 @@ def seed_of(module: LightningModule) -> int:
     return run_seed() if seed is None else seed
 
 
-def fixed_noise(module: LightningModule, n: int, purpose: str) -> Float[Tensor, "n latent"]:
-    """Noise that depends on the run's seed and `purpose` alone, the same on every device."""
-    return latent_noise(sampling_generator(module), n, rng(seed_of(module), purpose))
+def fixed_noise(module: LightningModule, n: int, *key: int | str) -> Float[Tensor, "n latent"]:
+    """Noise that depends on the run's seed and `key` alone, the same on every device."""
+    return latent_noise(sampling_generator(module), n, rng(seed_of(module), *key))
 
 
 @contextmanager
@@ -51,6 +52,13 @@ def inference_state(network: nn.Module) -> Iterator[None]:
     """Puts `network` in eval mode without gradients; afterwards its modes and all random states are as before."""
     with isolate_rng(), evaluating(network):
         yield
+
+
+def sample_images(module: LightningModule, noise: Float[Tensor, "n latent"]) -> Float[Tensor, "n 1 height width"]:
+    """The images of the generator to sample from, in eval mode."""
+    generator = sampling_generator(module)
+    with inference_state(generator):
+        return sample(generator, noise)
 
 
 def save_sampling_generator(trainer: Trainer, module: LightningModule, path: Path) -> None:

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 
 from callbacks.drawing import grid, page, write_png
-from callbacks.generators import fixed_noise, inference_state, may_write, sampling_generator, training_progress
+from callbacks.generators import fixed_noise, may_write, sample_images, training_progress
 from callbacks.logging import log_image, warn_if_not_written
 
 ROWS = 8
@@ -18,8 +17,8 @@ class ImageGrid(Callback):
     """Writes 64 images from the same noise at batch 0, every `every_n_batches` and at chosen batches.
 
     Each grid is written to `images/step_000500.png` under `trainer.default_root_dir` and shown in every logger that
-    can. The noise is fixed when training starts and kept in the checkpoint. Works with any module that has a
-    `generator` with a `latent_dim`. Training is not changed by it, and continues if a picture can't be written.
+    can. The noise depends on the run's seed alone. Works with any module that has a `generator` with a `latent_dim`.
+    Training is not changed by it, and continues if a picture can't be written.
 
     Args:
         every_n_batches: number of batches between two grids.
@@ -37,11 +36,9 @@ class ImageGrid(Callback):
             raise ValueError(f"also_at holds {min(also_at)}; write batches counted from 0")
         self.every_n_batches = every_n_batches
         self.also_at = frozenset(also_at)
-        self.noise: Tensor | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.noise is None:
-            self.noise = fixed_noise(pl_module, ROWS * ROWS, "image grid")
+        self.noise = fixed_noise(pl_module, ROWS * ROWS, "image grid")
         if trainer.global_step == 0:
             self._write_grid(trainer, pl_module)
 
@@ -54,17 +51,8 @@ class ImageGrid(Callback):
     def _write_grid(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not may_write(trainer):
             return
-        generator = sampling_generator(pl_module)
-        assert self.noise is not None, "the noise is fixed when training starts"
         path = Path(trainer.default_root_dir) / "images" / f"step_{trainer.global_step:06d}.png"
         caption = training_progress(trainer)
-        with inference_state(generator), warn_if_not_written("images/"):
-            images = generator(self.noise.to(next(generator.parameters())))
-            write_png(page([grid(images, ROWS)], caption), path)
+        with warn_if_not_written("images/"):
+            write_png(page([grid(sample_images(pl_module, self.noise), ROWS)], caption), path)
             log_image(trainer, "images", path, caption)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"noise": self.noise}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.noise = state_dict["noise"]

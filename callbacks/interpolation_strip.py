@@ -14,20 +14,17 @@ from torch import Tensor, nn
 from callbacks.drawing import interpolation_title, page, predictions, strip, write_png
 from callbacks.generators import (
     fixed_noise,
-    inference_state,
     may_write,
     sampling_generator,
     save_sampling_generator,
+    seed_of,
     training_progress,
 )
 from callbacks.logging import log_image, warn_if_not_written
-from common.seeding import HIGHEST_SEED
 from metrics.features import load_classifier
 from metrics.interpolation import (
-    CANDIDATES,
-    class_log_probabilities,
+    digit_candidates,
     interpolate_latents,
-    latents_from_seeds,
     most_confident_latents,
     validate_digits,
     validate_interpolation,
@@ -47,10 +44,10 @@ class InterpolationStrip(Callback):
     """When training ends: saves the generator, loads it into a new one, and interpolates between noise vectors.
 
     With `digits` it interpolates from digit to digit, between noise vectors whose images the classifier of
-    `metrics.features` is most confident of. With `seeds` it interpolates between noise vectors made from seeds, as
-    `scripts.interpolate` does. Without either it takes two: those of 16 whose images differ the most. Under each frame
-    stands the classifier's label, if the frames have the size that it takes. If the digits aren't found, or slerp isn't
-    defined, a warning says so and the strip is a lerp between two images that differ.
+    `metrics.features` is most confident of. Otherwise it takes two noise vectors: those of 16 whose images differ the
+    most. The classifier's label is below each frame, if the frames have the size that it takes. If the generator
+    doesn't make the digits, or slerp isn't defined, a warning says so and the strip is a lerp between two images that
+    differ.
 
     Writes `mnist_generator.pth` with its `.json` (see `networks.generator_files`) and `interpolation.png` under
     `trainer.default_root_dir`, and shows the strip in every logger that can.
@@ -59,32 +56,18 @@ class InterpolationStrip(Callback):
         steps: images from one waypoint to the next, both included.
         interpolation: lerp or slerp, see `metrics.interpolation`.
         digits: two or more from 0 to 9, such as [3, 8, 1].
-        seeds: two or more; not together with `digits`.
 
     Raises:
-        ValueError: if `steps` is below 2, the interpolation is unknown, `digits` or `seeds` holds fewer than two or
-            other numbers, or both are given; when training starts, if the module has no generator.
+        ValueError: if `steps` is below 2, the interpolation is unknown, or `digits` holds fewer than two or other
+            numbers; when training starts, if the module has no generator.
     """
 
-    def __init__(
-        self,
-        steps: int = 10,
-        interpolation: str = "lerp",
-        digits: Sequence[int] | None = None,
-        seeds: Sequence[int] | None = None,
-    ) -> None:
-        if digits is not None and seeds is not None:
-            raise ValueError("a strip has digits or seeds for its waypoints; leave one of both out")
-        for waypoints in (digits, seeds):
-            validate_interpolation(2 if waypoints is None else len(waypoints), steps, interpolation)
+    def __init__(self, steps: int = 10, interpolation: str = "lerp", digits: Sequence[int] | None = None) -> None:
+        validate_interpolation(2 if digits is None else len(digits), steps, interpolation)
         validate_digits(digits or ())
-        for seed in seeds or ():
-            if not 0 <= seed <= HIGHEST_SEED:
-                raise ValueError(f"seeds holds {seed}; write whole numbers from 0 to {HIGHEST_SEED}")
         self.steps = steps
         self.interpolation = interpolation
         self.digits = digits
-        self.seeds = seeds
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         sampling_generator(pl_module)  # raises before training if there is none
@@ -94,35 +77,31 @@ class InterpolationStrip(Callback):
             return
         folder = Path(trainer.default_root_dir)
         # A new network may initialise its weights.
-        with isolate_rng(), warn_if_not_written(f"{GENERATOR_FILE} or {STRIP_FILE}"):
+        with isolate_rng(), torch.no_grad(), warn_if_not_written(f"{GENERATOR_FILE} or {STRIP_FILE}"):
             save_sampling_generator(trainer, pl_module, folder / GENERATOR_FILE)
-            generator = _load(folder / GENERATOR_FILE, pl_module)
-            with inference_state(generator):
-                images, title = self._interpolate(generator, pl_module)
-                texts = predictions(load_classifier(), images) if images.shape[1:] == CLASSIFIED else ()
+            generator, classifier = _load(folder / GENERATOR_FILE, pl_module), load_classifier()
+            latents, title = self._latents(generator, classifier, pl_module)
+            images = sample(generator, latents)
+            texts = predictions(classifier, images) if images.shape[1:] == CLASSIFIED else ()
             caption = f"{title}, {training_progress(trainer)}"
             write_png(page([strip(images, texts)], caption), folder / STRIP_FILE)
             log_image(trainer, "interpolation", folder / STRIP_FILE, caption)
 
-    def _interpolate(self, generator: nn.Module, module: LightningModule) -> tuple[Float[Tensor, "n 1 h w"], str]:
-        """The frames and what they show."""
+    def _latents(
+        self, generator: nn.Module, classifier: nn.Module, module: LightningModule
+    ) -> tuple[Float[Tensor, "frames latent"], str]:
+        """The latents of the frames, and what the strip shows."""
         try:
-            if self.digits is not None:
-                candidates = fixed_noise(module, CANDIDATES, "digits to walk between")
-                log_probabilities = class_log_probabilities(generator, load_classifier(), candidates)
-                waypoints = most_confident_latents(candidates, log_probabilities, self.digits)
-                ends = [str(digit) for digit in self.digits]
-            elif self.seeds is not None:
-                waypoints = latents_from_seeds(generator, self.seeds)
-                ends = [f"seed {seed}" for seed in self.seeds]
+            if self.digits is None:
+                waypoints = _two_that_differ(generator, module)
             else:
-                waypoints, ends = _two_that_differ(generator, module), []
-            latents = interpolate_latents(waypoints, self.steps, self.interpolation)
-            return sample(generator, latents), interpolation_title(self.interpolation, ends)
+                candidates = digit_candidates(generator, classifier, seed_of(module))
+                waypoints = most_confident_latents(*candidates, self.digits)
+            title = interpolation_title(self.interpolation, [str(digit) for digit in self.digits or ()])
+            return interpolate_latents(waypoints, self.steps, self.interpolation), title
         except ValueError as error:
             rank_zero_warn(f"the strip is a lerp between two images that differ: {error}")
-            latents = interpolate_latents(_two_that_differ(generator, module), self.steps, "lerp")
-            return sample(generator, latents), "lerp"
+            return interpolate_latents(_two_that_differ(generator, module), self.steps), "lerp"
 
 
 def _load(path: Path, module: LightningModule) -> nn.Module:

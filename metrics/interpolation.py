@@ -75,11 +75,6 @@ def interpolate_latents(
     return torch.cat([exact[:1], *segments]).to(waypoints)
 
 
-def latents_from_seeds(network: nn.Module, seeds: Sequence[int], place: int = 0) -> Float[Tensor, "seeds latent"]:
-    """Returns one latent of a generator for each seed; another `place` gives other latents."""
-    return torch.cat([latent_noise(network, 1, rng(seed, "interpolation", place)) for seed in seeds])
-
-
 def validate_interpolation(waypoints: int, steps: int, interpolation: str) -> None:
     """Raises ValueError unless `interpolate_latents` takes so many waypoints and these arguments."""
     if waypoints < 2:

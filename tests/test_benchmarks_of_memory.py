@@ -24,7 +24,7 @@ def test_runs_differ_only_in_what_is_compared(
 ) -> None:
     def fit(trainer: Any, module: Any, datamodule: Any) -> None:
         (curriculum,) = (callback for callback in trainer.callbacks if isinstance(callback, LengthCurriculum))
-        assert (curriculum.start, curriculum.patience, trainer.gradient_clip_val) == (start, 300, 1.0)
+        assert (curriculum.start, trainer.gradient_clip_val) == (start, 1.0)
         assert module.configure_optimizers().param_groups[0]["lr"] == rate
         assert (datamodule.batch_size, module.hidden_size, trainer.max_steps) == (64, 64, 77)
         if name == "LSTM forget bias log T":
@@ -40,6 +40,12 @@ def test_a_solved_run_ends_early() -> None:
     assert (row["solved"], row["length_reached"]) == (True, 8)
     assert row["batches"] < 600
     assert row["T=8"] > 0.99
+
+
+def test_a_run_that_does_not_grow_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_horizon, "PATIENCE", 7)
+    row = train_run(Run("RNN default", True, 100, 0.0, 1, 20), [5])
+    assert (row["batches"], row["length_reached"]) == (7, 5)
 
 
 def test_accuracy_in_chunks_is_that_of_a_constant_answer() -> None:

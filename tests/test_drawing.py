@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFont
-from torch import Tensor, nn
 
 from callbacks.drawing import (
     GAP,
@@ -17,7 +16,6 @@ from callbacks.drawing import (
     grid,
     interpolation_title,
     page,
-    predictions,
     strip,
     trained_on,
     write_numbered,
@@ -91,19 +89,6 @@ def test_numbered_files_are_clipped_to_black_and_white(tmp_path: Path) -> None:
     shades = [np.asarray(Image.open(file)) for file in files]
     assert all(shade.shape == (2, 3) for shade in shades)
     assert [int(shade.min()) for shade in shades] == [0, 0, 128, 255, 255]
-
-
-class Certain(nn.Module):
-    """Predicts the digit in the first pixel with probability 0.9."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        digits = images[:, 0, 0, 0].long()
-        return torch.full((len(images), 10), 1 / 90).scatter(1, digits[:, None], 0.9).log()
-
-
-def test_prediction_is_digit_and_confidence() -> None:
-    images = torch.tensor([0.0, 7, 9])[:, None, None, None].expand(-1, 1, 28, 28)
-    assert predictions(Certain(), images) == ["0: 90%", "7: 90%", "9: 90%"]
 
 
 @pytest.mark.parametrize(

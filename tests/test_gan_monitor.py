@@ -1,6 +1,6 @@
 """When a GAN's training is warned about."""
 
-from typing import Any
+from dataclasses import asdict
 
 import pytest
 
@@ -83,13 +83,7 @@ def test_state_continues_where_it_was() -> None:
     whole = check(GANMonitor(perfect_for=30, evaluations=2), range(1, 30))
     assert {str(message).partition(":")[0] for message in whole} == {"digits lost", "discriminator perfect", "None"}
     for stop in range(2, 30):
-        first, second = GANMonitor(perfect_for=30, evaluations=2), GANMonitor(perfect_for=30, evaluations=2)
+        first = GANMonitor(perfect_for=30, evaluations=2)
         found = check(first, range(1, stop))
-        second.load_state_dict(first.state_dict())
+        second = GANMonitor(**asdict(first))
         assert found + check(second, range(stop, 30)) == whole
-
-
-@pytest.mark.parametrize("arguments", [{"perfect_for": 0}, {"evaluations": 0}])
-def test_bad_arguments_are_refused(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(arguments))} is 0; write 1 or more"):
-        GANMonitor(**arguments)
