@@ -19,7 +19,7 @@ BEST = "best.ckpt"
 class Checkpoints(ModelCheckpoint):
     """Keeps the newest checkpoints, `last.ckpt`, and the best one by a metric, under `trainer.default_root_dir`.
 
-    `checkpoints/step=000500.ckpt` holds the state after 500 batches. `last.ckpt` is the newest of them, and after
+    `checkpoints/step=000500.ckpt` holds the state after 500 batches. `last.ckpt` is a copy of the newest, and after
     training it is the final state. Each file is written under a temporary name. It gets its own name once the loggers
     have the rows of its batch, so a run that is killed in between resumes from the previous checkpoint and no row is
     missing. No path is stored in a checkpoint, so the folder may be moved between two parts of a run.

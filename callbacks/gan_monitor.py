@@ -7,7 +7,7 @@ from typing import SupportsFloat
 from metrics.mode_coverage import COVERED
 
 COLLAPSED = 8
-"""So many missing digits of ten are reported from the first evaluation on."""
+"""If this many of the ten digits are missing, the first evaluation already warns."""
 
 LOST = 0.005
 """The share of images below which a digit that was covered once is lost."""
