@@ -37,6 +37,11 @@ IN_TRAINING = [
 
 
 @pytest.fixture(autouse=True)
+def _seed_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PL_GLOBAL_SEED", "3")
+
+
+@pytest.fixture(autouse=True)
 def classifier(monkeypatch: pytest.MonkeyPatch) -> DigitReader:
     """A tiny untrained classifier."""
     tiny = DigitReader(hidden_size=4).eval()

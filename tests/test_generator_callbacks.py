@@ -31,7 +31,8 @@ EACH = pytest.mark.parametrize("name", CALLBACKS)
 
 
 @pytest.fixture(autouse=True)
-def _tiny_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
+def _tiny_classifier_and_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PL_GLOBAL_SEED", "3")
     tiny = DigitReader(hidden_size=4).eval()
     monkeypatch.setattr(callbacks.generative_metrics, "load_classifier", lambda name: tiny)
 
@@ -45,9 +46,8 @@ def make_gan(ema_decay: float | None = None) -> GAN:
 @pytest.mark.parametrize("ema_decay", [None, 0.9])
 @pytest.mark.usefixtures("unchecked")  # beartype draws by `random` which item of a list it checks
 def test_training_is_not_changed(
-    plain_trainer: MakeTrainer, digits: MNISTDataModule, monkeypatch: pytest.MonkeyPatch, name: str, ema_decay: float
+    plain_trainer: MakeTrainer, digits: MNISTDataModule, name: str, ema_decay: float | None
 ) -> None:
-    monkeypatch.setenv("PL_GLOBAL_SEED", "3")
     results = []
     for watching in ([], [CALLBACKS[name]()]):
         gan = make_gan(ema_decay)
