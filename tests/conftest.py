@@ -1,4 +1,4 @@
-"""While tests run, the shapes in signatures are checked: `Float[Tensor, "batch 1 28 28"]` is then a promise."""
+"""Fixtures. While tests run, the shapes in signatures are checked, such as `Float[Tensor, "batch 1 28 28"]`."""
 
 import os
 import socket
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from jaxtyping import config, install_import_hook
 
 # Before any test file imports them.
@@ -26,6 +27,12 @@ from twofold.main import main  # noqa: E402
 
 # Two threads on a busy machine wait for each other: a test of 7 s once took 130.
 torch.set_num_threads(1)
+# A busy machine makes no test fail.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
+
+Command = Callable[..., tuple[int, str, str]]
+Script = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +42,7 @@ def _as_new() -> None:
 
 @pytest.fixture
 def unchecked() -> Iterator[None]:
-    """Switches the checks off, to see what our own refusals tell somebody who hands over a wrong shape."""
+    """Switches the checks of shapes off, to test our own error messages for wrong shapes."""
     config.update("jaxtyping_disable", True)
     yield
     config.update("jaxtyping_disable", False)
@@ -43,7 +50,7 @@ def unchecked() -> Iterator[None]:
 
 @pytest.fixture
 def plain_trainer(tmp_path: Path) -> Callable[..., Trainer]:
-    """Makes what a reader would write in a notebook: a Trainer on the CPU, in a folder of its own, without our CLI."""
+    """Makes a Trainer on the CPU without our CLI, as in a notebook."""
 
     def make(max_steps: int = 3, **arguments: Any) -> Trainer:
         quiet = {"enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
@@ -68,7 +75,7 @@ def save_checkpoint(plain_trainer: Callable[..., Trainer]) -> Callable[[Lightnin
 
 @pytest.fixture
 def free_port() -> int:
-    """One of this machine that nobody listens at."""
+    """A port of this machine that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -76,7 +83,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def no_download(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where there is no network: what lacks MNIST's files is refused."""
+    """Makes downloads of MNIST fail, as without a network."""
 
     def refuse(root: Path) -> None:
         raise ValueError(f"can't download MNIST to {root}")
@@ -91,28 +98,39 @@ def digits() -> MNISTDataModule:
 
 
 @pytest.fixture
-def twofold(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """`twofold("fit -c", …)` in this process and a new folder: exit code, what it printed, what it complained."""
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Script:
+    """`script(main, "--option", …)` runs the `main` of a script in a new folder; returns exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TWOFOLD_RUNS", raising=False)
     monkeypatch.delenv("TWOFOLD_DEBUG", raising=False)
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
-    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):  # which the command sets
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
 
-    def run(command: str = "", *arguments: object) -> tuple[int, str, str]:
-        code = main([*command.split(), *map(str, arguments)])
+    def run(main: Callable[[list[str]], int], *arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
         return code, *capsys.readouterr()
 
     return run
 
 
+@pytest.fixture
+def in_process(script: Script, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """`in_process("fit -c", …)` runs the command in a new folder; returns exit code, stdout and stderr."""
+    monkeypatch.delenv("TWOFOLD_RUNS", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):  # which the command sets
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    return lambda command="", *arguments: script(main, *command.split(), *arguments)
+
+
+@pytest.fixture
+def twofold(in_process: Command) -> Command:
+    """`in_process`; tests in `integration/` start a process instead."""
+    return in_process
+
+
 class Anybodys(LightningModule):
-    """A user's module that knows nothing of ours."""
+    """A user's module with a generator, which uses nothing of ours."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,39 +151,15 @@ def anybodys() -> type[LightningModule]:
 
 
 @pytest.fixture
-def script(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """`script(main, "--option", …)` in this process and a new folder: exit code, what it printed, what it complained.
-
-    `main` is the one of a file of `scripts/`.
-    """
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TWOFOLD_DEBUG", raising=False)
-
-    def run(main: Callable[[list[str]], int], *arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
-def refuses(
-    script: Callable[..., tuple[int, str, str]], tmp_path: Path
-) -> Callable[[Callable[[list[str]], int], Iterable[tuple[str, str]]], None]:
-    """`refuses(main, [("file --options", "what is told"), …])`: each gets one line and exit code 2, and leaves nothing.
-
-    `main` is the one of a file of `scripts/`.
-    """
+def refuses(script: Script, tmp_path: Path) -> Callable[..., None]:
+    """`refuses(main, [("options of a script", "words of its error"), …])`: each gets one line and exit code 2."""
 
     def check(main: Callable[[list[str]], int], mistakes: Iterable[tuple[str, str]]) -> None:
         before = sorted(tmp_path.rglob("*"))
-        for arguments, told in mistakes:
-            code, said, complained = script(main, *arguments.split())
-            assert (code, said, complained.count("\n")) == (2, "", 1), arguments
-            assert told in complained
+        for arguments, words in mistakes:
+            code, out, err = script(main, *arguments.split())
+            assert (code, out, err.count("\n")) == (2, "", 1), arguments
+            assert words in err
             assert sorted(tmp_path.rglob("*")) == before, arguments
 
     return check
@@ -206,7 +200,7 @@ def painter_file(digit_painter: MLPGenerator, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def without_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """W&B as on a machine where nobody has ever used it."""
+    """W&B without settings and without an account."""
     wandb.teardown()  # it remembers its settings
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for name in [name for name in os.environ if name.startswith("WANDB_")]:

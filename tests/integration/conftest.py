@@ -1,20 +1,20 @@
-"""Runs the real command in processes of their own, on a machine where nobody ever logged in to W&B."""
+"""Runs the command in other processes, in the home of a user without a W&B account."""
 
 import os
 import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 COMMAND = Path(sys.executable).with_name("twofold")
-TESTS = Path(__file__).parent
-ROOT = TESTS.parents[1]
-# This checkout first: another may be the one that is installed.
+TESTS = Path(__file__).parents[1]
+ROOT = TESTS.parent
+# This checkout first: another one may be installed.
 PYTHONPATH = os.pathsep.join(map(str, (ROOT, TESTS)))
 PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
 FOLDERS = [package for package in PACKAGES if "." not in package]  # the others lie within
@@ -22,27 +22,34 @@ Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def inherited_environment() -> dict[str, str]:
-    """Without what would change what a command does: settings of W&B and ours, and make's word that it started this."""
+    """The environment without variables that change what a command does: W&B's, Lightning's, ours and make's."""
     unwanted = ("WANDB_", "PL_", "TWOFOLD", "MAKE", "MFLAGS")
     return {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of somebody who never logged in."""
+    """A home folder without W&B account."""
     return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="session")
 def twofold(home: Path) -> Twofold:
-    """`twofold(cwd, *arguments, **environment)`; runs go to `cwd/runs`; `limits` go to `subprocess.run`."""
+    """`twofold(cwd, *arguments, **environment)` runs the command in a process.
+
+    `launcher` stands before the command; `limits` go to `subprocess.run`.
+    """
     inherited = inherited_environment()
 
     def run(
-        cwd: Path, *arguments: object, limits: Mapping[str, Any] | None = None, **environment: str
+        cwd: Path,
+        *arguments: object,
+        launcher: Sequence[str] = (),
+        limits: Mapping[str, Any] | None = None,
+        **environment: str,
     ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [COMMAND, *map(str, arguments)],
+            [*launcher, str(COMMAND), *map(str, arguments)],
             cwd=cwd,
             env={**inherited, "HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": PYTHONPATH, **environment},
             stdin=subprocess.DEVNULL,
@@ -57,7 +64,7 @@ def twofold(home: Path) -> Twofold:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of this one's files, without runs and repository."""
+    """A copy of this checkout's files."""
     copy = tmp_path / "twofold"
     for folder in (*FOLDERS, "docs", "tests"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -68,7 +75,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def typed(checkout: Path, home: Path) -> Callable[..., str]:
-    """`typed("a command of the shell")` in the copy, where it has to succeed; what it said."""
+    """`typed("a shell command")` runs it in the copied checkout; returns its output, and fails if it fails."""
     inherited = inherited_environment()
     path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
     own = {"HOME": str(home), "PATH": path, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
@@ -91,7 +98,7 @@ def typed(checkout: Path, home: Path) -> Callable[..., str]:
 
 
 def found(config: Any, keys: list[str]) -> Any:
-    """The setting that is typed so, without `init_args`; of several callbacks the last one's."""
+    """The value of a setting, named as on the command line: without `init_args`, of the last callback."""
     for key in keys:
         config = config[-1] if isinstance(config, list) else config
         config = config.get("init_args", config) if key not in config else config

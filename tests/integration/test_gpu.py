@@ -1,4 +1,4 @@
-"""Whole runs on a GPU, by the real command. Skipped where there is none, as everywhere that we have run them so far."""
+"""Runs on a GPU. They are skipped where there is none, which is everywhere that they have been run so far."""
 
 import json
 import subprocess
@@ -13,68 +13,40 @@ from networks.generator_files import load_generator
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 CONFIGS = Path(__file__).parents[2] / "configs"
-PALINDROMES = ["--data.batch_size", "8", "--trainer.max_steps", "4", "--checkpoint.every_n_train_steps", "2"]
-SMALL = ["--data.source", "packaged", *PALINDROMES]
-
-pytestmark = pytest.mark.gpu
+SMALL = "--data.batch_size 8 --trainer.max_steps 4 --checkpoint.every_n_train_steps 2"
+CUDA, MPS = "--trainer.accelerator gpu", "--trainer.accelerator mps"
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 needs_two = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 needs_mps = pytest.mark.skipif(not torch.backends.mps.is_available(), reason="needs an Apple GPU")
+WITHOUT_PENALTY = ["gan_template", "dcgan", "digit_classifier"]
+CASES = [
+    *((name, f"{CUDA} --trainer.precision 32-true", needs_cuda) for name in ["gan", *WITHOUT_PENALTY]),
+    *((name, f"{CUDA} --trainer.precision bf16-mixed", needs_cuda) for name in ["gan", *WITHOUT_PENALTY]),
+    *((name, f"{CUDA} --trainer.precision 16-mixed", needs_cuda) for name in WITHOUT_PENALTY),
+    *((name, CUDA, needs_cuda) for name in ("palindrome_lstm", "palindrome_rnn", "palindrome_recall")),
+    *((name, f"{CUDA} --compile true", needs_cuda) for name in ("gan_template", "wgan_gp")),
+    *((name, f"{CUDA} --trainer.devices 2", needs_two) for name in ("palindrome_lstm", "gan_template", "wgan_gp")),
+    *((name, MPS, needs_mps) for name in ("palindrome_lstm", "gan")),
+]
 
 
-def trains_goes_on_and_is_judged(twofold: Twofold, cwd: Path, config: str, *options: str) -> Path:
-    """A run of 4 batches that is made longer by 2 and tested; its folder."""
-    small = PALINDROMES if config.startswith("palindrome") else SMALL
-    trained = twofold(cwd, "fit", "-c", CONFIGS / f"{config}.yaml", *small, *options)
+@pytest.mark.gpu
+@pytest.mark.parametrize(("experiment", "options"), [pytest.param(*case, marks=mark) for *case, mark in CASES])
+def test_run_is_trained_extended_and_tested(tmp_path: Path, twofold: Twofold, experiment: str, options: str) -> None:
+    packaged = () if experiment.startswith("palindrome") else ("--data.source", "packaged")
+    # A schedule that ends with the run could not be extended.
+    unscheduled = ["--model.generator_lr_scheduler", "null", "--model.discriminator_lr_scheduler", "null"]
+    small = (*SMALL.split(), *packaged, *(unscheduled if experiment == "gan" else ()))
+    trained = twofold(tmp_path, "fit", "-c", CONFIGS / f"{experiment}.yaml", *small, *options.split())
     assert trained.returncode == 0, trained.stderr
-    [folder] = (cwd / "runs" / config).iterdir()
-    going_on = ("-c", folder / "config.yaml", "--ckpt_path", "last")
-    longer = twofold(cwd, "fit", *going_on, "--trainer.max_steps", 6)
-    assert longer.returncode == 0, longer.stderr
-    evaluated = twofold(cwd, "test", *going_on)
-    assert evaluated.returncode == 0, evaluated.stderr
+    [folder] = (tmp_path / "runs" / experiment).iterdir()
+    resume = ("-c", folder / "config.yaml", "--ckpt_path", "last")
+    for command in (("fit", "--trainer.max_steps", 6), ("test",)):
+        done = twofold(tmp_path, *command, *resume)
+        assert done.returncode == 0, done.stderr
     assert json.loads((folder / "run.json").read_text())["state"] == "finished"
     weights = read_tensors(folder / "checkpoints" / "last.ckpt")["state_dict"]
     assert all(tensor.isfinite().all() for tensor in weights.values())
-    return folder
-
-
-@needs_cuda
-@pytest.mark.parametrize(
-    ("config", "precision"),
-    [
-        *((config, "32-true") for config in ("gan_template", "gan", "dcgan", "digit_classifier")),
-        *((config, "bf16-mixed") for config in ("gan_template", "gan", "dcgan", "digit_classifier")),
-        *((config, "16-mixed") for config in ("gan_template", "dcgan", "digit_classifier")),  # which have no penalties
-    ],
-)
-def test_in_every_precision(tmp_path: Path, twofold: Twofold, config: str, precision: str) -> None:
-    on_gpu = ("--trainer.accelerator", "gpu", "--trainer.precision", precision)
-    folder = trains_goes_on_and_is_judged(twofold, tmp_path, config, *on_gpu)
-    if config != "digit_classifier":  # a generator made there makes images here
+    if (folder / "mnist_generator.pth").exists():
         network = load_generator(folder / "mnist_generator.pth")
         assert network(torch.zeros(2, int(network.latent_dim))).isfinite().all()  # type: ignore[arg-type]
-
-
-@needs_cuda
-@pytest.mark.parametrize("config", ["palindrome_lstm", "palindrome_rnn", "palindrome_recall"])
-def test_the_memories(tmp_path: Path, twofold: Twofold, config: str) -> None:
-    trains_goes_on_and_is_judged(twofold, tmp_path, config, "--trainer.accelerator", "gpu")
-
-
-@needs_cuda
-@pytest.mark.parametrize("config", ["gan_template", "wgan_gp"])
-def test_compiled(tmp_path: Path, twofold: Twofold, config: str) -> None:
-    trains_goes_on_and_is_judged(twofold, tmp_path, config, "--trainer.accelerator", "gpu", "--compile", "true")
-
-
-@needs_two
-@pytest.mark.parametrize("config", ["palindrome_lstm", "gan_template", "wgan_gp"])
-def test_on_two(tmp_path: Path, twofold: Twofold, config: str) -> None:
-    trains_goes_on_and_is_judged(twofold, tmp_path, config, "--trainer.accelerator", "gpu", "--trainer.devices", "2")
-
-
-@needs_mps
-@pytest.mark.parametrize("config", ["palindrome_lstm", "gan"])
-def test_on_an_apple_gpu(tmp_path: Path, twofold: Twofold, config: str) -> None:
-    trains_goes_on_and_is_judged(twofold, tmp_path, config, "--trainer.accelerator", "mps")

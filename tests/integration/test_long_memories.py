@@ -1,4 +1,4 @@
-"""The shipped palindrome configs are solved, trained in full by `twofold fit`."""
+"""The shipped palindrome configs, trained in full, solve their task."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -33,7 +33,9 @@ def test_shipped_configs_solve_their_palindromes(
         assert float(row["accuracy"]) >= accuracy
 
 
-def test_a_network_trained_at_1000_digits_answers_at_100_000(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_network_trained_on_1000_digits_answers_100_000_in_constant_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(memory, "LENGTHS", [10_000, 100_000])
     memory.untrained(Namespace(out=tmp_path))

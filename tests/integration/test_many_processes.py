@@ -1,4 +1,4 @@
-"""The real command with two processes: one run, one set of files, the same numbers, and nobody left behind."""
+"""The command with two processes: one run, one set of files, the numbers of one process, and no process left behind."""
 
 import csv
 import os
@@ -8,306 +8,222 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from integration.conftest import COMMAND, PYTHONPATH
 
 from benchmarks.bitwise_diff import differences
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
+LSTM = CONFIGS / "palindrome_lstm.yaml"
 TWO = ("--trainer.devices", "2", "--trainer.accelerator", "cpu")
 KILLER = ("--trainer.callbacks+=killer.Killer", "--trainer.log_every_n_steps", "1")
 GROWING = shlex.split(
     "--data.batches_per_epoch 7 --data.batch_size 33 --trainer.max_steps 20 --checkpoint.every_n_train_steps 5 "
     "--trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.start 2 --trainer.callbacks.perfect_batches 3"
 )
-
-FEW = {
-    "palindrome_lstm": "--trainer.max_steps 4",
-    "palindrome_rnn": "--trainer.max_steps 4",
-    "palindrome_long": "--trainer.max_steps 4",
-    "palindrome_recall": "--trainer.max_steps 4",
-    "digit_classifier": "--data.source packaged --data.batch_size 33 --trainer.limit_val_batches 2",
-    "digit_reader": "--data.source packaged --data.batch_size 33 --trainer.limit_val_batches 2",
-    "gan": "--data.source packaged --data.batch_size 30",
-    "gan_long": "--data.source packaged --data.batch_size 30",
-    "gan_template": "--data.source packaged --data.batch_size 33",
-    "dcgan": "--data.source packaged --data.batch_size 30",
-    "hinge_sn": "--data.source packaged --data.batch_size 30",
-    "wgan_gp": "--data.source packaged --data.batch_size 33",
-}
-QUICK = ("gan",)
+FIT_LSTM = ("fit", "-c", LSTM, *GROWING, *KILLER)
+EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.name != "base.yaml")
+slow = pytest.mark.slow
 
 
-def test_every_config_is_tried() -> None:
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {*FEW, "base"}
-
-
-@pytest.mark.parametrize(
-    "experiment", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in FEW]
-)
-def test_every_config_just_runs(tmp_path: Path, twofold: Twofold, experiment: str) -> None:
-    config = with_more_pictures(experiment, tmp_path)
-    options = ("--trainer.max_steps", 4, *FEW[experiment].split(), "--trainer.log_every_n_steps", 1)
-    done = twofold(tmp_path, "fit", "-c", config, *options, *TWO)
+@pytest.mark.parametrize("experiment", [pytest.param(name, marks=[slow] * (name != "gan")) for name in EXPERIMENTS])
+def test_run_of_a_shipped_config(tmp_path: Path, twofold: Twofold, experiment: str) -> None:
+    config = with_short_intervals(experiment, tmp_path)
+    options = "--trainer.max_steps 4 --trainer.limit_val_batches 2 --trainer.log_every_n_steps 1"
+    packaged = "--data.source packaged --data.batch_size 33" if "MNIST" in config.read_text() else ""
+    done = twofold(tmp_path, "fit", "-c", config, *options.split(), *packaged.split(), *TWO)
     assert done.returncode == 0, done.stderr
-    lines = done.stderr.splitlines()
-    assert len(lines) <= 1, "a warning comes from one process"
-    assert all(line.startswith("twofold: digits lost") for line in lines), "which is no wonder after three batches"
+    assert all(line.startswith("twofold: digits lost") for line in done.stderr.splitlines())
+    assert len(done.stderr.splitlines()) <= 1  # one process warns
     assert done.stdout.count("results in") == 1
     [folder] = (tmp_path / "runs" / experiment).iterdir()
-    losses = [row["step"] for row in rows(folder / "metrics.csv") if row.get("train/loss") or row.get("train/d_loss")]
+    metrics = rows(folder / "metrics.csv")
+    losses = [row["step"] for row in metrics if row.get("train/loss") or row.get("train/d_loss")]
     assert losses == ["0", "1", "2", "3"]
-    assert [path.name for path in sorted((folder / "checkpoints").glob("step=*"))] == ["step=000004.ckpt"]
+    assert [path.name for path in (folder / "checkpoints").glob("step=*")] == ["step=000004.ckpt"]
     assert len(list(folder.glob("wandb/offline-run-*"))) == 1
     assert not list(folder.rglob(".*.part"))
     if "lightning_modules.GAN" in config.read_text():
         assert {path.name for path in (folder / "images").iterdir()} == {f"step_00000{n}.png" for n in (0, 2, 4)}
         assert (folder / "interpolation.png").exists()
-        assert [row["step"] for row in rows(folder / "metrics.csv") if row["quality/fid"]] == ["2"]
+        assert [row["step"] for row in metrics if row["quality/fid"]] == ["2"]
 
 
-@pytest.mark.slow
-def test_killed_and_resumed_is_bit_identical(tmp_path: Path, twofold: Twofold) -> None:
-    untouched, touched = tmp_path / "untouched", tmp_path / "touched"
-    command = ("fit", "-c", CONFIGS / "palindrome_lstm.yaml", *GROWING, *TWO, *KILLER)
-    expected = run_of(twofold, untouched, *command)
-
-    touched.mkdir()
-    assert twofold(touched, *command, KILL="step 12", WANDB_MODE="disabled").returncode == -signal.SIGKILL
-    [folder] = (touched / "runs" / "palindrome_lstm").iterdir()
-    resumed = twofold(touched, *going_on(folder), WANDB_MODE="disabled")
-    assert (resumed.returncode, resumed.stderr) == (0, "")
-    assert differences(expected, folder) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("experiment", ["gan", "wgan_gp"])
-def test_a_gan_killed_and_resumed_is_bit_identical(tmp_path: Path, twofold: Twofold, experiment: str) -> None:
-    untouched, touched = tmp_path / "untouched", tmp_path / "touched"
-    small = "--data.source packaged --data.batch_size 301 --trainer.max_steps 9 --checkpoint.every_n_train_steps 3"
-    command = ("fit", "-c", with_more_pictures(experiment, tmp_path), *small.split(), *TWO, *KILLER)
-    untouched.mkdir()
-    assert twofold(untouched, *command, WANDB_MODE="disabled").returncode == 0
-    [expected] = (untouched / "runs" / experiment).iterdir()
-    touched.mkdir()
-    assert twofold(touched, *command, KILL="step 4", WANDB_MODE="disabled").returncode == -signal.SIGKILL
-    [folder] = (touched / "runs" / experiment).iterdir()
-    again = twofold(touched, *going_on(folder), KILL="checkpoint 6", KILL_RANK="0", WANDB_MODE="disabled")
-    assert again.returncode == -signal.SIGKILL
-    assert twofold(touched, *going_on(folder), WANDB_MODE="disabled").returncode == 0
-    assert differences(expected, folder) == []
+@slow
+@pytest.mark.parametrize(
+    ("experiment", "options", "kills"),
+    [
+        ("palindrome_lstm", shlex.join(GROWING), [{"KILL": "step 12"}]),
+        *(
+            (
+                name,
+                "--data.source packaged --data.batch_size 301 --trainer.max_steps 9 --checkpoint.every_n_train_steps 3",
+                [{"KILL": "step 4"}, {"KILL": "checkpoint 6", "KILL_RANK": "0"}],
+            )
+            for name in ("gan", "wgan_gp")
+        ),
+    ],
+)
+def test_killed_and_resumed_run_ends_with_the_same_bits(
+    tmp_path: Path, twofold: Twofold, experiment: str, options: str, kills: list[dict[str, str]]
+) -> None:
+    command = ("fit", "-c", with_short_intervals(experiment, tmp_path), *options.split(), *TWO, *KILLER)
+    undisturbed = folder_of_run(twofold, tmp_path / "undisturbed", *command)
+    for kill in kills:
+        assert twofold(tmp_path, *command, **kill, WANDB_MODE="disabled").returncode == -signal.SIGKILL
+        [folder] = (tmp_path / "runs" / experiment).iterdir()
+        command = resume(folder)
+    assert twofold(tmp_path, *command, WANDB_MODE="disabled").returncode == 0
+    assert differences(undisturbed, folder) == []
 
 
 @pytest.mark.parametrize(
-    ("name", "rank", "code"),
+    ("name", "rank", "exit_code"),
     [
         ("SIGTERM", 1, 143),
-        pytest.param("SIGTERM", 0, 143, marks=pytest.mark.slow),
-        pytest.param("SIGINT", 0, 130, marks=pytest.mark.slow),
-        pytest.param("SIGINT", 1, 130, marks=pytest.mark.slow),
+        pytest.param("SIGTERM", 0, 143, marks=slow),
+        pytest.param("SIGINT", 0, 130, marks=slow),
+        pytest.param("SIGINT", 1, 130, marks=slow),
     ],
 )
-def test_a_signal_to_one_process_stops_both_after_the_same_batch(
-    tmp_path: Path, twofold: Twofold, name: str, rank: int, code: int
+def test_signal_to_one_process_stops_both_after_the_same_batch(
+    tmp_path: Path, twofold: Twofold, name: str, rank: int, exit_code: int
 ) -> None:
-    command = ("fit", "-c", CONFIGS / "palindrome_lstm.yaml", *GROWING, *TWO, *KILLER)
-    stopped = twofold(tmp_path, *command, KILL="step 7", KILL_BY=name, KILL_RANK=str(rank), WANDB_MODE="disabled")
-    [folder] = (tmp_path / "runs" / "palindrome_lstm").iterdir()
-    assert stopped.returncode == code, stopped.stderr
-    *_, last = stopped.stderr.strip().splitlines()
+    kill = {"KILL": "step 7", "KILL_BY": name, "KILL_RANK": str(rank)}
+    stopped = twofold(tmp_path, *FIT_LSTM, *TWO, **kill, WANDB_MODE="disabled")
+    assert stopped.returncode == exit_code, stopped.stderr
+    last = stopped.stderr.strip().splitlines()[-1]
     assert last.startswith(f"twofold: stopped by {name} after 8 batches; resume with: twofold fit -c runs/")
     assert stopped.stderr.count("stopped by") == 1
-    saved = sorted(path.name for path in (folder / "checkpoints").glob("step=*"))
-    assert saved == ["step=000005.ckpt", "step=000008.ckpt"]
+    saved = {path.name for path in tmp_path.glob("runs/palindrome_lstm/*/checkpoints/step=*")}
+    assert saved == {"step=000005.ckpt", "step=000008.ckpt"}
 
 
-@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
-def test_a_killed_process_ends_the_run(tmp_path: Path, twofold: Twofold, rank: int) -> None:
-    command = ("fit", "-c", CONFIGS / "palindrome_lstm.yaml", *GROWING, *TWO, *KILLER)
-    died = twofold(tmp_path, *command, KILL="step 12", KILL_RANK=str(rank), WANDB_MODE="disabled")
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=slow), 1])
+def test_killed_process_ends_the_run(tmp_path: Path, twofold: Twofold, rank: int) -> None:
+    died = twofold(tmp_path, *FIT_LSTM, *TWO, KILL="step 12", KILL_RANK=str(rank), WANDB_MODE="disabled")
     [folder] = (tmp_path / "runs" / "palindrome_lstm").iterdir()
-    if rank == 1 and died.returncode == 1:  # else Lightning's launcher was faster to kill rank 0
+    if rank == 1 and died.returncode == 1:  # else Lightning's launcher killed rank 0 first
         assert "another process of this run has died; the last good checkpoint is" in died.stderr
     else:
         assert died.returncode == -signal.SIGKILL
     assert {path.name for path in (folder / "checkpoints").glob("step*")} == {"step=000005.ckpt", "step=000010.ckpt"}
-    assert twofold(tmp_path, *going_on(folder), WANDB_MODE="disabled").returncode == 0
+    if rank == 0:
+        assert twofold(tmp_path, *resume(folder), WANDB_MODE="disabled").returncode == 0
 
 
-@pytest.mark.slow
-def test_an_exploding_run_ends_on_both_ranks(tmp_path: Path, twofold: Twofold) -> None:
-    config = with_more_pictures("gan", tmp_path)
+@slow
+@pytest.mark.parametrize("experiment", ["gan", "palindrome_lstm"])
+def test_exploding_run_ends_both_processes_with_one_line(tmp_path: Path, twofold: Twofold, experiment: str) -> None:
+    config = with_short_intervals(experiment, tmp_path)
     config.write_text(re.sub(r"lr: [0-9.]+", "lr: 1.0e+30", config.read_text()))
-    options = "--data.source packaged --data.batch_size 33 --trainer.max_steps 20 --checkpoint.every_n_train_steps 1"
-    exploded = twofold(tmp_path, "fit", "-c", config, *options.split(), *TWO, WANDB_MODE="disabled")
+    packaged = ("--data.source", "packaged") if experiment == "gan" else ()
+    options = ("--data.batch_size", 33, "--trainer.max_steps", 20, "--checkpoint.every_n_train_steps", 1)
+    exploded = twofold(tmp_path, "fit", "-c", config, *options, *packaged, *TWO, WANDB_MODE="disabled")
     assert exploded.returncode == 1, exploded.stderr
-    *_, last = exploded.stderr.splitlines()
+    last = exploded.stderr.splitlines()[-1]
     assert re.match(r"twofold: the run failed: after \d+ batch(es)? .+ is (nan|-?inf|not finite); ", last), last
     assert exploded.stderr.count("the run failed") == 1
 
 
-@pytest.mark.slow
-def test_one_process_resumes_the_run_of_two(tmp_path: Path, twofold: Twofold) -> None:
-    command = ("fit", "-c", CONFIGS / "palindrome_lstm.yaml", *GROWING, *KILLER)
-    alone = run_of(twofold, tmp_path / "alone", *command)
-    (tmp_path / "two").mkdir()
-    assert twofold(tmp_path / "two", *command, *TWO, KILL="step 12", WANDB_MODE="disabled").returncode != 0
-    [folder] = (tmp_path / "two" / "runs" / "palindrome_lstm").iterdir()
-    resumed = twofold(tmp_path / "two", *going_on(folder), "--trainer.devices", 1, WANDB_MODE="disabled")
-    assert resumed.returncode == 0, resumed.stderr
-    [warning] = resumed.stderr.strip().splitlines()
-    assert warning == "twofold: trainer.devices was 2 and is now 1: the same bits are not promised"
-    ours, theirs = rows(alone / "metrics.csv"), rows(folder / "metrics.csv")
-    assert [row["step"] for row in ours] == [row["step"] for row in theirs]
-    assert [row["train/length"] for row in ours] == [row["train/length"] for row in theirs]
-    differ = [
-        abs(float(a["train/loss"]) - float(b["train/loss"]))
-        for a, b in zip(ours, theirs, strict=True)
-        if a["train/loss"]
-    ]
-    assert len(differ) == 20
-    assert max(differ) < 1e-3
-
-
-@pytest.mark.slow
-def test_two_processes_evaluate_as_one_does(tmp_path: Path, twofold: Twofold) -> None:
-    command = ("fit", "-c", CONFIGS / "digit_classifier.yaml", "--data.source", "packaged", "--trainer.max_steps", 5)
-    folder = run_of(twofold, tmp_path, *command)
-    found = []
+@slow
+@pytest.mark.parametrize(("experiment", "batch_size", "steps"), [("digit_classifier", 33, 5), ("wgan_gp", 8, 3)])
+def test_two_processes_evaluate_as_one_does(
+    tmp_path: Path, twofold: Twofold, experiment: str, batch_size: int, steps: int
+) -> None:
+    small = ("--data.source", "packaged", "--data.batch_size", batch_size, "--trainer.max_steps", steps)
+    folder = folder_of_run(twofold, tmp_path, "fit", "-c", CONFIGS / f"{experiment}.yaml", *small)
+    tables = {}
     for devices in (1, 2):
-        numbers = {}
         for subcommand in ("validate", "test", "predict"):
-            options = ("--data.batch_size", 33, "--trainer.devices", devices, "--trainer.accelerator", "cpu")
-            done = twofold(tmp_path, subcommand, *going_on(folder)[1:], *options)
-            assert (done.returncode, done.stderr) == (0, ""), done.stderr
-            assert done.stdout.count("twofold") + done.stdout.count(" in ") == 1, done.stdout
-            if subcommand != "predict":
-                [numbers[subcommand]] = rows(folder / f"{subcommand}.csv")
-        found.append((numbers, rows(folder / "predictions.csv")))
-    (one, predicted_by_one), (two, predicted_by_two) = found
-    for subcommand, split in (("validate", "val"), ("test", "test")):
-        assert one[subcommand][f"{split}/accuracy"] == two[subcommand][f"{split}/accuracy"]
-        assert float(two[subcommand][f"{split}/loss"]) == pytest.approx(
-            float(one[subcommand][f"{split}/loss"]), rel=1e-5
-        )
-    assert len(predicted_by_one) == 1000
-    for name in ("label", "prediction"):
-        assert [row[name] for row in predicted_by_one] == [row[name] for row in predicted_by_two]
+            options = ("--trainer.devices", devices, "--trainer.accelerator", "cpu")
+            done = twofold(tmp_path, subcommand, *resume(folder)[1:], *options, WANDB_MODE="disabled")
+            assert (done.returncode, done.stderr) == (0, "")
+            name = "predictions" if subcommand == "predict" else subcommand
+            tables[devices, name] = rows(folder / f"{name}.csv") if (folder / f"{name}.csv").exists() else []
+    assert tables[1, "test"]
+    for name in ("validate", "test", "predictions"):
+        for row, expected in zip(tables[2, name], tables[1, name], strict=True):
+            assert with_numbers(row) == pytest.approx(with_numbers(expected), rel=1e-5)
+    assert len(tables[2, "predictions"]) == (1000 if experiment == "digit_classifier" else 0)
 
 
-@pytest.mark.slow
-def test_two_processes_evaluate_a_gan_as_one_does(tmp_path: Path, twofold: Twofold) -> None:
-    small = "--data.source packaged --data.batch_size 8 --trainer.max_steps 3"
-    folder = run_of(twofold, tmp_path, "fit", "-c", CONFIGS / "wgan_gp.yaml", *small.split())
-    qualities = []
-    for devices in (1, 2):
-        options = ("--trainer.devices", devices, "--trainer.accelerator", "cpu")
-        assert twofold(tmp_path, "test", *going_on(folder)[1:], *options).returncode == 0
-        [quality] = rows(folder / "test.csv")
-        qualities.append({name: value for name, value in quality.items() if name.startswith("test/raw/")})
-    one, two = qualities
-    assert float(one["test/raw/fid"]) > 100
-    assert one == two
-
-
-@pytest.mark.slow
+@slow
 def test_torchrun_on_two_nodes(tmp_path: Path, twofold: Twofold, free_port: int) -> None:
-    lstm = ("fit", "-c", CONFIGS / "palindrome_lstm.yaml", *GROWING, *KILLER)
     two_nodes = ("--trainer.accelerator", "cpu", "--trainer.num_nodes", 2, "--trainer.devices", 1)
-    killed = torchrun(tmp_path, free_port, *lstm, *two_nodes, KILL="step 12")
-    assert all(code != 0 for code, _, _ in killed)
+    killed = torchrun(twofold, tmp_path, free_port, *FIT_LSTM, *two_nodes, KILL="step 12")
+    assert all(node.returncode != 0 for node in killed)
     [folder] = (tmp_path / "runs" / "palindrome_lstm").iterdir()
 
-    resumed = torchrun(tmp_path, free_port, *going_on(folder))
-    assert [code for code, _, _ in resumed] == [0, 0], resumed
-    assert [out.count("results in") for _, out, _ in resumed] == [1, 0]
-    expected = run_of(twofold, tmp_path / "one_machine", *lstm, *TWO)
-    assert set(differences(expected, folder)) == {"config.yaml differs"}
+    resumed = torchrun(twofold, tmp_path, free_port, *resume(folder))
+    assert [node.returncode for node in resumed] == [0, 0], resumed
+    assert [node.stdout.count("results in") for node in resumed] == [1, 0]
+    on_one_machine = folder_of_run(twofold, tmp_path / "one_machine", *FIT_LSTM, *TWO)
+    assert set(differences(on_one_machine, folder)) == {"config.yaml differs"}
 
-    refused = torchrun(tmp_path, free_port, *going_on(folder), "--seed_everything", 2)
-    said = "--seed_everything was 1 in this run and can't become 2"
-    assert [errors.count(said) for _, _, errors in refused] == [1, 0]
-
-
-@pytest.mark.slow
-def test_a_number_of_processes_that_was_not_started_is_refused(tmp_path: Path, twofold: Twofold) -> None:
-    lstm = ("fit", "-c", CONFIGS / "palindrome_lstm.yaml", "--trainer.accelerator", "cpu")
-    slurm = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_JOB_NAME": "x"}
-    slurm |= {f"SLURM_{name}": "0" for name in ("PROCID", "LOCALID", "NODEID")}
-    refused = twofold(tmp_path, *lstm, **slurm)
-    assert refused.returncode == 2
-    [line] = refused.stderr.splitlines()
-    assert line.startswith("twofold: 2 processes were started, but the config has 1; write --trainer.num_nodes")
-    assert not (tmp_path / "runs").exists()
+    refused = torchrun(twofold, tmp_path, free_port, *resume(folder), "--seed_everything", 2)
+    message = "--seed_everything was 1 in this run and can't become 2"
+    assert [node.stderr.count(message) for node in refused] == [1, 0]
 
 
-@pytest.mark.slow
-def test_a_batch_that_cannot_be_shared_is_refused_once(tmp_path: Path, twofold: Twofold) -> None:
-    refused = twofold(tmp_path, "fit", "-c", CONFIGS / "palindrome_lstm.yaml", "--data.batch_size", 1, *TWO)
-    assert refused.returncode == 2
-    [line] = refused.stderr.splitlines()
-    assert line.startswith("twofold: a batch of 1 can't be split over 2 processes; choose a batch_size")
+SLURM = {"JOB_ID": "1", "NTASKS": "2", "NTASKS_PER_NODE": "2", "JOB_NAME": "x"}
+SLURM |= {"PROCID": "0", "LOCALID": "0", "NODEID": "0"}
+
+
+@slow
+@pytest.mark.parametrize(
+    ("options", "environment", "message"),
+    [
+        (
+            ("--trainer.accelerator", "cpu"),
+            {f"SLURM_{name}": value for name, value in SLURM.items()},
+            "2 processes were started, but the config has 1; write --trainer.num_nodes",
+        ),
+        (("--data.batch_size", 1, *TWO), {}, "a batch of 1 can't be split over 2 processes; choose a batch_size"),
+    ],
+    ids=["more processes than configured", "fewer rows than processes"],
+)
+def test_impossible_number_of_processes_is_refused_once(
+    tmp_path: Path, twofold: Twofold, options: tuple[object, ...], environment: dict[str, str], message: str
+) -> None:
+    refused = twofold(tmp_path, "fit", "-c", LSTM, *options, **environment)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert refused.stderr.startswith(f"twofold: {message}")
     assert not list(tmp_path.glob("runs/*/*"))
 
 
-def test_the_slurm_script_is_one(tmp_path: Path, twofold: Twofold) -> None:
+def test_slurm_script_starts_as_many_processes_as_it_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = ROOT / "scripts" / "slurm.sh"
-    assert subprocess.run(["bash", "-n", script], capture_output=True).returncode == 0
-    text = script.read_text()
-    directives = dict(re.findall(r"^#SBATCH --([a-z-]+)(?:=(\S+))?$", text, re.M))
+    directives = dict(re.findall(r"^#SBATCH --([a-z-]+)(?:=(\S+))?$", script.read_text(), re.M))
     assert directives["signal"] == "SIGUSR1@90"
     assert "requeue" in directives
-    bin = tmp_path / "bin"
-    bin.mkdir()
-    (bin / "srun").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/asked\n')
-    (bin / "srun").chmod(0o755)
-    environment = {**os.environ, "PATH": f"{bin}:{os.environ['PATH']}"}
-    given = [str(CONFIGS / "palindrome_lstm.yaml"), "--data.length", "9"]
-    assert subprocess.run(["bash", script, *given], env=environment, cwd=tmp_path).returncode == 0
-    asked = (tmp_path / "asked").read_text().splitlines()
-    settings = dict(zip(asked[4::2], asked[5::2], strict=True))
-    assert settings["--trainer.num_nodes"] == directives["nodes"]
-    assert settings["--trainer.devices"] == directives["ntasks-per-node"]
-    printed = twofold(tmp_path, *asked[1:], "--print_config")
-    assert (printed.returncode, printed.stderr) == (0, "")
-    assert "length: 9" in printed.stdout
-    assert shlex.split("twofold fit -c") == asked[:3]
+    (tmp_path / "srun").symlink_to("/bin/echo")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    done = subprocess.run(["bash", script, "gan.yaml", "--data.root", "x"], capture_output=True, text=True, check=True)
+    processes = f"--trainer.num_nodes {directives['nodes']} --trainer.devices {directives['ntasks-per-node']}"
+    assert done.stdout == f"twofold fit -c gan.yaml {processes} --data.root x\n"
 
 
-def torchrun(cwd: Path, port: int, *arguments: object, **environment: str) -> list[tuple[int, str, str]]:
-    """Runs `twofold` on two "machines", which are both this one; returns each one's exit code, stdout and stderr."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "PL_", "TWOFOLD"))}
-    environment = {
-        **inherited,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": PYTHONPATH,
-        "WANDB_MODE": "disabled",
-        **environment,
-    }
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
-    launcher += ["--rdzv-backend", "static", "--rdzv-endpoint", f"127.0.0.1:{port}"]
-    nodes = [
-        subprocess.Popen(
-            [*launcher, "--node-rank", str(rank), str(COMMAND), *map(str, arguments)],
-            cwd=cwd,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    ended = [node.communicate(timeout=200) for node in nodes]
-    return [(node.returncode, *outputs) for node, outputs in zip(nodes, ended, strict=True)]
+def torchrun(
+    twofold: Twofold, cwd: Path, port: int, *arguments: object, **environment: str
+) -> "list[subprocess.CompletedProcess[str]]":
+    """Runs `twofold` on two "machines", which are both this one."""
+    launcher = ["torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "static"]
+    launcher = [sys.executable, "-m", *launcher, "--rdzv-endpoint", f"127.0.0.1:{port}", "--node-rank"]
+
+    def run(rank: int) -> "subprocess.CompletedProcess[str]":
+        return twofold(cwd, *arguments, launcher=[*launcher, str(rank)], WANDB_MODE="disabled", **environment)
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(run, range(2)))
 
 
-def with_more_pictures(experiment: str, folder: Path) -> Path:
-    """The experiment's config, looked at more often and by fewer samples."""
+def with_short_intervals(experiment: str, folder: Path) -> Path:
+    """A copy of the config that draws and evaluates every few batches, on few samples."""
     config = folder / f"{experiment}.yaml"
     text = (CONFIGS / config.name).read_text()
     text = re.sub("every_n_batches: 50+ }", "every_n_batches: 2 }", text)
@@ -316,19 +232,23 @@ def with_more_pictures(experiment: str, folder: Path) -> Path:
     return config
 
 
-def run_of(twofold: Twofold, cwd: Path, *command: object) -> Path:
-    """The folder of a run that ends as it should."""
+def folder_of_run(twofold: Twofold, cwd: Path, *command: object) -> Path:
+    """Runs the command to its end."""
     cwd.mkdir(exist_ok=True)
     done = twofold(cwd, *command, WANDB_MODE="disabled")
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert done.returncode == 0, done.stderr
     [folder] = (cwd / "runs").glob("*/*")
     return folder
 
 
-def going_on(folder: Path) -> tuple[object, ...]:
+def resume(folder: Path) -> tuple[object, ...]:
     return ("fit", "-c", folder / "config.yaml", "--ckpt_path", "last")
 
 
 def rows(table: Path) -> list[dict[str, str]]:
     with table.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def with_numbers(row: dict[str, str]) -> dict[str, str | float]:
+    return {key: float(value) if re.fullmatch(r"[-+.\de]+", value) else value for key, value in row.items()}

@@ -1,0 +1,64 @@
+"""Ctrl-C, SIGTERM and SLURM's signal, which the command sends to itself while it trains in this process."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.bitwise_diff import differences
+
+Twofold = Callable[..., tuple[int, str, str]]
+LSTM = Path(__file__).parents[1] / "configs" / "palindrome_lstm.yaml"
+FIT = f"fit -c {LSTM} --trainer.max_steps 12 --trainer.callbacks+=killer.Killer"
+
+
+@pytest.mark.parametrize(("name", "exit_code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_interrupted_run_resumes_to_the_same_bits(
+    twofold: Twofold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, exit_code: int
+) -> None:
+    assert twofold(FIT)[::2] == (0, "")
+    [undisturbed] = (tmp_path / "runs" / "palindrome_lstm").iterdir()
+    monkeypatch.setenv("TWOFOLD_RUNS", "interrupted")
+    monkeypatch.setenv("KILL", "step 7")
+    monkeypatch.setenv("KILL_BY", name)
+    code, _, err = twofold(FIT)
+    [folder] = (tmp_path / "interrupted" / "palindrome_lstm").iterdir()
+    resume = f"fit -c interrupted/palindrome_lstm/{folder.name}/config.yaml --ckpt_path last"
+    assert code == exit_code
+    assert err.splitlines()[-1] == f"twofold: stopped by {name} after 8 batches; resume with: twofold {resume}"
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"last.ckpt", "step=000008.ckpt"}
+    assert "interrupted" in twofold("runs")[1]
+
+    assert twofold(resume)[::2] == (0, "")
+    assert differences(undisturbed, folder) == []
+
+
+def test_slurm_requeues_the_job_and_the_restarted_job_resumes(
+    twofold: Twofold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text('#!/bin/sh\necho "$@" > requeued\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for name, value in {"JOB_ID": 321, "NTASKS": 1, "JOB_NAME": "x", "PROCID": 0, "LOCALID": 0, "NODEID": 0}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    monkeypatch.setenv("KILL", "step 7")
+    monkeypatch.setenv("KILL_BY", "SIGUSR1")
+    assert twofold(FIT)[0] == 128 + signal.SIGUSR1
+    assert (tmp_path / "requeued").read_text() == "requeue 321\n"
+    monkeypatch.delenv("KILL")
+    assert twofold(FIT, "--seed_everything", 2)[0] == 0  # another run of the same job
+    runs = sorted((tmp_path / "runs" / "palindrome_lstm").iterdir())
+    assert [last_step(run) for run in runs] == [8, 12]
+
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert twofold(FIT)[0] == 0
+    assert sorted((tmp_path / "runs" / "palindrome_lstm").iterdir()) == runs
+    assert [last_step(run) for run in runs] == [12, 12]
+    assert "finished" in twofold(FIT)[1]
+
+
+def last_step(run: Path) -> int:
+    return max(int(path.stem.removeprefix("step=")) for path in run.glob("checkpoints/step=*.ckpt"))
