@@ -4,14 +4,16 @@
     python -m scripts.sweep configs/sweeps/gan.yaml --trials 4 --out /tmp/tried -- --data.source packaged
 
 The same file works with `wandb sweep`. Arguments behind -- go to every trial. The folder, by default runs/sweeps/gan,
-holds Optuna's storage (study.journal, from which Optuna plots), a table (trials.csv) and the trials' runs (trial_0000
-and so on). A sweep that was stopped or killed resumes with the same command: finished trials stay, the others resume
-their runs.
+holds Optuna's storage (study.journal), a table (trials.csv), two plots (history.png, slices.png) and the trials' runs
+(trial_0000 and so on). A sweep that was stopped or killed resumes with the same command: finished trials stay, the
+others resume their runs.
 """
 
 import math
 import shlex
+import shutil
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain
@@ -19,9 +21,11 @@ from pathlib import Path
 
 import optuna
 from filelock import FileLock, Timeout
+from matplotlib import pyplot as plt
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.visualization import matplotlib as plots
 
 from scripts.arguments import whole_number
 from scripts.sweep_file import Sweep, read_sweep
@@ -34,7 +38,7 @@ STUDY, SETTINGS, FOLDER = "sweep", "settings", "folder"
 
 
 def search(sweep: Sweep, folder: Path, trials: int, workers: int = 1) -> optuna.Study:
-    """Runs trials until the study has as many as wanted; writes the table.
+    """Runs trials until the study has as many as wanted; writes the table and the plots.
 
     Args:
         folder: for the study and its runs; see the docstring of this file.
@@ -42,9 +46,11 @@ def search(sweep: Sweep, folder: Path, trials: int, workers: int = 1) -> optuna.
         workers: how many at the same time.
 
     Raises:
-        UsageError: when the folder holds another sweep, or the first trial is refused or doesn't log the metric.
+        UsageError: when the folder holds another sweep, or the first trial is refused or doesn't log the metric. A new
+            folder is removed.
         Stopped: on SIGINT or SIGTERM, after the trainings have saved checkpoints.
     """
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
@@ -63,9 +69,25 @@ def search(sweep: Sweep, folder: Path, trials: int, workers: int = 1) -> optuna.
                     if _watch(study, sweep.metric, asked[training], training):
                         table = study.trials_dataframe(("number", "state", "value", "user_attrs", "params"))
                         table.to_csv(folder / "trials.csv", index=False)
+            plot(study, folder)
     except Timeout as error:
         raise UsageError(f"another sweep runs in {folder}; wait for it or stop it first") from error
+    except UsageError:
+        if is_new:
+            shutil.rmtree(folder)
+        raise
     return study
+
+
+def plot(study: optuna.Study, folder: Path) -> None:
+    """Saves Optuna's plots of values by trial and by parameter, once a trial is complete."""
+    if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        for name, draw in (("history", plots.plot_optimization_history), ("slices", plots.plot_slice)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Optuna's plots are experimental
+                draw(study)
+            plt.savefig(folder / f"{name}.png", bbox_inches="tight")
+            plt.close()
 
 
 def open_study(sweep: Sweep, folder: Path) -> optuna.Study:
