@@ -4,7 +4,7 @@ import os
 import signal
 from contextlib import ExitStack
 from datetime import timedelta
-from functools import partial
+from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -208,16 +208,7 @@ class TwofoldCLI(LightningCLI):
                 self.run.discard_if_new()
             raise_fit_error(error, self.run.folder, refused, trained)
 
-    def validate(self, **kwargs: Any) -> None:
-        self._evaluate("validate", kwargs)
-
-    def test(self, **kwargs: Any) -> None:
-        self._evaluate("test", kwargs)
-
-    def predict(self, **kwargs: Any) -> None:
-        self._evaluate("predict", kwargs)
-
-    def _evaluate(self, command: str, kwargs: dict[str, Any]) -> None:
+    def _evaluate(self, command: str, **kwargs: Any) -> None:
         try:
             getattr(self.trainer, command)(**kwargs)
         except RuntimeError as error:
@@ -230,6 +221,10 @@ class TwofoldCLI(LightningCLI):
         else:
             write_metrics(path / f"{command}.csv", self.run, self.trainer)
             print(f"metrics in {path / command}.csv")
+
+    validate = partialmethod(_evaluate, "validate")
+    test = partialmethod(_evaluate, "test")
+    predict = partialmethod(_evaluate, "predict")
 
     def after_fit(self) -> None:
         if is_rank_zero() and self.run.folder is not None:
