@@ -186,8 +186,14 @@ class TwofoldModule(LightningModule):
     # Learning-rate schedulers
 
     def scheduler_config(self, factory: LRSchedulerCallable, optimizer: Optimizer) -> LRSchedulerConfigType:
-        """A scheduler that steps with every batch, for as many batches as the run has unless it is given a length."""
+        """A scheduler that steps with every batch, for as many batches as the run has unless it is given a length.
+
+        Raises:
+            ValueError: for ReduceLROnPlateau, which steps by a metric.
+        """
         scheduler = fill_schedule_length(factory, self.trainer.max_steps)(optimizer)
+        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            raise ValueError("schedulers step with every batch, so none can be ReduceLROnPlateau; write StepLR, say")
         return {"scheduler": scheduler, "interval": "step"}
 
 

@@ -66,6 +66,11 @@ TWOFOLD = [
     (f"fit -c {LSTM} --checkpoint.save_top_k 0", "save_top_k is 0; write 1 or more"),
     (f"fit -c {LSTM} --checkpoint.monitor val/nothing", "checkpoint.monitor is 'val/nothing', which isn't logged"),
     # Settings of the data, the models and the callbacks.
+    (
+        f"fit -c {LSTM} --model.lr_scheduler lightning.pytorch.cli.ReduceLROnPlateau "
+        "--model.lr_scheduler.monitor val/loss",
+        "schedulers step with every batch, so none can be ReduceLROnPlateau",
+    ),
     (f"fit -c {LSTM} --data.test_lengths []", "test_lengths is []; write numbers of 1 or more"),
     (f"fit -c {LSTM} --model.init forget_lug", "write one of torch, forget_one, forget_log, chrono"),
     (f"fit -c {LSTM} --model.horizon 5", "--model.horizon follows from the data; write --data.length"),

@@ -110,6 +110,7 @@ def test_second_half_is_tested_in_whole_batches() -> None:
         ({"batch_size": 0}, "batch_size is 0; write 1 or more"),
         ({"test_size": 0}, "test_size is 0; write 1 or more"),
         ({"target": "all"}, "target is 'all'; write one of last, second_half"),
+        ({"test_lengths": [5, 9, 5]}, "names a length twice"),
         ({"test_lengths": []}, r"test_lengths is \[\]; write numbers of 1 or more"),
         ({"test_lengths": [5, 1]}, "a length in test_lengths is 1; write 2 or more"),
         ({"test_lengths": [9], "target": "second_half"}, "test_lengths are for the last digit"),

@@ -74,6 +74,8 @@ class PalindromeDataModule(ResumableDataModule):
             if target != "last":
                 raise ValueError("test_lengths are for the last digit; leave them out with target: second_half")
             check_positive(test_lengths=test_lengths)
+            if len(set(test_lengths)) < len(test_lengths):
+                raise ValueError(f"test_lengths {test_lengths} names a length twice; write each once")
             for each in test_lengths:
                 _check_length("a length in test_lengths", each)
         self.length = length
