@@ -34,8 +34,9 @@ class Checkpoints(ModelCheckpoint):
         mode: whether a higher (max) or a lower (min) value is better.
 
     Raises:
-        ValueError: if `every_n_train_steps` is below 1, or `save_top_k` is neither -1 nor at least 1; in validation, if
-            nothing logs `monitor`. If `monitor` begins with `val/`, the sanity check already raises.
+        ValueError: if `every_n_train_steps` is below 1, or `save_top_k` is neither -1 nor at least 1; with a `monitor`,
+            if training starts without validation; in validation, if nothing logs `monitor`. If `monitor` begins with
+            `val/`, the sanity check already raises.
         MisconfigurationException: if `mode` is neither max nor min.
     """
 
@@ -76,6 +77,10 @@ class Checkpoints(ModelCheckpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = self._draft = None
+        if self.monitor is not None and not sum(trainer.num_val_batches):
+            raise ValueError(
+                "checkpoint.monitor chooses best.ckpt after validations, and this run has none; write null"
+            )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self.publish(trainer)

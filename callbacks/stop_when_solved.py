@@ -19,7 +19,7 @@ class StopWhenSolved(Callback):
         perfect_batches: how many batches in a row must be perfect.
 
     Raises:
-        ValueError: if `perfect_batches` is below 1.
+        ValueError: if `perfect_batches` is below 1; after the first batch, if `training_step` returns no `accuracy`.
     """
 
     def __init__(self, perfect_batches: int = 10) -> None:
@@ -43,6 +43,8 @@ class StopWhenSolved(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if "accuracy" not in outputs:
+            raise ValueError("StopWhenSolved needs the accuracy of each batch, which this module doesn't return")
         perfect = trainer.strategy.reduce_boolean_decision(bool(outputs["accuracy"] == 1))
         self.perfect_in_a_row = self.perfect_in_a_row + 1 if perfect and self._at_full_length else 0
         trainer.should_stop |= self.solved

@@ -12,7 +12,8 @@ from hypothesis import settings
 from jaxtyping import config, install_import_hook
 
 # Before any test file imports them.
-install_import_hook(["networks", "lightning_modules", "datamodules", "callbacks"], "shape_checks.checked")
+PACKAGES = ["common", "networks", "losses", "metrics", "lightning_modules", "datamodules", "callbacks"]
+install_import_hook(PACKAGES, "shape_checks.checked")
 
 import torch  # noqa: E402
 import wandb  # noqa: E402

@@ -3,8 +3,8 @@
 Environment variables say what happens:
 
 - `KILL`: a moment and the number of batches trained by then, such as "step 18". The moments are `step`, before an
-  optimizer's step; `epoch`, after the last batch of an epoch; `validation`, when validation starts; and `checkpoint`,
-  when half of a checkpoint is written.
+  optimizer's step; `epoch`, after the last batch of an epoch; `validation`, when validation starts; `end`, after
+  training; and `checkpoint`, when half of a checkpoint is written.
 - `KILL_BY`: the signals, by default SIGKILL.
 - `KILL_AFTER`: seconds to wait first, by default 0.
 - `KILL_RANK`: the rank that gets the signals, by default all.
@@ -44,6 +44,10 @@ class Killer(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if is_time("epoch", trainer):
+            kill()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if is_time("end", trainer):
             kill()
 
     def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:

@@ -244,6 +244,11 @@ def test_unlogged_metric_is_refused(fit: Fit, monitor: str, sanity: int, batches
     assert module.trainer.global_step == batches
 
 
+def test_a_monitor_without_validation_is_refused(fit: Fit) -> None:
+    with pytest.raises(ValueError, match="after validations, and this run has none; write null"):
+        fit(scripted(0), 2, Checkpoints(monitor="score"), limit_val_batches=0)
+
+
 def test_sanity_check_and_validate_save_nothing(
     fit: Fit, plain_trainer: Callable[..., Trainer], tmp_path: Path
 ) -> None:

@@ -35,6 +35,33 @@ def test_interrupted_run_resumes_to_the_same_bits(
     assert differences(undisturbed, folder) == []
 
 
+def test_signal_after_the_last_batch_lets_the_run_end(
+    twofold: Twofold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[bytes] = []
+    monkeypatch.setattr("twofold.signals.os.write", lambda file, text: written.append(text))
+    monkeypatch.setenv("KILL", "end 12")
+    monkeypatch.setenv("KILL_BY", "SIGINT")
+    assert twofold(FIT)[0] == 0
+    assert b"twofold: stopping when the last evaluation is done; Ctrl-C ends it at once\n" in written[0]
+    [folder] = (tmp_path / "runs" / "palindrome_lstm").iterdir()
+    assert "finished" in twofold("runs")[1]
+    assert (folder / "checkpoints" / "step=000012.ckpt").exists()
+
+
+def test_ctrl_c_interrupts_an_evaluation(twofold: Twofold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert twofold(FIT)[0] == 0
+    [folder] = (tmp_path / "runs" / "palindrome_lstm").iterdir()
+    monkeypatch.setenv("KILL", "validation 0")
+    monkeypatch.setenv("KILL_BY", "SIGINT")
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        answer = twofold("validate", "-c", folder / "config.yaml", "--ckpt_path", "last")
+    finally:
+        signal.signal(signal.SIGINT, before)  # Lightning ignores further ones
+    assert answer[::2] == (130, "twofold: interrupted\n")
+
+
 def test_slurm_requeues_the_job_and_the_restarted_job_resumes(
     twofold: Twofold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,7 +78,7 @@ def test_slurm_requeues_the_job_and_the_restarted_job_resumes(
     monkeypatch.delenv("KILL")
     assert twofold(FIT, "--seed_everything", 2)[0] == 0  # another run of the same job
     runs = sorted((tmp_path / "runs" / "palindrome_lstm").iterdir())
-    assert [last_step(run) for run in runs] == [8, 12]
+    assert sorted(map(last_step, runs)) == [8, 12]
 
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert twofold(FIT)[0] == 0

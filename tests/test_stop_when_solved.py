@@ -10,8 +10,9 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from callbacks import Checkpoints, LengthCurriculum, StopWhenSolved
-from datamodules import PalindromeDataModule
-from lightning_modules import PalindromeLSTM
+from datamodules import MNISTDataModule, PalindromeDataModule
+from lightning_modules import GAN, PalindromeLSTM
+from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from twofold.loggers import CSVLogger
 
 MakeTrainer = Callable[..., Trainer]
@@ -122,6 +123,12 @@ def test_solved_run_trains_no_further_batch(plain_trainer: MakeTrainer, tmp_path
 def test_zero_perfect_batches_are_refused() -> None:
     with pytest.raises(ValueError, match="perfect_batches is 0; write 1 or more"):
         StopWhenSolved(0)
+
+
+def test_a_module_without_accuracy_is_refused(plain_trainer: MakeTrainer) -> None:
+    trainer = plain_trainer(callbacks=[StopWhenSolved()])
+    with pytest.raises(ValueError, match="StopWhenSolved needs the accuracy of each batch"):
+        trainer.fit(GAN(MLPGenerator(5, [8]), MLPDiscriminator([8])), datamodule=MNISTDataModule(source="packaged"))
 
 
 @pytest.mark.slow

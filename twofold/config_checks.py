@@ -1,5 +1,6 @@
 """Settings that are refused: Lightning and torch would accept them, and train something else than they say."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,7 +41,15 @@ def check_config(config: Mapping[str, Any]) -> None:
     if settings["trainer.accumulate_grad_batches"] != 1:
         count = settings["trainer.accumulate_grad_batches"]
         raise _wrong("trainer.accumulate_grad_batches", count, "a larger --data.batch_size: one step is one batch")
+    devices, cores = settings["trainer.devices"], os.cpu_count() or 1
+    if _is_on_cpu(settings) and str(devices).isdecimal() and int(devices) > cores:
+        raise _wrong("trainer.devices", devices, f"at most {cores}, one process for each core of the CPU")
     _check_precision(settings)
+
+
+def _is_on_cpu(settings: Mapping[str, Any]) -> bool:
+    accelerator = settings["trainer.accelerator"]
+    return accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
 
 
 def _check_precision(settings: Mapping[str, Any]) -> None:
@@ -50,8 +59,7 @@ def _check_precision(settings: Mapping[str, Any]) -> None:
         raise _wrong("trainer.precision", settings["trainer.precision"], choices)
     if precision != "16-mixed":
         return
-    automatic = settings["trainer.accelerator"] == "auto"
-    if settings["trainer.accelerator"] == "cpu" or (automatic and not torch.cuda.is_available()):
+    if _is_on_cpu(settings):
         raise UsageError("--trainer.precision 16-mixed needs a GPU; write bf16-mixed, or leave it out")
     fused = any(value for key, value in settings.items() if key.endswith("optimizer.init_args.fused"))
     if fused and settings["trainer.gradient_clip_val"]:

@@ -30,8 +30,7 @@ def raise_fit_error(error: BaseException, folder: RunFolder | None, refused: boo
     """
     newest = next(iter(folder.checkpoints()), None) if folder is not None else None
     left = f"; the last good checkpoint is {newest}" if newest else "; there is no checkpoint yet"
-    if isinstance(error, SystemExit):  # Lightning's reaction to a Ctrl-C that comes before StopOnSignal handles it
-        raise KeyboardInterrupt from error
+    _raise_if_interrupted(error)
     if refused:
         raise UsageError(one_line(error)) from error
     if isinstance(error, FloatingPointError):
@@ -46,8 +45,9 @@ def raise_fit_error(error: BaseException, folder: RunFolder | None, refused: boo
     raise error
 
 
-def raise_evaluation_error(error: RuntimeError, checkpoint: str, module: LightningModule) -> NoReturn:
+def raise_evaluation_error(error: BaseException, checkpoint: str, module: LightningModule) -> NoReturn:
     """Raises what `validate`, `test` and `predict` say about an error of the trainer's."""
+    _raise_if_interrupted(error)
     _raise_if_process_lost(error, "")
     if "loading state_dict" not in str(error):
         raise error
@@ -56,6 +56,11 @@ def raise_evaluation_error(error: RuntimeError, checkpoint: str, module: Lightni
         f"the weights in {checkpoint} don't fit the model of this config{_differences(saved, module.hparams)}; "
         "write -c with the config.yaml of the checkpoint's own run"
     ) from error
+
+
+def _raise_if_interrupted(error: BaseException) -> None:
+    if isinstance(error, SystemExit):  # Lightning's reaction to a Ctrl-C that StopOnSignal doesn't handle
+        raise KeyboardInterrupt from error
 
 
 def _raise_if_process_lost(error: BaseException, left: str) -> None:

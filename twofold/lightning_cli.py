@@ -106,7 +106,11 @@ class TwofoldCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         try:
             self.config = parser.parse_args(find_configs(args))
-        except (ParserError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                "the config isn't UTF-8 text; write a YAML file with -c, a checkpoint with --ckpt_path"
+            ) from error
+        except ParserError as error:
             raise UsageError(condense(str(error), known_settings(self._subcommand_parsers[args[0]]))) from error
         for data, model in LINKED.items():
             given = any(argument.partition("=")[0] == f"--model.{model}" for argument in args)
@@ -172,7 +176,7 @@ class TwofoldCLI(LightningCLI):
         if self._command == "predict" and not config["fast_dev_run"]:
             callbacks.append(PredictionFiles())
         if self._command == "fit" and not config["fast_dev_run"]:
-            callbacks += [Timer(), RunMetadata(self.run, self._text), StopOnSignal(self.run.folder)]
+            callbacks = [StopOnSignal(self.run.folder), *callbacks, Timer(), RunMetadata(self.run, self._text)]
         if config["enable_checkpointing"] is not False:
             callbacks.append(checkpoints := self._get(self.config_init, "checkpoint"))
             if checkpoints.monitor is not None:  # a sanity check finds out whether something logs it
@@ -211,7 +215,7 @@ class TwofoldCLI(LightningCLI):
     def _evaluate(self, command: str, **kwargs: Any) -> None:
         try:
             getattr(self.trainer, command)(**kwargs)
-        except RuntimeError as error:
+        except (RuntimeError, SystemExit) as error:
             raise_evaluation_error(error, self.settings.ckpt_path, self.model)
         if not is_rank_zero() or self.settings.trainer.fast_dev_run:
             return

@@ -25,7 +25,10 @@ NESTED = re.compile(r"NestedArg\(key='([^']+)', val='?(.*?)'?\)\s*$")
 UNKNOWN = re.compile(r"[Oo]ption '([^']+)'|unrecognized arguments: (\S+)")
 MISSING = re.compile(r"the following arguments are required: (.+)")
 EXPECTED = re.compile(r"Expected a (?!path but|<class 'NoneType'>|<class 'collections.abc.Iterable'>)(.+)")
-DETAILS = re.compile(r"Does not validate|Subtypes:|Errors:|Given value|Expected a|Got value|$")
+DETAILS = re.compile(
+    r"Does not validate|Subtypes:|Errors:|Given value|Expected a|Got value|Not a valid subclass|Subclass types expect|"
+    r"a class path|a dict with|$"
+)
 TYPES = {
     "<class 'int'>": "a whole number",
     "<class 'float'>": "a number",
@@ -66,7 +69,7 @@ def find_configs(arguments: list[str]) -> list[str]:
         found += argument.split("=", 1) if argument.startswith(("-c=", "--config=")) else [argument]
     for place, (before, name) in enumerate(itertools.pairwise(found), start=1):
         shipped = CONFIGS / f"{name}.yaml"
-        if before in ("-c", "--config") and shipped.exists() and not Path(name).exists():
+        if before in ("-c", "--config") and shipped.exists() and not Path(name).is_file():
             found[place] = str(shipped)
     return found
 
@@ -78,7 +81,7 @@ def fill_schedule_lengths(settings: Any) -> None:
         UsageError: if the run has no `max_steps`.
     """
     for name, scheduler in vars(settings.model.init_args).items():
-        if name.endswith("lr_scheduler") and scheduler and (length := missing_length(scheduler.init_args)):
+        if name.endswith("lr_scheduler") and scheduler and (length := missing_length(vars(scheduler.init_args))):
             if settings.trainer.max_steps < 1:
                 raise UsageError(f"--model.{name}.{length} is missing; write it, or --trainer.max_steps")
             scheduler.init_args[length] = settings.trainer.max_steps
@@ -116,9 +119,11 @@ def condense(message: str, known: Iterable[str] = ()) -> str:
     lines = [line.strip("- ") for line in KEY.sub("", message).splitlines()]
     reasons = [line for line in lines if not DETAILS.match(line)]
     if reasons or not expected:
-        reason = " ".join(reasons) or one_line(ValueError(message))
+        reason = " ".join(dict.fromkeys(reasons)) or one_line(ValueError(message))
         return f"--{setting}: {reason}" if setting else reason
     values = re.findall(r"(?:Got value|Given value): (.*)", message)
+    if setting == "trainer.precision":
+        expected = ["32-true, 64-true, bf16-mixed or 16-mixed"]
     wanted = " or ".join(dict.fromkeys(map(_in_words, expected)))
     return f"--{setting} can't be {nested[2] if nested else values[0]}; write {wanted}"
 

@@ -25,8 +25,10 @@ class StopOnSignal(Callback):
 
     The signals are SIGINT (Ctrl-C), SIGTERM and, under SLURM, SIGUSR1, which `#SBATCH --signal=SIGUSR1@90` sends 90
     seconds before the time limit, and after which the job is requeued. A second Ctrl-C or SIGTERM ends the process at
-    once. With several processes a signal to one of them stops all after the same batch. Lightning's own handlers are
-    replaced: they would communicate within the handler, and save between D's and G's step.
+    once. With several processes a signal to one of them stops all after the same batch. A signal after the last batch
+    doesn't stop the evaluation at the end, which completes the run; for that, this callback comes before those that
+    evaluate. Lightning's own handlers are replaced: they would communicate within the handler, and save between D's
+    and G's step.
 
     Args:
         folder: the run's, for the message of `Stopped`; None on a rank that prints nothing.
@@ -36,6 +38,7 @@ class StopOnSignal(Callback):
         self.folder = folder
         self._received = 0
         self._stopping = 0
+        self._is_trained = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._checkpoints = next((one for one in trainer.checkpoint_callbacks if isinstance(one, Checkpoints)), None)
@@ -48,7 +51,8 @@ class StopOnSignal(Callback):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         # print() isn't reentrant, and the signal may arrive while something else is printed.
         if is_rank_zero():
-            os.write(2, b"\ntwofold: stopping after this batch; Ctrl-C ends it at once\n")
+            when = b"when the last evaluation is done" if self._is_trained else b"after this batch"
+            os.write(2, b"\ntwofold: stopping " + when + b"; Ctrl-C ends it at once\n")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -59,6 +63,9 @@ class StopOnSignal(Callback):
             self._stopping = int(trainer.strategy.reduce(number, reduce_op="max"))
         if self._stopping and self._checkpoints is not None:
             self._checkpoints.ask()  # Lightning calls checkpoint callbacks last, so it saves in this hook
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._is_trained = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if not self._stopping:
