@@ -49,14 +49,8 @@ KINDS: list[tuple[nn.Module, list[type]]] = [
     (MLPGenerator(5, [8, 9], "layer"), [*HIDDEN, nn.Linear, nn.LayerNorm, nn.LeakyReLU, nn.Linear, nn.Tanh]),
     (MLPGenerator(5, [8, 9], "none"), [*HIDDEN, *HIDDEN, nn.Linear, nn.Tanh]),
     (MLPDiscriminator(), [*HIDDEN, *HIDDEN, nn.Linear]),
-    (
-        DCGANGenerator(),
-        [nn.Linear, nn.Unflatten, *[nn.BatchNorm2d, nn.ReLU, nn.ConvTranspose2d] * 2, nn.Tanh],
-    ),
-    (
-        DCGANDiscriminator(),
-        [nn.Conv2d, nn.LeakyReLU, nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU, nn.Flatten, nn.Linear],
-    ),
+    (DCGANGenerator(), [nn.Linear, nn.Unflatten, *[nn.BatchNorm2d, nn.ReLU, nn.ConvTranspose2d] * 2, nn.Tanh]),
+    (DCGANDiscriminator(), [nn.Conv2d, nn.LeakyReLU, nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU, nn.Flatten, nn.Linear]),
 ]
 
 
@@ -129,11 +123,7 @@ def test_spectral_normalisation_bounds_the_lipschitz_constant(make: Callable[[],
         (DCGANGenerator, {"channels": -1}, "channels is -1"),
         (DCGANGenerator, {"normalisation": "layer"}, "normalisation is 'layer'; write one of batch, none"),
         (DCGANDiscriminator, {"channels": 0}, "channels is 0"),
-        (
-            DCGANDiscriminator,
-            {"normalisation": "layer"},
-            "normalisation is 'layer'; write one of batch, spec",
-        ),
+        (DCGANDiscriminator, {"normalisation": "layer"}, "normalisation is 'layer'; write one of batch, spec"),
         (MLPConvGenerator, {"channels": 0}, "channels is 0"),
         (PixelUnshuffleDiscriminator, {"width": 0}, "width is 0"),
     ],

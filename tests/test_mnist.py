@@ -1,20 +1,24 @@
 """The MNIST datamodule on the packaged digits. Files and downloads: `tests/integration/test_mnist_download.py`."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from torchvision.datasets import MNIST
 
 from datamodules import MNISTDataModule
 from datamodules.mnist import packaged_digits
 from datamodules.mnist.files import split_by_class
+
+MakeTrainer = Callable[..., Trainer]
 
 
 def packaged(seed: int = 0, **arguments: Any) -> MNISTDataModule:
@@ -29,16 +33,10 @@ def labels(loader: Any) -> list[int]:
     return torch.cat([batch.labels for batch in loader]).tolist()
 
 
-def attach(datamodule: MNISTDataModule, device: str) -> None:
-    """Sets the attributes of a trainer that a datamodule reads."""
-    datamodule.trainer = SimpleNamespace(  # type: ignore[assignment]
-        global_rank=0,
-        world_size=1,
-        overfit_batches=0.0,
-        state=SimpleNamespace(fn=TrainerFn.FITTING),
-        fit_loop=SimpleNamespace(total_batch_idx=-1),
-        strategy=SimpleNamespace(root_device=torch.device(device), broadcast=int),
-    )
+def attach(datamodule: MNISTDataModule, make: MakeTrainer, device: str) -> None:
+    """Gives the datamodule a Trainer that fits on `device`."""
+    datamodule.trainer = make(strategy=SingleDeviceStrategy(device))
+    datamodule.trainer.state.fn = TrainerFn.FITTING
 
 
 class TestSplits:
@@ -88,9 +86,9 @@ class TestBatches:
         assert first != second
         assert first == labels(packaged(1).train_dataloader()) != labels(packaged(2).train_dataloader())
 
-    def test_images_are_moved_to_the_device_once(self) -> None:
+    def test_images_are_moved_to_the_device_once(self, plain_trainer: MakeTrainer) -> None:
         datamodule = packaged()
-        attach(datamodule, device="meta")  # a device without data
+        attach(datamodule, plain_trainer, "meta")  # a device without data
         batches = iter(datamodule.train_dataloader())
         images, targets = next(batches)
         assert (images.device.type, images.dtype, images.shape) == ("meta", torch.float32, (64, 1, 28, 28))
@@ -101,18 +99,20 @@ class TestBatches:
 
     @pytest.mark.gpu
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-    def test_a_batch_on_a_gpu_equals_that_on_the_cpu(self) -> None:
+    def test_a_batch_on_a_gpu_equals_that_on_the_cpu(self, plain_trainer: MakeTrainer) -> None:
         there = packaged()
-        attach(there, device="cuda")
+        attach(there, plain_trainer, "cuda")
         ours, others = next(iter(packaged().train_dataloader())), next(iter(there.train_dataloader()))
         assert all(torch.equal(one, other.cpu()) for one, other in zip(ours, others, strict=True))
 
 
 @pytest.mark.parametrize(("train_on_validation", "sizes"), [(False, (3500, 500)), (True, (4000, 0))])
-def test_fit_validates_unless_it_trains_on_validation(train_on_validation: bool, sizes: tuple[int, int]) -> None:
+def test_fit_validates_unless_it_trains_on_validation(
+    plain_trainer: MakeTrainer, train_on_validation: bool, sizes: tuple[int, int]
+) -> None:
     datamodule = packaged(train_on_validation=train_on_validation)
     assert len(labels(datamodule.val_dataloader())) == 500
-    attach(datamodule, device="cpu")
+    attach(datamodule, plain_trainer, "cpu")
     assert len(labels(datamodule.train_dataloader())) == sizes[0]
     validation: Any = datamodule.val_dataloader()
     assert sum(len(batch.labels) for batch in validation) == sizes[1]

@@ -155,14 +155,6 @@ class TestTrainer:
         for k in (1, 2, 3, 7):
             assert self.fit(data(), tmp_path / f"step={k}.ckpt", **switches) == whole[k:], k
 
-    def test_a_run_that_ended_by_max_steps_extends(self, data: Any, tmp_path: Path) -> None:
-        whole = self.fit(data())
-        for k in (2, 3):  # within an epoch, and at the end of one
-            trainer = self.make_trainer(max_steps=k, limit_val_batches=0)
-            trainer.fit(Recorder(), datamodule=data())
-            trainer.save_checkpoint(tmp_path / "end.ckpt")
-            assert self.fit(data(), tmp_path / "end.ckpt") == whole[k:], k
-
     @pytest.mark.parametrize(
         ("switches", "expected"),
         [
