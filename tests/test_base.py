@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, StepLR
 
@@ -19,7 +19,7 @@ from datamodules import MNISTDataModule, PalindromeDataModule
 from lightning_modules import GAN, DigitClassifier, PalindromeLSTM, PalindromeRNN
 from lightning_modules.base import fill_schedule_length
 from networks import registry
-from networks.classifiers import DigitCNN
+from networks.classifiers import DigitCNN, DigitReader
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 
 MakeTrainer = Callable[..., Trainer]
@@ -186,15 +186,8 @@ def test_a_checkpoint_of_the_command_names_no_class_path(twofold: Command) -> No
     assert loaded.discriminator_lr_scheduler(adam).end_factor == 0  # type: ignore[misc,union-attr]
 
 
-class UsersNetwork(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.width = width
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(784, width), nn.Linear(width, 10))
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.layers(images)
-        return logits
+class UsersNetwork(DigitReader):
+    """A network that isn't registered."""
 
 
 def test_a_users_network_is_registered_or_passed(

@@ -10,9 +10,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch import Tensor
 
 from datamodules import MNISTDataModule, PalindromeBatch, PalindromeDataModule
 from datamodules.resumable import BatchStream, ResumableDataModule, count_batches, in_order, shuffled
@@ -109,21 +108,14 @@ def test_a_rank_without_rows_and_a_state_without_seed_are_refused() -> None:
         datamodule.shard(torch.arange(2))
 
 
-class Recorder(LightningModule):
-    """Trains one number and records the batches that it trains on."""
+class Recorder(Callback):
+    """Keeps the batches that a run trains on."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
         self.seen: list[Any] = []
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self.seen.append(content(batch))
-        loss: Tensor = self.weight * batch[0].float().mean()
-        return loss
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
 STEPS = 8  # beyond two epochs of 3 batches
@@ -132,15 +124,16 @@ STEPS = 8  # beyond two epochs of 3 batches
 @pytest.mark.parametrize("data", [palindromes, images])
 class TestTrainer:
     @pytest.fixture(autouse=True)
-    def seed_and_trainer(self, plain_trainer: Any) -> None:
+    def seed_trainer_and_module(self, plain_trainer: Any, anybodys: type[LightningModule]) -> None:
         seed_everything(3, verbose=False)
-        self.make_trainer = plain_trainer
+        self.make_trainer, self.make_module = plain_trainer, anybodys
 
     def fit(self, datamodule: ResumableDataModule, ckpt_path: Path | None = None, **switches: Any) -> list[Any]:
         """The batches that a run trains on."""
         trainer: Trainer = self.make_trainer(**{"max_steps": STEPS, "limit_val_batches": 0, **switches})
         recorder = Recorder()
-        trainer.fit(recorder, datamodule=datamodule, ckpt_path=ckpt_path)
+        trainer.callbacks.append(recorder)  # type: ignore[attr-defined]
+        trainer.fit(self.make_module(), datamodule=datamodule, ckpt_path=ckpt_path)
         return recorder.seen
 
     @pytest.mark.parametrize("switches", [{}, {"limit_train_batches": 2}, {"overfit_batches": 2}])
