@@ -17,11 +17,12 @@ install_import_hook(PACKAGES, "shape_checks.checked")
 
 import torch  # noqa: E402
 import wandb  # noqa: E402
-from lightning.pytorch import LightningModule, Trainer  # noqa: E402
+from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from datamodules import MNISTDataModule  # noqa: E402
 from metrics.features import load_classifier  # noqa: E402
+from networks.classifiers import DigitReader  # noqa: E402
 from networks.generator_files import save_generator  # noqa: E402
 from networks.mlp_gan import MLPGenerator  # noqa: E402
 from twofold.main import main  # noqa: E402
@@ -96,6 +97,29 @@ def no_download(monkeypatch: pytest.MonkeyPatch) -> None:
 def digits() -> MNISTDataModule:
     """The packaged digits in small batches."""
     return MNISTDataModule(source="packaged", batch_size=8)
+
+
+@pytest.fixture
+def fit(
+    plain_trainer: Callable[..., Trainer], digits: MNISTDataModule, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Trainer]:
+    """`fit(module, *callbacks, max_steps=…)` trains on `digits` with seed 3 in a plain Trainer, which it returns."""
+    monkeypatch.setenv("PL_GLOBAL_SEED", "3")
+
+    def fit(module: LightningModule, *callbacks: Callback, ckpt_path: Path | None = None, **arguments: Any) -> Trainer:
+        trainer = plain_trainer(callbacks=[*callbacks], **arguments)
+        trainer.fit(module, datamodule=digits, ckpt_path=ckpt_path, weights_only=True)
+        return trainer
+
+    return fit
+
+
+@pytest.fixture
+def tiny_classifier(monkeypatch: pytest.MonkeyPatch) -> DigitReader:
+    """A tiny untrained classifier, by which `GenerativeMetrics` evaluates."""
+    tiny = DigitReader(hidden_size=4).eval()
+    monkeypatch.setattr("callbacks.generative_metrics.load_classifier", lambda name: tiny)
+    return tiny
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from row_logger import RowLogger
 
-import callbacks.generative_metrics
 from callbacks import GenerativeMetrics
 from callbacks.gan_monitor import GANMonitor
 from callbacks.generative_metrics import CLASSIFIER_TRAINED_ON_THEM
@@ -25,7 +24,7 @@ from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from twofold.loggers import CSVLogger
 
 # A generator that was trained for a few batches lacks most digits; test_gan_monitor.py tests this warning.
-pytestmark = pytest.mark.filterwarnings("ignore:digits lost")
+pytestmark = [pytest.mark.filterwarnings("ignore:digits lost"), pytest.mark.usefixtures("tiny_classifier")]
 
 Fit = Callable[..., Trainer]
 
@@ -36,21 +35,8 @@ IN_TRAINING = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _seed_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PL_GLOBAL_SEED", "3")
-
-
-@pytest.fixture(autouse=True)
-def classifier(monkeypatch: pytest.MonkeyPatch) -> DigitReader:
-    """A tiny untrained classifier."""
-    tiny = DigitReader(hidden_size=4).eval()
-    monkeypatch.setattr(callbacks.generative_metrics, "load_classifier", lambda name: tiny)
-    return tiny
-
-
 @pytest.fixture
-def few(digits: MNISTDataModule) -> MNISTDataModule:
+def digits(digits: MNISTDataModule) -> MNISTDataModule:
     """A tenth of the packaged digits."""
     digits.setup()
     everything = digits.digits
@@ -58,18 +44,6 @@ def few(digits: MNISTDataModule) -> MNISTDataModule:
         train=everything.train[:350], validation=everything.validation[:50], test=everything.test[:100]
     )
     return digits
-
-
-@pytest.fixture
-def fit(plain_trainer: Callable[..., Trainer], few: MNISTDataModule) -> Fit:
-    """`fit(gan, *callbacks, max_steps=…)` trains on few digits and returns the Trainer."""
-
-    def fit(gan: GAN, *watching: Any, ckpt_path: Path | None = None, **arguments: Any) -> Trainer:
-        trainer = plain_trainer(callbacks=[*watching], **arguments)
-        trainer.fit(gan, datamodule=few, ckpt_path=ckpt_path, weights_only=True)
-        return trainer
-
-    return fit
 
 
 def make_gan(cls: type[GAN] = GAN, **arguments: Any) -> GAN:
@@ -82,23 +56,22 @@ def metrics(every_n_batches: int = 2, **arguments: Any) -> GenerativeMetrics:
 
 def test_every_logger_gets_the_numbers_at_the_batch_of_the_losses(fit: Fit) -> None:
     loggers = [RowLogger(), RowLogger()]
-    trainer = fit(make_gan(), metrics(3), max_steps=6, logger=loggers, log_every_n_steps=1)
+    fit(make_gan(), metrics(3, samples=2000), max_steps=6, logger=loggers, log_every_n_steps=1)
     for logged in loggers:
         rows = logged.of("quality/")
         assert list(rows) == [2, 5]  # of batches 3 and 6, where Lightning puts their losses
         assert set(rows) < set(logged.of("train/"))
         assert all(list(row) == IN_TRAINING for row in rows.values())
-        assert rows[2]["quality/fid_samples"] == 40
+        assert rows[2]["quality/fid_samples"] == 50  # as many as validation images
         assert rows[2]["quality/fid_real"] == rows[5]["quality/fid_real"] > 0
         assert rows[2]["quality/fid"] != rows[5]["quality/fid"]
-    assert float(trainer.callback_metrics["quality/fid"]) == pytest.approx(rows[5]["quality/fid"])
 
 
-def test_numbers_are_of_the_averaged_generator(fit: Fit, classifier: DigitReader) -> None:
+def test_numbers_are_of_the_averaged_generator(fit: Fit, tiny_classifier: DigitReader) -> None:
     logged, gan = RowLogger(), make_gan(ema_decay=0.5)
     assert gan.ema is not None
     with torch.no_grad():
-        classifier.head.get_parameter("1.bias")[7] += 100
+        tiny_classifier.head.get_parameter("1.bias")[7] += 100
     sampled = []
     gan.ema.module.register_forward_hook(lambda network, noise, images: sampled.append((network.training, noise[0])))
     fit(gan, metrics(), max_steps=4, logger=logged)
@@ -125,7 +98,9 @@ def test_resumed_run_writes_the_same_bytes(fit: Fit, tmp_path: Path, monkeypatch
     assert written[0][0].count(b"\n") > 5
 
 
-def test_best_generator_is_kept(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_best_generator_is_kept_and_checkpoints_can_be_chosen(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fids = iter([30.0, 10.0, 20.0, math.nan, 9.0])
     monkeypatch.setattr(FrechetDistance, "__call__", lambda self, features: {"fid": next(fids)})
     kept = []
@@ -138,28 +113,27 @@ def test_best_generator_is_kept(fit: Fit, tmp_path: Path, monkeypatch: pytest.Mo
 
     gan = make_gan(ema_decay=0.9)
     watching = Watching(1, samples=40, final_samples=0)
-    fit(gan, watching, max_steps=5)
+    chosen = ModelCheckpoint(tmp_path / "best", monitor="quality/fid", every_n_train_steps=1)
+    fit(gan, chosen, watching, max_steps=5, enable_checkpointing=True)
     assert kept == [1, 2, 2, 2, 5]
-    assert watching.best_fid == 9.0
+    assert watching.best_fid == float(chosen.best_model_score or math.nan) == 9.0
     metadata = read_metadata(tmp_path / "best_generator.pth")
     assert (metadata["weights"], metadata["data_source"]) == ("ema", "packaged")
     saved = load_generator(tmp_path / "best_generator.pth").state_dict()
     assert all(torch.equal(value, saved[name]) for name, value in gan.sampling_generator.state_dict().items())
 
 
-def test_checkpoint_can_be_chosen_by_fid(fit: Fit, tmp_path: Path) -> None:
-    chosen = ModelCheckpoint(tmp_path / "best", monitor="quality/fid", every_n_train_steps=2)
-    watching = metrics()
-    fit(make_gan(), chosen, watching, max_steps=4, enable_checkpointing=True)
-    assert float(chosen.best_model_score or math.nan) == pytest.approx(watching.best_fid)
-
-
 @pytest.mark.parametrize(("ema_decay", "kinds"), [(None, ["raw"]), (0.9, ["raw", "ema"])])
-def test_final_numbers_are_logged_written_and_printed(
-    fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str], ema_decay: float | None, kinds: list[str]
+def test_final_numbers_are_logged_written_printed_and_tested(
+    fit: Fit,
+    digits: MNISTDataModule,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    ema_decay: float | None,
+    kinds: list[str],
 ) -> None:
-    logged = RowLogger()
-    fit(make_gan(ema_decay=ema_decay), metrics(final_samples=60), max_steps=3, logger=logged)
+    logged, gan = RowLogger(), make_gan(ema_decay=ema_decay)
+    trainer = fit(gan, metrics(final_samples=60), max_steps=3, logger=logged)
     written = json.loads((tmp_path / "quality.json").read_text())
     assert list(written) == ["classifier", "data_source", "step", "remark", *kinds]
     assert (written["classifier"], written["data_source"], written["step"]) == ("digit_cnn", "packaged", 3)
@@ -172,35 +146,19 @@ def test_final_numbers_are_logged_written_and_printed(
     assert remark == written["remark"] == CLASSIFIER_TRAINED_ON_THEM
     assert [line.partition(" ")[0] for line in lines] == kinds
     assert f"after 3 batches of the packaged digits: FID {written['raw']['fid']:.1f} with 60 samples" in lines[0]
-
-
-def test_testing_gives_the_final_numbers(
-    fit: Fit, few: MNISTDataModule, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    gan = make_gan(ema_decay=0.9)
-    trainer = fit(gan, metrics(1000, final_samples=40), max_steps=2)
-    at_the_end = json.loads((tmp_path / "quality.json").read_text())
-    capsys.readouterr()
-    (tested,) = trainer.test(gan, datamodule=few, verbose=False)
+    (tested,) = trainer.test(gan, datamodule=digits, verbose=False)
     assert CLASSIFIER_TRAINED_ON_THEM in capsys.readouterr().out
-    for weights in ("raw", "ema"):
-        for name, value in at_the_end[weights].items():
-            assert tested[f"test/{weights}/{name}"] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+    for name, value in row.items():
+        assert tested[name.replace("final", "test")] == pytest.approx(value, rel=1e-4, abs=1e-6), name
 
 
-def test_samples_are_limited_by_validation_images(fit: Fit) -> None:
-    logged = RowLogger()
-    fit(make_gan(), metrics(samples=2000), logger=logged)
-    assert logged.of("quality/")[1]["quality/fid_samples"] == 50
-
-
-def test_statistics_are_cached_beside_the_data(fit: Fit, few: MNISTDataModule, tmp_path: Path) -> None:
-    few.root = tmp_path / "data"
+def test_statistics_are_cached_beside_the_data(fit: Fit, digits: MNISTDataModule, tmp_path: Path) -> None:
+    digits.root = tmp_path / "data"
     fit(make_gan(), metrics())
-    assert not few.root.exists()
-    few.root.mkdir()
+    assert not digits.root.exists()
+    digits.root.mkdir()
     fit(make_gan(), metrics())
-    assert len(list((few.root / "classifiers").iterdir())) == 1
+    assert len(list((digits.root / "classifiers").iterdir())) == 1
 
 
 @pytest.mark.parametrize(("loss", "warned"), [("nonsaturating", True), ("relativistic", True), ("wasserstein", False)])
@@ -228,7 +186,6 @@ def test_data_without_digits_is_refused(plain_trainer: Callable[..., Trainer], a
         ({"every_n_batches": 0}, "every_n_batches is 0; write 1 or more"),
         ({"samples": 1}, "samples is 1; write 2 or more"),
         ({"final_samples": 3}, "final_samples is 3; write 4 or more, or 0 for none"),
-        ({"final_samples": -1}, "final_samples is -1; write 4 or more"),
     ],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, Any], words: str) -> None:
