@@ -30,12 +30,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def write(folder: Path) -> Callable[..., Path]:
-    """Writes `digit_cnn.safetensors` with this text as metadata under "classifier"."""
+    """Writes `digit_cnn.safetensors` with this network in the metadata, and a DigitCNN's weights unless others."""
 
-    def write(text: str | None, weights: dict[str, Tensor] | None = None) -> Path:
+    def write(network: Any, weights: dict[str, Tensor] | None = None) -> Path:
         path = folder / "digit_cnn.safetensors"
-        weights = DigitCNN().state_dict() if weights is None else weights
-        save_file(weights, path, metadata=None if text is None else {"classifier": text})
+        metadata = None if network is None else {"classifier": json.dumps({"network": network})}
+        save_file(weights or DigitCNN().state_dict(), path, metadata)
         return path
 
     return write
@@ -55,14 +55,11 @@ def test_classifiers_load_frozen_in_eval_mode(name: str, cls: type) -> None:
     assert images.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
-def test_features_and_logits_are_the_classifiers_outputs(name: str) -> None:
-    classifier, images = load_classifier(name), torch.rand(103, 1, 28, 28) * 2 - 1
+def test_features_and_logits_are_the_classifiers_outputs() -> None:
+    classifier, images = load_classifier(), torch.rand(103, 1, 28, 28) * 2 - 1
     features, logits = features_and_logits(classifier, images)
     torch.testing.assert_close(features, classifier.features(images).double(), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(logits, classifier(images), atol=1e-4, rtol=1e-4)
-    assert features.shape == (103, 128)
-    assert features.min() == 0
 
 
 def test_scaled_maps_pixels_to_minus_one_to_one() -> None:
@@ -115,7 +112,7 @@ def test_unknown_and_missing_classifiers_are_refused(folder: Path) -> None:
 
 
 def test_damaged_classifier_file_is_refused(write: Callable[..., Path]) -> None:
-    path = write(json.dumps({"network": to_spec(DigitCNN())}))
+    path = write(to_spec(DigitCNN()))
     whole = path.read_bytes()
     load_classifier()
     for content in (whole[:100], whole[:-1], whole * 2):
@@ -136,12 +133,12 @@ def test_damaged_classifier_file_is_refused(write: Callable[..., Path]) -> None:
     ],
 )
 def test_classifier_files_of_other_networks_are_refused(write: Callable[..., Path], network: Any, words: str) -> None:
-    write(None if network is None else json.dumps({"network": network}))
+    write(network)
     with pytest.raises(ValueError, match=words):
         load_classifier()
 
 
 def test_a_network_that_is_not_a_classifier_is_refused(write: Callable[..., Path]) -> None:
-    write(json.dumps({"network": to_spec(MLPDiscriminator())}), MLPDiscriminator().state_dict())
+    write(to_spec(MLPDiscriminator()), MLPDiscriminator().state_dict())
     with pytest.raises(ValueError, match="names a MLPDiscriminator, which isn't a classifier"):
         load_classifier()

@@ -98,7 +98,7 @@ def test_resumed_run_writes_the_same_bytes(fit: Fit, tmp_path: Path, monkeypatch
     assert written[0][0].count(b"\n") > 5
 
 
-def test_best_generator_is_kept_and_checkpoints_can_be_chosen(
+def test_best_generator_and_checkpoint_are_chosen_by_fid(
     fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fids = iter([30.0, 10.0, 20.0, math.nan, 9.0])

@@ -15,7 +15,6 @@ from networks.generator_files import load_generator, read_metadata, save_generat
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from networks.registry import to_spec
 from scripts import export, interpolate, sample
-from scripts.generator_files import open_generator
 
 
 @pytest.fixture
@@ -141,10 +140,3 @@ def test_scripts_refuse_other_files_in_one_line(
     torch.save({name: weight * float("nan") for name, weight in weights.items()}, folder / "failed.pth")
     (folder / "failed.json").write_text(json.dumps(metadata))
     refuses(main, [(f"{file} {options}", words) for file, words in REFUSED.items()])
-
-
-def test_open_generator_gives_network_and_origin(painter_file: Path, digit_painter: MLPGenerator) -> None:
-    trained = open_generator(painter_file)
-    z = torch.randn(3, 2)
-    assert torch.equal(trained.network(z), digit_painter(z))
-    assert trained.origin == "after 1,500 batches of the packaged digits"

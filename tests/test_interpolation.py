@@ -32,21 +32,15 @@ def defined(waypoints: Tensor, interpolation: str) -> bool:
 
 
 @given(routes, st.integers(2, 7), interpolations)
-def test_waypoints_are_included_once_and_exactly(waypoints: Tensor, steps: int, interpolation: str) -> None:
+def test_segments_are_joined_at_the_exact_waypoints(waypoints: Tensor, steps: int, interpolation: str) -> None:
     assume(defined(waypoints, interpolation))
     latents = interpolate_latents(waypoints, steps, interpolation)
     assert latents.shape == ((len(waypoints) - 1) * (steps - 1) + 1, DIMENSION)
     assert latents.dtype == waypoints.dtype
     assert latents.isfinite().all()
     torch.testing.assert_close(latents[:: steps - 1], waypoints, atol=0, rtol=0)
-
-
-@given(routes, st.integers(2, 7), interpolations)
-def test_interpolation_is_the_concatenation_of_its_segments(waypoints: Tensor, steps: int, interpolation: str) -> None:
-    assume(defined(waypoints, interpolation))
     parts = [interpolate_latents(waypoints[n : n + 2], steps, interpolation) for n in range(len(waypoints) - 1)]
-    expected = torch.cat([parts[0][:1], *(part[1:] for part in parts)])
-    assert torch.equal(interpolate_latents(waypoints, steps, interpolation), expected)
+    assert torch.equal(latents, torch.cat([parts[0][:1], *(part[1:] for part in parts)]))
 
 
 @given(vectors, vectors, st.integers(2, 7), interpolations)
@@ -88,18 +82,11 @@ def test_interpolation_values() -> None:
 @pytest.mark.parametrize(
     ("waypoints", "steps", "interpolation", "words"),
     [
-        (torch.ones(0, 3), 5, "lerp", "needs 2 or more waypoints, not 0"),
         (torch.ones(1, 3), 5, "lerp", "needs 2 or more waypoints, not 1"),
         (torch.ones(2, 3), 1, "lerp", "steps is 1; write 2 or more"),
         (torch.ones(2, 3), 5, "straight", "interpolation is 'straight'; write lerp or slerp"),
-        (
-            torch.tensor([[1.0, 2], [0, 0]]),
-            5,
-            "slerp",
-            "zero vector, which has no direction; write interpolation: lerp",
-        ),
+        (torch.tensor([[1.0, 2], [0, 0]]), 5, "slerp", "no direction; write interpolation: lerp"),
         (torch.tensor([[1.0, 2], [-2, -4]]), 5, "slerp", "opposite directions; write interpolation: lerp"),
-        (torch.tensor([[0.5], [-3.0]]), 5, "slerp", "opposite directions"),
     ],
 )
 def test_undefined_interpolations_are_refused(waypoints: Tensor, steps: int, interpolation: str, words: str) -> None:

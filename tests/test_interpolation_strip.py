@@ -60,7 +60,7 @@ def expected(gan: GAN, interpolation: str) -> Tensor:
     ("network", "interpolation", "ema_decay"),
     [(MLPGenerator, "lerp", None), (MLPGenerator, "slerp", 0.9), (Unregistered, "lerp", None)],
 )
-def test_saved_generator_and_the_strip_between_two_that_differ(
+def test_generator_is_saved_and_strip_leads_between_two_that_differ(
     fit: Fit, tmp_path: Path, network: type[MLPGenerator], interpolation: str, ema_decay: float | None
 ) -> None:
     gan = make_gan(network(latent_dim=5, widths=[8]), ema_decay=ema_decay)
