@@ -30,10 +30,10 @@ def frechet_by_formula(a: Tensor, b: Tensor) -> float:
 
     For Σ = L Lᵀ the trace of that root is the sum of the singular values of L_aᵀ L_b.
     """
-    covariances = a.T.cov(), b.T.cov()
-    left, right = (torch.linalg.cholesky(covariance) for covariance in covariances)
+    covariance_a, covariance_b = a.T.cov(), b.T.cov()
+    product = torch.linalg.cholesky(covariance_a).T @ torch.linalg.cholesky(covariance_b)
     squared = (a.mean(dim=0) - b.mean(dim=0)).square().sum()
-    return float(squared + sum(covariances).trace() - 2 * torch.linalg.svdvals(left.T @ right).sum())
+    return float(squared + (covariance_a + covariance_b).trace() - 2 * torch.linalg.svdvals(product).sum())
 
 
 @given(st.integers(0, 10**6), st.floats(-3, 3))
