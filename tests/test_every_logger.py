@@ -1,11 +1,8 @@
 """The callbacks with Weights & Biases, CSV files, TensorBoard and no logger: what each holds."""
 
-from collections.abc import Callable, Iterator
-from importlib import import_module
-from importlib.util import find_spec
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from PIL import Image
+from tensorboardX.proto.event_pb2 import Event
 from wandb_file import read_wandb
 
 from callbacks import GenerativeMetrics, ImageGrid, InterpolationStrip, Timer
@@ -26,9 +24,6 @@ from twofold.tables import read_rows
 MakeTrainer = Callable[..., Trainer]
 Series = dict[str, list[int]]
 """By name, the steps at which there is a value."""
-
-WRITER = next((name for name in ("tensorboard", "tensorboardX") if find_spec(name)), None)
-needs_tensorboard = pytest.mark.skipif(WRITER is None, reason="pip install tensorboard, or tensorboardX")
 
 EVERY_SECOND = ("train/d_loss", "train/g_loss", "train/d_gradient_norm", "time/ms_per_batch", "quality/fid")
 PICTURES = {"images": [0, 2, 4], "interpolation": [4]}
@@ -48,9 +43,8 @@ def left_by_wandb(folder: Path) -> Series:
 
 def left_by_csv(folder: Path) -> Series:
     found: Series = {}
-    logger = CSVLogger(str(folder))
-    for table in (logger._metrics, logger._timing):
-        for row in read_rows(table.path):
+    for name in ("metrics.csv", "timing.csv"):
+        for row in read_rows(folder / name):
             for key in row.keys() - {"step"}:
                 if row[key]:
                     found.setdefault(key, []).append(int(row["step"]))
@@ -58,26 +52,20 @@ def left_by_csv(folder: Path) -> Series:
 
 
 def left_by_tensorboard(folder: Path) -> Series:
+    """A file holds records: a length, its checksum, so many bytes and their checksum."""
     found: Series = {}
-    for event in tensorboard_events(folder):
-        for value in event.summary.value:
-            if value.HasField("image"):
-                pixels = np.asarray(Image.open(BytesIO(value.image.encoded_image_string)))
-                assert pixels.shape[:2] == (value.image.height, value.image.width)
-            found.setdefault(value.tag, []).append(event.step)
+    for path in folder.rglob("events.out.tfevents.*"):
+        content = path.read_bytes()
+        while content:
+            length = int.from_bytes(content[:8], "little")
+            event = Event.FromString(content[12 : 12 + length])
+            for value in event.summary.value:
+                if value.HasField("image"):
+                    pixels = np.asarray(Image.open(BytesIO(value.image.encoded_image_string)))
+                    assert pixels.shape[:2] == (value.image.height, value.image.width)
+                found.setdefault(value.tag, []).append(event.step)
+            content = content[16 + length :]
     return found
-
-
-def tensorboard_events(folder: Path) -> Iterator[Any]:
-    """Of each file of records: a length, its checksum, so many bytes and theirs."""
-    where = {"tensorboard": "tensorboard.compat.proto.event_pb2", "tensorboardX": "tensorboardX.proto.event_pb2"}
-    messages = import_module(where[str(WRITER)])
-    for path in sorted(folder.rglob("events.out.tfevents.*")):
-        content, at = path.read_bytes(), 0
-        while at < len(content):
-            length = int.from_bytes(content[at : at + 8], "little")
-            yield messages.Event.FromString(content[at + 12 : at + 12 + length])
-            at += 16 + length
 
 
 @pytest.mark.filterwarnings("ignore:digits lost:UserWarning")
@@ -86,7 +74,7 @@ def tensorboard_events(folder: Path) -> Iterator[Any]:
     [
         (TwofoldWandbLogger, left_by_wandb, {**PICTURES, "samples": [4]}),
         (CSVLogger, left_by_csv, {}),
-        pytest.param(TensorBoardLogger, left_by_tensorboard, PICTURES, marks=needs_tensorboard),
+        (TensorBoardLogger, left_by_tensorboard, PICTURES),
         (None, None, {}),
     ],
 )

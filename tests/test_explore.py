@@ -1,9 +1,8 @@
 """`scripts.explore`: the networks it finds, the answers of its page, and its server."""
 
-import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -99,16 +98,7 @@ def test_index_lists_the_palindrome_network_of_each_run(runs: Path, save: Save) 
     ]
 
 
-def test_index_opens_a_generator_again_when_its_file_changes(runs: Path) -> None:
-    index = ModelIndex(runs)
-    index.generators()
-    before = index.generator(GENERATOR)
-    assert index.generator(GENERATOR) is before
-    save_generator(MLPGenerator(3, [4]), runs / GENERATOR, weights="raw", step=2000, data_source="packaged")
-    assert index.generator(GENERATOR).metadata["step"] == 2000
-
-
-def test_index_opens_only_what_it_has_listed(runs: Path, digit_painter: MLPGenerator) -> None:
+def test_index_opens_only_what_it_has_listed_and_again_when_it_changes(runs: Path, digit_painter: MLPGenerator) -> None:
     outside = runs.parent / "outside/mnist_generator.pth"
     save_generator(digit_painter, outside, weights="raw", step=1, data_source="packaged")
     index = ModelIndex(runs)
@@ -116,6 +106,9 @@ def test_index_opens_only_what_it_has_listed(runs: Path, digit_painter: MLPGener
     for name in ("../outside/mnist_generator.pth", str(outside), "gan/one"):
         with pytest.raises(UsageError, match="there is no such network"):
             index.generator(name)
+    assert index.generator(GENERATOR) is index.generator(GENERATOR)
+    save_generator(MLPGenerator(3, [4]), runs / GENERATOR, weights="raw", step=2000, data_source="packaged")
+    assert index.generator(GENERATOR).metadata["step"] == 2000
 
 
 def test_missing_folder_is_an_empty_index(tmp_path: Path) -> None:
@@ -169,12 +162,15 @@ def test_text_that_makes_no_palindrome_is_refused(typed: str) -> None:
         to_palindrome(typed)
 
 
-def test_answers_mark_wrong_digits(runs: Path, save: Save) -> None:
+def test_answers_mark_wrong_digits_and_overflows(runs: Path, save: Save) -> None:
     lstm, recall = PalindromeLSTM(4, init="chrono", horizon=6), PalindromeLSTM(4, target="second_half")
     for model in (lstm, recall):
         torch.nn.init.zeros_(model.readout.weight)
         model.readout.bias.data = 100.0 * torch.eye(10)[4]  # answers 4
+    overflowing = PalindromeRNN(5, nonlinearity="relu", init="identity")
+    overflowing.network.weight_hh_l0.data *= 3
     names = [save(lstm, "a"), save(recall, "c")]
+    overflown = save(overflowing, "overflow")
     memory = listed(MemoryExplorer, runs)
     head, _, _, _, *rows = memory.answers("4079704", names).splitlines()
     assert head == "Palindrome of 7 digits: 4079704"
@@ -184,14 +180,7 @@ def test_answers_mark_wrong_digits(runs: Path, save: Save) -> None:
     picture, answers = memory.gates("4079704", names)
     assert picture.format == "PNG"
     assert answers == memory.answers("4079704", names)
-
-
-def test_overflow_of_one_network_leaves_the_other_answers(runs: Path, save: Save) -> None:
-    overflowing = PalindromeRNN(5, nonlinearity="relu", init="identity")
-    with torch.no_grad():
-        overflowing.network.weight_hh_l0.mul_(3)
-    names = [save(overflowing, "overflow"), save(PalindromeLSTM(4), "a")]
-    *_, first, second = listed(MemoryExplorer, runs).answers("1" * 1000, names).splitlines()
+    *_, first, second = memory.answers("1" * 1000, [overflown, names[0]]).splitlines()
     assert "the memory overflows; write fewer digits" in first
     assert "of 1 |" in second
 
@@ -200,11 +189,10 @@ def test_overflow_of_one_network_leaves_the_other_answers(runs: Path, save: Save
 
 
 @pytest.fixture
-def client(
-    gan: GANExplorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> "contextlib.AbstractContextManager[TestClient]":
+def client(gan: GANExplorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "pictures"))
-    return TestClient(explore.app(gan.index.root), base_url="http://127.0.0.1")
+    with TestClient(explore.app(gan.index.root), base_url="http://127.0.0.1") as client:
+        yield client
 
 
 def call(client: TestClient, function: str, *values: object) -> Any:
@@ -212,23 +200,21 @@ def call(client: TestClient, function: str, *values: object) -> Any:
 
 
 def test_server_answers_and_shows_errors_as_messages(client: TestClient) -> None:
-    with client:
-        assert client.get("/").status_code == 200
-        picture, label, message = call(client, "frame", GENERATOR, "digits", 3, 8, "lerp", 0).json()["data"]
-        assert client.get(picture["url"]).content.startswith(b"\x89PNG")
-        assert (label["label"], message) == ("3", "after 1,500 batches of the packaged digits")
-        no_picture, _, message = call(client, "frame", GENERATOR, "digits", 3, 81, "lerp", 0).json()["data"]
-        assert no_picture is None
-        assert message == "**digits holds 81; write digits from 0 to 9**"
-        assert call(client, "answers", "44", []).json()["data"][0].startswith("**choose a network")
+    assert client.get("/").status_code == 200
+    picture, label, message = call(client, "frame", GENERATOR, "digits", 3, 8, "lerp", 0).json()["data"]
+    assert client.get(picture["url"]).content.startswith(b"\x89PNG")
+    assert (label["label"], message) == ("3", "after 1,500 batches of the packaged digits")
+    no_picture, _, message = call(client, "frame", GENERATOR, "digits", 3, 81, "lerp", 0).json()["data"]
+    assert no_picture is None
+    assert message == "**digits holds 81; write digits from 0 to 9**"
+    assert call(client, "answers", "44", []).json()["data"][0].startswith("**choose a network")
 
 
 def test_server_refuses_values_that_are_no_choice(client: TestClient) -> None:
     good = [GENERATOR, "digits", 3, 8, "lerp", 0.5]
     wrong: list[object] = ["../outside/mnist_generator.pth", "letters", -1, 2**32, "straight", 1.5]
-    with client:
-        for place, value in enumerate(wrong):
-            assert call(client, "frame", *good[:place], value, *good[place + 1 :]).status_code == 500, value
+    for place, value in enumerate(wrong):
+        assert call(client, "frame", *good[:place], value, *good[place + 1 :]).status_code == 500, value
 
 
 def test_server_does_not_mix_up_clients(client: TestClient) -> None:
@@ -237,26 +223,20 @@ def test_server_does_not_mix_up_clients(client: TestClient) -> None:
         answers = [call(client, "frame", GENERATOR, *each).json()["data"][0]["path"] for each in values]
         return list(map(str, answers))  # a picture is named by the hash of its content
 
-    with client, ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(8) as pool:
         alone = list(map(pictures, range(8)))
         assert list(pool.map(pictures, range(8))) == alone
         assert len({first for first, *_ in alone}) == 8
 
 
 def test_server_serves_no_other_host_and_no_other_file(client: TestClient, gan: GANExplorer) -> None:
-    with client:
-        assert client.get("/", headers={"host": "elsewhere.example"}).status_code == 400
-        for path in ("/etc/passwd", gan.index.root / GENERATOR, Path("pyproject.toml").resolve()):
-            assert client.get(f"/gradio_api/file={path}").status_code in (403, 404), path
+    assert client.get("/", headers={"host": "elsewhere.example"}).status_code == 400
+    for path in ("/etc/passwd", gan.index.root / GENERATOR, Path("pyproject.toml").resolve()):
+        assert client.get(f"/gradio_api/file={path}").status_code in (403, 404), path
 
 
-def test_mistakes_get_one_line(refuses: Callable[..., None]) -> None:
+def test_port_in_use_is_refused(refuses: Callable[..., None]) -> None:
     with explore.bind(0) as listener:
         port = listener.getsockname()[1]
         assert listener.proto == socket.IPPROTO_TCP, "asyncio sends small answers at once"
-        mistakes = [
-            ("nowhere", "nowhere is not a folder; write the folder that holds your runs, such as runs"),
-            ("--port 65536", "--port: can't be 65536; write a whole number, 0 to 65535"),
-            (f"--port {port}", f"port {port} can't be used: Address already in use"),
-        ]
-        refuses(explore.main, mistakes)
+        refuses(explore.main, [(f"--port {port}", f"port {port} can't be used: Address already in use")])

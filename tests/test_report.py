@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from networks.generator_files import save_generator
 from networks.mlp_gan import MLPGenerator
-from scripts import demo, report
+from scripts import report
 from scripts.plotting import data_uri, panels, svg
 from scripts.report import FIGURES, GANS
 from scripts.reporting import gan, memory, page
@@ -75,28 +74,20 @@ def test_curves_come_with_a_table_of_the_last_validation(tmp_path: Path) -> None
 
 
 def test_gates_and_recall_are_drawn_from_checkpoints(tmp_path: Path, save_checkpoint: Callable[..., None]) -> None:
+    recall = PalindromeLSTM(4, target="second_half")
+    torch.nn.init.zeros_(recall.readout.weight)
+    recall.readout.bias.data = torch.eye(10)[0]  # answers 0
+    data = PalindromeDataModule(6, target="second_half")
+    data.load_state_dict({"seed": 3})
+    answers = torch.cat([target for _, target in data.val_dataloader()])
+    accuracy = (answers == 0).float().mean(dim=0)  # (3,)
     runs = [memory_run(tmp_path, name) for name in ("lstm", "rnn", "recall")]
-    models: list[Any] = [PalindromeLSTM(6), PalindromeRNN(5), PalindromeLSTM(4, target="second_half")]
-    for run, model in zip(runs, models, strict=True):
+    for run, model in zip(runs, [PalindromeLSTM(6), PalindromeRNN(5), recall], strict=True):
         save_checkpoint(model, run.path / "checkpoints" / "best.ckpt")
     (gates,) = memory.gates(runs[:2], length=7).pictures
     assert gates.content.startswith(b"\x89PNG")
-    figure = memory.recall(runs[2])
-    accuracy = memory.accuracy_by_position(PalindromeLSTM.load_from_checkpoint(runs[2].checkpoint), 6, seed=3)
-    assert accuracy.shape == (3,)
-    assert f"write {accuracy.mean():.1%} of the second half correctly" in figure.notes[0]
-
-
-def test_accuracy_by_position_counts_each_position() -> None:
-    """A network that always says 0 is right wherever a 0 stands."""
-    model = PalindromeLSTM(4, target="second_half")
-    with torch.no_grad():
-        model.readout.weight.zero_()
-        model.readout.bias.copy_(torch.tensor([1.0, *[0.0] * 9]))
-    data = PalindromeDataModule(7, target="second_half")
-    data.load_state_dict({"seed": 3})
-    answers = torch.cat([target for _, target in data.val_dataloader()])
-    torch.testing.assert_close(memory.accuracy_by_position(model, 7, seed=3), (answers == 0).float().mean(dim=0))
+    torch.testing.assert_close(memory.accuracy_by_position(recall, 6, seed=3), accuracy)
+    assert f"write {accuracy.mean():.1%} of the second half correctly" in memory.recall(runs[2]).notes[0]
 
 
 # The GAN lesson.
@@ -197,4 +188,3 @@ def test_one_figure_is_written_as_a_file(script: Callable[..., tuple[int, str, s
 
 def test_mistakes_get_one_line(refuses: Callable[..., None], no_download: None) -> None:
     refuses(report.main, [("--root nowhere", "MNIST")])
-    refuses(demo.main, [("--only nothing", f"--only nothing is not a figure; write one of {', '.join(FIGURES)}")])
