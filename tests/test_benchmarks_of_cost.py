@@ -24,9 +24,7 @@ def test_all_kernels_are_measured_and_drawn(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(lstm_kernels, "in_new_process", lambda work, *arguments: work(*arguments))
     monkeypatch.setattr(lstm_kernels, "ROUNDS", {3: 2, 5: 2})
     monkeypatch.setattr(lstm_kernels, "THREADS", [1])
-    threads = torch.get_num_threads()
     lstm_kernels.kernels(Namespace(out=tmp_path))
-    torch.set_num_threads(threads)
     rows = read_rows(tmp_path / "lstm_kernels.csv")
     names = ["nn.LSTM", "equations", "manual", "native", "auto"]
     assert [(row["length"], row["implementation"]) for row in rows] == [(T, name) for T in "35" for name in names]
