@@ -177,6 +177,8 @@ def test_default_root_dir_is_the_folder_of_the_run(twofold: Twofold, tmp_path: P
     (tmp_path / "mine").rename(tmp_path / "moved")
     assert twofold("fit -c moved/config.yaml --ckpt_path last --trainer.max_steps 3")[::2] == (0, "")
     assert not (tmp_path / "mine").exists()
+    elsewhere = twofold("fit -c moved/config.yaml --ckpt_path last --trainer.default_root_dir other")
+    assert (elsewhere[0], elsewhere[2].count("leave --trainer.default_root_dir out")) == (2, 1)
 
 
 def test_a_class_in_the_current_folder_is_found(twofold: Twofold, tmp_path: Path) -> None:

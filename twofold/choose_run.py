@@ -63,6 +63,8 @@ def choose_run(settings: Any, text: str, own_config: Callable[[RunFolder], dict[
     requeued = RunFolder.of_requeued_job(settings.experiment, text, chosen)
     if asked == "last" or (asked is None and requeued):
         folder = requeued or _run_of(settings)
+        if chosen is not None and folder.path.resolve() != Path(chosen).resolve():
+            raise UsageError(f"the run is in {folder.path}, not in {chosen}; leave --trainer.default_root_dir out")
         if is_rank_zero():
             stack.enter_context(folder.locked())
             folder.remove_drafts()
