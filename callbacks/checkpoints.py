@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from common.arguments import check_positive
 from common.files import replacing
 
 FOLDER = "checkpoints"
@@ -47,8 +48,7 @@ class Checkpoints(ModelCheckpoint):
         monitor: str | None = None,
         mode: Literal["max", "min"] = "max",
     ) -> None:
-        if every_n_train_steps < 1:
-            raise ValueError(f"every_n_train_steps is {every_n_train_steps}; write 1 or more")
+        check_positive(every_n_train_steps=every_n_train_steps)
         if save_top_k < 1 and save_top_k != -1:
             raise ValueError(f"save_top_k is {save_top_k}; write 1 or more, -1 for all, or enable_checkpointing: false")
         super().__init__(monitor=monitor, mode=mode, save_last=True, every_n_train_steps=every_n_train_steps)

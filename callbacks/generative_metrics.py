@@ -24,6 +24,7 @@ from callbacks.generators import (
     training_progress,
 )
 from callbacks.logging import log_numbers, warn_if_not_written
+from common.arguments import check_positive
 from common.files import replacing
 from losses.gan import wasserstein_discriminator_loss
 from metrics.evaluate import Evaluation, RealImages, evaluate, summary
@@ -75,8 +76,7 @@ class GenerativeMetrics(Callback):
     """
 
     def __init__(self, every_n_batches: int = 2000, samples: int = 2000, final_samples: int = 10_000) -> None:
-        if every_n_batches < 1:
-            raise ValueError(f"every_n_batches is {every_n_batches}; write 1 or more")
+        check_positive(every_n_batches=every_n_batches)
         if samples < 2:
             raise ValueError(f"samples is {samples}; write 2 or more, such as 2000")
         if final_samples and final_samples <= NEIGHBOURS:

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from callbacks.drawing import grid, page, write_png
 from callbacks.generators import fixed_noise, may_write, sample_images, training_progress
 from callbacks.logging import log_image, warn_if_not_written
+from common.arguments import check_positive
 
 ROWS = 8
 
@@ -30,8 +31,7 @@ class ImageGrid(Callback):
     """
 
     def __init__(self, every_n_batches: int = 500, also_at: Sequence[int] = ()) -> None:
-        if every_n_batches < 1:
-            raise ValueError(f"every_n_batches is {every_n_batches}; write 1 or more")
+        check_positive(every_n_batches=every_n_batches)
         if any(step < 0 for step in also_at):
             raise ValueError(f"also_at holds {min(also_at)}; write batches counted from 0")
         self.every_n_batches = every_n_batches

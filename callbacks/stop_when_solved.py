@@ -5,6 +5,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks.logging import log_numbers
+from common.arguments import check_positive
 
 
 class StopWhenSolved(Callback):
@@ -23,8 +24,7 @@ class StopWhenSolved(Callback):
     """
 
     def __init__(self, perfect_batches: int = 10) -> None:
-        if perfect_batches < 1:
-            raise ValueError(f"perfect_batches is {perfect_batches}; write 1 or more")
+        check_positive(perfect_batches=perfect_batches)
         self.perfect_batches = perfect_batches
         self.perfect_in_a_row = 0
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from common.seeding import HIGHEST_SEED
+from lightning_modules.gan_arguments import PENALTIES
 from twofold.errors import UsageError
 from twofold.resume import leaves, typed
 
@@ -21,7 +22,6 @@ PRECISIONS = {
 """Networks with weights of 16 bits (bf16-true, 16-true) would lose most of the small steps that Adam takes."""
 POSITIVE = tuple(f"trainer.{name}" for name in ("check_val_every_n_epoch", "val_check_interval", "limit_train_batches"))
 """Zero of these would end in a division by zero after the first batch, or in a finished run of no batches."""
-PENALTIES = ("r1", "r2", "gradient_penalty")
 
 
 def check_config(config: Mapping[str, Any]) -> None:
