@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
+from callbacks.batches import batches_trained
 from callbacks.drawing import to_pil
 from callbacks.gan_monitor import GANMonitor
 from callbacks.generators import (
@@ -96,18 +97,19 @@ class GenerativeMetrics(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        batches = batches_trained(trainer)
         interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         loss = getattr(getattr(pl_module, "gan_loss", None), "discriminator", None)
         # A Wasserstein discriminator may separate all images: it is no classifier, and G still learns from it.
-        if interval and trainer.global_step % interval == 0 and loss is not wasserstein_discriminator_loss:
-            _warn(self.monitor.check_discriminator(trainer.global_step, trainer.callback_metrics))
-        if trainer.global_step % self.every_n_batches == 0 and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if interval and batches % interval == 0 and loss is not wasserstein_discriminator_loss:
+            _warn(self.monitor.check_discriminator(batches, trainer.callback_metrics))
+        if batches % self.every_n_batches == 0 and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             fid = self._evaluate(trainer, pl_module) if trainer.is_global_zero else math.nan
             pl_module.log("quality/fid", trainer.strategy.broadcast(fid), logger=False)  # for callbacks that monitor it
 
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> float:
         """Logs the numbers, saves the generator if it is the best, warns of missing digits; returns the FID."""
-        step = trainer.global_step
+        step = batches_trained(trainer)
         classifier = load_classifier(CLASSIFIER).to(pl_module.device)
         if self._frechet_distance is None:
             root = getattr(trainer.datamodule, "root", None)  # type: ignore[attr-defined]
@@ -130,7 +132,7 @@ class GenerativeMetrics(Callback):
             return
         final: dict[str, float] = {}
         source = data_source(trainer)
-        content: dict[str, Any] = {"classifier": CLASSIFIER, "data_source": source, "step": trainer.global_step}
+        content: dict[str, Any] = {"classifier": CLASSIFIER, "data_source": source, "step": batches_trained(trainer)}
         if source == "packaged":
             content["remark"] = CLASSIFIER_TRAINED_ON_THEM
         for weights, numbers in self._evaluations(trainer, pl_module).items():
@@ -138,7 +140,7 @@ class GenerativeMetrics(Callback):
             content[weights] = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
             pl_module.print(f"{weights} generator, {training_progress(trainer)}: {summary(numbers)}.")
         # At the step after the last batch's: if the run is extended, this row is dropped.
-        log_numbers(trainer, final, trainer.global_step)
+        log_numbers(trainer, final, batches_trained(trainer))
         with warn_if_not_written(REPORT_FILE), replacing(Path(trainer.default_root_dir) / REPORT_FILE) as draft:
             draft.write_text(json.dumps(content, indent=2) + "\n")
         with warn_if_not_written("the table of samples"):
@@ -171,7 +173,7 @@ class GenerativeMetrics(Callback):
                 _, logits = features_and_logits(load_classifier(CLASSIFIER).to(pl_module.device), images)
                 confidences, digits = (column.tolist() for column in logits.softmax(dim=1).max(dim=1))
                 rows = list(zip(map(wandb.Image, to_pil(images)), digits, confidences, strict=True))
-                logger.log_table("samples", ["image", "digit", "confidence"], rows, step=trainer.global_step)
+                logger.log_table("samples", ["image", "digit", "confidence"], rows, step=batches_trained(trainer))
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_fid": self.best_fid, "monitor": asdict(self.monitor)}

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
+from callbacks.batches import batches_trained
 from callbacks.drawing import trained_on
 from common.eval_mode import evaluating
 from common.seeding import latent_noise, rng, run_seed
@@ -65,7 +66,7 @@ def save_sampling_generator(trainer: Trainer, module: LightningModule, path: Pat
     """Writes the generator to sample from as a generator file (see `networks.generator_files`)."""
     weights = "ema" if "ema" in generators(module) else "raw"
     source = data_source(trainer)
-    save_generator(sampling_generator(module), path, weights=weights, step=trainer.global_step, data_source=source)
+    save_generator(sampling_generator(module), path, weights=weights, step=batches_trained(trainer), data_source=source)
 
 
 def may_write(trainer: Trainer) -> bool:
@@ -80,4 +81,4 @@ def data_source(trainer: Trainer) -> str:
 
 def training_progress(trainer: Trainer) -> str:
     """How long and on which data the generator was trained so far; part of every caption."""
-    return trained_on(trainer.global_step, data_source(trainer))
+    return trained_on(batches_trained(trainer), data_source(trainer))

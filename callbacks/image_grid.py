@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from callbacks.batches import batches_trained
 from callbacks.drawing import grid, page, write_png
 from callbacks.generators import fixed_noise, may_write, sample_images, training_progress
 from callbacks.logging import log_image, warn_if_not_written
@@ -39,19 +40,20 @@ class ImageGrid(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.noise = fixed_noise(pl_module, ROWS * ROWS, "image grid")
-        if trainer.global_step == 0:
+        if batches_trained(trainer) == 0:
             self._write_grid(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step % self.every_n_batches == 0 or trainer.global_step in self.also_at:
+        batches = batches_trained(trainer)
+        if batches % self.every_n_batches == 0 or batches in self.also_at:
             self._write_grid(trainer, pl_module)
 
     def _write_grid(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not may_write(trainer):
             return
-        path = Path(trainer.default_root_dir) / "images" / f"step_{trainer.global_step:06d}.png"
+        path = Path(trainer.default_root_dir) / "images" / f"step_{batches_trained(trainer):06d}.png"
         caption = training_progress(trainer)
         with warn_if_not_written("images/"):
             write_png(page([grid(sample_images(pl_module, self.noise), ROWS)], caption), path)

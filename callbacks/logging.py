@@ -9,6 +9,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.rank_zero import WarningCache
 from PIL import Image
 
+from callbacks.batches import batches_trained
+
 _warnings = WarningCache()
 
 
@@ -34,7 +36,7 @@ def log_image(trainer: Trainer, key: str, path: Path, caption: str) -> None:
     """Logs the PNG in every logger that shows images (W&B, TensorBoard and those with their interface)."""
     for logger in trainer.loggers:
         if hasattr(logger, "log_image"):
-            logger.log_image(key, [str(path)], step=trainer.global_step, caption=[caption])
+            logger.log_image(key, [str(path)], step=batches_trained(trainer), caption=[caption])
         elif hasattr(getattr(logger, "experiment", None), "add_image"):
             pixels = np.asarray(Image.open(path))
-            logger.experiment.add_image(key, pixels, trainer.global_step, dataformats="HWC")  # type: ignore[attr-defined]
+            logger.experiment.add_image(key, pixels, batches_trained(trainer), dataformats="HWC")  # type: ignore[attr-defined]

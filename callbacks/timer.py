@@ -5,6 +5,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from callbacks.batches import batches_trained
+
 
 class Timer(Callback):
     """Logs wall-clock times every `trainer.log_every_n_steps` batches and when training is stopped early.
@@ -23,7 +25,7 @@ class Timer(Callback):
     ) -> None:
         self._batches += 1
         interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if interval and (trainer.global_step % interval == 0 or trainer.should_stop):  # 0: nothing is logged
+        if interval and (batches_trained(trainer) % interval == 0 or trainer.should_stop):  # 0: nothing is logged
             now = time.perf_counter()
             pl_module.log("time/ms_per_batch", 1000 * (now - self._since) / self._batches)
             pl_module.log("time/seconds", now - self._start)

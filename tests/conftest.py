@@ -17,8 +17,9 @@ install_import_hook(PACKAGES, "shape_checks.checked")
 
 import torch  # noqa: E402
 import wandb  # noqa: E402
+from anybodys import Anybodys  # noqa: E402
 from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
+from torch import nn  # noqa: E402
 
 from datamodules import MNISTDataModule  # noqa: E402
 from metrics.features import load_classifier  # noqa: E402
@@ -153,22 +154,6 @@ def in_process(script: Script, monkeypatch: pytest.MonkeyPatch) -> Command:
 def twofold(in_process: Command) -> Command:
     """`in_process`; tests in `integration/` start a process instead."""
     return in_process
-
-
-class Anybodys(LightningModule):
-    """A user's module with a generator, which uses nothing of ours."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.generator = nn.Sequential(nn.Linear(5, 784), nn.Unflatten(1, (1, 28, 28)), nn.Tanh())
-        self.generator.latent_dim = 5  # type: ignore[assignment]
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        images: Tensor = self.generator(torch.randn(2, 5))
-        return images.mean()
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
 @pytest.fixture
