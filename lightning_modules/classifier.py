@@ -16,6 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from common.eval_mode import output_for_zeros
 from common.sharding import average_batchnorm_statistics, sum_over_ranks
 from lightning_modules.base import TwofoldModule
+from lightning_modules.batches import images_of, input_and_target
 
 DIGITS = 10
 
@@ -35,7 +36,7 @@ class Classification(TwofoldModule):
         self.val_accuracy = MulticlassAccuracy(DIGITS, average="micro")
         self.test_accuracy = MulticlassAccuracy(DIGITS, average="micro")
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         logits, target = self.logits_and_target(batch)
         n = sum_over_ranks(len(target))
         loss = F.cross_entropy(logits, target) * self.loss_scale(target, n)
@@ -48,20 +49,18 @@ class Classification(TwofoldModule):
             self.log("train/loss", outputs["loss"], prog_bar=True, sync_dist=True)
             self.log("train/accuracy", outputs["accuracy"], prog_bar=True)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         self._evaluate(batch, "val", self.val_accuracy)
 
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def test_step(self, batch: Any, batch_idx: int) -> None:
         self._evaluate(batch, "test", self.test_accuracy)
 
-    def logits_and_target(
-        self, batch: tuple[Tensor, Tensor]
-    ) -> tuple[Float[Tensor, "targets 10"], Int[Tensor, " targets"]]:
+    def logits_and_target(self, batch: Any) -> tuple[Float[Tensor, "targets 10"], Int[Tensor, " targets"]]:
         """Returns the logits for all targets of a batch, and the targets."""
-        input, target = batch
+        input, target = input_and_target(batch)
         return self(input), target
 
-    def _evaluate(self, batch: tuple[Tensor, Tensor], split: str, accuracy: MulticlassAccuracy) -> None:
+    def _evaluate(self, batch: Any, split: str, accuracy: MulticlassAccuracy) -> None:
         logits, target = self.logits_and_target(batch)
         accuracy(logits, target)
         # Lightning's mean over the ranks weighs them equally, so the loss is summed here.
@@ -130,8 +129,10 @@ class DigitClassifier(Classification):
         logits: Tensor = self.network(images)
         return logits
 
-    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, list[int] | list[float]]:
-        """Columns `label`, `prediction` and `confidence` (the softmax probability of the prediction, in [0, 1])."""
-        images, labels = batch
+    def predict_step(self, batch: Any, batch_idx: int) -> dict[str, list[int] | list[float]]:
+        """Columns `label` if there are any, `prediction` and `confidence` (its softmax probability, in [0, 1])."""
+        images = images_of(batch)
         confidence, prediction = self(images).softmax(dim=1).max(dim=1)
-        return {"label": labels.tolist(), "prediction": prediction.tolist(), "confidence": confidence.tolist()}
+        labelled = isinstance(batch, tuple | list) and len(batch) == 2 and batch[0] is images
+        labels = {"label": batch[1].tolist()} if labelled else {}
+        return {**labels, "prediction": prediction.tolist(), "confidence": confidence.tolist()}

@@ -15,13 +15,14 @@ from common.moving_average import moving_average
 from common.seeding import latent_noise, rng
 from common.sharding import all_gather, average_batchnorm_statistics, sum_over_ranks
 from lightning_modules.base import TwofoldModule, exclude_from_global_step
+from lightning_modules.batches import images_of
 from lightning_modules.gan_arguments import validate_gan_arguments
 from losses.gan import GAN_LOSSES, accuracies
 from losses.penalties import interpolates, r1_penalty, r2_penalty, wgan_gp_penalty
 from networks.augmentation import random_shifts, translate
 from networks.normalisation import mixes_images
 
-Images = Float[Tensor, "batch 1 28 28"]
+Images = Float[Tensor, "batch channels height width"]
 Logits = Float[Tensor, " batch"]
 
 
@@ -35,7 +36,8 @@ class GAN(TwofoldModule):
     `train/d_gradient_norm` and `train/g_gradient_norm`.
 
     Args:
-        generator: noise `(batch, latent_dim)` → images `(batch, 1, 28, 28)` in [−1, 1]; has an integer `latent_dim`.
+        generator: noise `(batch, latent_dim)` → images in [−1, 1], such as `(batch, 1, 28, 28)`; has an integer
+            `latent_dim`.
         discriminator: images → logits `(batch,)`, positive for "real".
         generator_optimizer: class or partial that takes the generator's parameters.
         discriminator_optimizer: class or partial that takes the discriminator's parameters.
@@ -101,8 +103,8 @@ class GAN(TwofoldModule):
         self._newest_losses: dict[str, Tensor | float] = {}
         self.ema: AveragedModel | None = None if ema_decay is None else moving_average(generator, ema_decay)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        images, _ = batch
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        images = images_of(batch)
         step = self.trainer.global_step
         n = sum_over_ranks(len(images))
         scale = self.loss_scale(images, n)
@@ -233,15 +235,15 @@ class GAN(TwofoldModule):
         super().on_load_checkpoint(checkpoint)
         self._newest_losses = dict(checkpoint.get("newest_losses", {}))
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         self._evaluate(batch, batch_idx, "val")
 
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def test_step(self, batch: Any, batch_idx: int) -> None:
         self._evaluate(batch, batch_idx, "test")
 
-    def _evaluate(self, batch: tuple[Tensor, Tensor], batch_idx: int, split: str) -> None:
+    def _evaluate(self, batch: Any, batch_idx: int, split: str) -> None:
         """Logs both losses, and the shares of real and of fake images that D classifies correctly."""
-        images, _ = batch
+        images = images_of(batch)
         noise = self.shard(self.sample_noise(sum_over_ranks(len(images)), split, batch_idx))
         real_logits = all_gather(self._logits(images))
         fake_logits = all_gather(self._logits(self(noise)))
@@ -254,9 +256,9 @@ class GAN(TwofoldModule):
         }
         self.log_dict(numbers, batch_size=len(real_logits), sync_dist=True)
 
-    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Images:
+    def predict_step(self, batch: Any, batch_idx: int) -> Images:
         """Returns as many generated images as the batch has."""
-        images, _ = batch
+        images = images_of(batch)
         generated: Tensor = self(self.shard(self.sample_noise(sum_over_ranks(len(images)), "predict", batch_idx)))
         return generated
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from common.arguments import check_choice
 from common.palindrome import DIGITS, Target
 from common.sharding import all_gather
+from lightning_modules.batches import input_and_target
 from lightning_modules.classifier import Classification
 from networks.lstm import LSTM
 from networks.rnn import RNN
@@ -47,10 +48,8 @@ class _Palindrome(Classification):
         symbols = F.pad(digits, (0, blanks), value=BLANK).T
         return F.one_hot(symbols, self.network.input_size).to(self.readout.weight.dtype)
 
-    def logits_and_target(
-        self, batch: tuple[Tensor, Tensor]
-    ) -> tuple[Float[Tensor, "targets 10"], Int[Tensor, " targets"]]:
-        digits, target = batch
+    def logits_and_target(self, batch: Any) -> tuple[Float[Tensor, "targets 10"], Int[Tensor, " targets"]]:
+        digits, target = input_and_target(batch)
         return self(digits, _blanks(target)).flatten(0, -2), target.flatten()
 
     def test_step(self, chunk: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -70,9 +69,9 @@ class _Palindrome(Classification):
             accuracy |= {f"test/accuracy/position={first + n}": at for n, at in enumerate(correct.mean(dim=0))}
         self.log_dict(accuracy, batch_size=len(correct), sync_dist=True, add_dataloader_idx=False)
 
-    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, list[str]]:
+    def predict_step(self, batch: Any, batch_idx: int) -> dict[str, list[str]]:
         """Columns `sequence` (the digits read), `answer` (the target) and `prediction`, each as text."""
-        digits, target = batch
+        digits, target = input_and_target(batch)
         predictions = self(digits, _blanks(target)).argmax(dim=-1)
         columns = {"sequence": digits, "answer": target, "prediction": predictions}
         return {name: _as_text(rows) for name, rows in columns.items()}

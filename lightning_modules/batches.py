@@ -1,0 +1,36 @@
+"""What a batch holds, whatever loader it comes from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+
+def images_of(batch: Any) -> Tensor:
+    """Returns the images of a batch: the batch itself, or its tensor with the most dimensions; labels aren't needed.
+
+    Raises:
+        ValueError: when the batch is no tensor and neither a tuple, a list nor a dictionary with one, or the images
+            aren't floating point numbers.
+    """
+    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, tuple | list) else [batch]
+    images = max((part for part in parts if isinstance(part, Tensor)), key=Tensor.dim, default=None)
+    if images is None or not images.is_floating_point():
+        raise ValueError(
+            "a batch is images, floating point numbers in [−1, 1], alone or with labels in a tuple, list or dict; "
+            f"this one has {type(batch).__name__ if images is None else images.dtype}"
+        )
+    return images
+
+
+def input_and_target(batch: Any) -> tuple[Tensor, Tensor]:
+    """Returns the two parts of a labelled batch.
+
+    Raises:
+        ValueError: when it isn't a pair of tensors.
+    """
+    parts = batch if isinstance(batch, tuple | list) else []
+    if len(parts) == 2 and all(isinstance(part, Tensor) for part in parts):
+        return parts[0], parts[1]
+    size = f" of {len(parts)}" if parts else ""
+    raise ValueError(f"a batch is two tensors, (input, target); this one is a {type(batch).__name__}{size}")
