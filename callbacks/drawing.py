@@ -13,7 +13,11 @@ from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 from common.files import replacing
+from metrics.features import IMAGE_SHAPE
 
+Images = Float[Tensor, "n channels height width"]
+
+CHANNELS = (1, 3)
 ENLARGEMENT = 2
 ANIMATION_ENLARGEMENT = 5
 MARGIN = 2
@@ -39,25 +43,33 @@ def interpolation_title(interpolation: str, ends: Sequence[str] = ()) -> str:
     return f"{interpolation} from {' to '.join(ends)}" if ends else interpolation
 
 
-def predictions(classifier: nn.Module, images: Float[Tensor, "n 1 28 28"]) -> list[str]:
-    """The classifier's label and confidence for each image, such as "3: 97%"."""
+def predictions(classifier: nn.Module, images: Images) -> list[str]:
+    """The classifier's label and confidence for each image, such as "3: 97%"; none unless they have `IMAGE_SHAPE`."""
+    if images.shape[1:] != IMAGE_SHAPE:
+        return []
     with torch.no_grad():
         confidences, digits = classifier(images).softmax(dim=1).max(dim=1)
     return [f"{digit}: {value:.0%}" for digit, value in zip(digits.tolist(), confidences.tolist(), strict=True)]
 
 
-def to_pixels(images: Float[Tensor, "n 1 height width"]) -> UInt8[Tensor, "n 1 height width"]:
-    """Images in [−1, 1] as bytes from 0, black, to 255, white."""
+def to_pixels(images: Images) -> UInt8[Tensor, "n channels height width"]:
+    """Images in [−1, 1] as bytes from 0, black, to 255, white or the full colour.
+
+    Raises:
+        ValueError: unless the images have 1 channel, grey, or 3, red, green and blue.
+    """
+    if images.dim() != 4 or images.shape[1] not in CHANNELS:
+        raise ValueError(f"pictures are made of images (n, 1 or 3 channels, height, width), not {tuple(images.shape)}")
     return images.float().cpu().add(1).mul(127.5).clamp(0, 255).round().byte()
 
 
-def to_pil(images: Float[Tensor, "n 1 height width"]) -> Iterator[Image.Image]:
-    """Each image in [−1, 1] as a greyscale picture of the same size."""
+def to_pil(images: Images) -> Iterator[Image.Image]:
+    """Each image in [−1, 1] as a picture of the same size, in greyscale or in colour."""
     return map(to_pil_image, to_pixels(images))
 
 
 def grid(
-    images: Float[Tensor, "n 1 height width"],
+    images: Images,
     per_row: int,
     texts: Sequence[str] = (),
     enlargement: int = ENLARGEMENT,
@@ -67,8 +79,8 @@ def grid(
     tiles = to_pixels(images).repeat_interleave(enlargement, 2).repeat_interleave(enlargement, 3)
     tiles = pad(tiles, (0, margin, 0, margin + TEXT_HEIGHT * bool(texts)), value=GREY)
     height, width = tiles.shape[2:]
-    # make_grid's own padding leaves out a single image.
-    cells = make_grid(tiles, per_row, padding=0, pad_value=GREY)[:1]
+    # make_grid's own padding leaves out a single image; it repeats a single channel.
+    cells = make_grid(tiles, per_row, padding=0, pad_value=GREY)[: tiles.shape[1]]
     picture: Image.Image = to_pil_image(pad(cells, (margin, 0, margin, 0), value=GREY))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(TEXT_SIZE)
     for place, text in enumerate(texts):
@@ -78,7 +90,7 @@ def grid(
     return picture
 
 
-def strip(frames: Float[Tensor, "n 1 height width"], texts: Sequence[str] = ()) -> Image.Image:
+def strip(frames: Images, texts: Sequence[str] = ()) -> Image.Image:
     """Frames side by side, or in as few rows as hold them, all about as long."""
     rows = ceil(len(frames) / STRIP_WIDTH)
     return grid(frames, ceil(len(frames) / rows), texts)
@@ -104,7 +116,7 @@ def write_png(picture: Image.Image, path: Path) -> None:
         picture.save(draft, format="PNG")
 
 
-def write_numbered(images: Float[Tensor, "n 1 height width"], folder: Path, first: int = 0) -> None:
+def write_numbered(images: Images, folder: Path, first: int = 0) -> None:
     """Writes each image in [−1, 1] to a file of its own: 000000.png, 000001.png and so on, counted from `first`."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(to_pil(images), first):
@@ -112,7 +124,7 @@ def write_numbered(images: Float[Tensor, "n 1 height width"], folder: Path, firs
 
 
 def write_animation(
-    strips: Float[Tensor, "strips frames 1 height width"],
+    strips: Float[Tensor, "strips frames channels height width"],
     path: Path,
     texts: Sequence[Sequence[str]],
     waypoints_every: int,
@@ -123,7 +135,7 @@ def write_animation(
     Args:
         strips: images in [−1, 1].
         path: the GIF.
-        texts: for each strip, the text of each frame.
+        texts: for each strip, the text of each frame, or none.
         waypoints_every: number of frames from one waypoint, which is shown longer, to the next.
         caption: the line of text below.
     """
@@ -131,8 +143,10 @@ def write_animation(
     times = [*range(last), *range(last, 0, -1)]
 
     def frame(time: int) -> Image.Image:
-        images = grid(strips[:, time], ceil(sqrt(len(strips))), [text[time] for text in texts], ANIMATION_ENLARGEMENT)
-        return page([images], caption).convert("L")
+        images = grid(
+            strips[:, time], ceil(sqrt(len(strips))), [text[time] for text in texts if text], ANIMATION_ENLARGEMENT
+        )
+        return page([images], caption).convert(images.mode)
 
     durations = [FRAME_MS if time % waypoints_every else WAYPOINT_MS for time in times]
     with replacing(path) as draft:

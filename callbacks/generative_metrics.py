@@ -73,7 +73,7 @@ class GenerativeMetrics(Callback):
 
     Raises:
         ValueError: if a number is too small; when training starts, if the datamodule has no digits or the module no
-            generator.
+            generator; at an evaluation, if the images don't have the shape of the digits.
     """
 
     def __init__(self, every_n_batches: int = 2000, samples: int = 2000, final_samples: int = 10_000) -> None:

@@ -55,7 +55,9 @@ def inference_state(network: nn.Module) -> Iterator[None]:
         yield
 
 
-def sample_images(module: LightningModule, noise: Float[Tensor, "n latent"]) -> Float[Tensor, "n 1 height width"]:
+def sample_images(
+    module: LightningModule, noise: Float[Tensor, "n latent"]
+) -> Float[Tensor, "n channels height width"]:
     """The images of the generator to sample from, in eval mode."""
     generator = sampling_generator(module)
     with inference_state(generator):

@@ -36,8 +36,6 @@ from networks.sampling import sample
 GENERATOR_FILE = "mnist_generator.pth"
 STRIP_FILE = "interpolation.png"
 ENDS_TO_CHOOSE_FROM = 16
-CLASSIFIED = (1, 28, 28)
-"""The shape of the images that classifiers take."""
 
 
 class InterpolationStrip(Callback):
@@ -82,9 +80,8 @@ class InterpolationStrip(Callback):
             generator, classifier = _load(folder / GENERATOR_FILE, pl_module), load_classifier()
             latents, title = self._latents(generator, classifier, pl_module)
             images = sample(generator, latents)
-            texts = predictions(classifier, images) if images.shape[1:] == CLASSIFIED else ()
             caption = f"{title}, {training_progress(trainer)}"
-            write_png(page([strip(images, texts)], caption), folder / STRIP_FILE)
+            write_png(page([strip(images, predictions(classifier, images))], caption), folder / STRIP_FILE)
             log_image(trainer, "interpolation", folder / STRIP_FILE, caption)
 
     def _latents(

@@ -16,14 +16,15 @@ _warnings = WarningCache()
 
 @contextmanager
 def warn_if_not_written(what: str) -> Iterator[None]:
-    """Turns an OSError, such as that of a full disk, into a warning, once per message, and ends the block.
+    """Turns an error, such as that of a full disk, into a warning, once per message, and ends the block.
 
     A picture or a table is no reason to end a training.
     """
     try:
         yield
-    except OSError as error:
-        _warnings.warn(f"{what} can't be written ({error.strerror or error}); training continues without it")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        _warnings.warn(f"{what} can't be written ({reason}); training continues without it")
 
 
 def log_numbers(trainer: Trainer, numbers: Mapping[str, float], step: int) -> None:

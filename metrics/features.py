@@ -29,6 +29,8 @@ Classifier = DigitCNN | DigitReader
 
 CLASSIFIERS: dict[str, type[Classifier]] = {"digit_cnn": DigitCNN, "digit_reader": DigitReader}
 FOLDER = Path(__file__).parents[1] / "assets" / "classifiers"
+IMAGE_SHAPE = (1, 28, 28)
+"""The shape of an image that they take."""
 
 
 def load_classifier(name: str = "digit_cnn") -> Classifier:
@@ -71,8 +73,19 @@ class FeaturesAndLogits(NamedTuple):
     logits: Float[Tensor, "n 10"]
 
 
-def features_and_logits(classifier: Classifier, images: Float[Tensor, "n 1 28 28"]) -> FeaturesAndLogits:
-    """Runs the classifier on images in [−1, 1], in batches on the classifier's device."""
+def check_image_shape(images: Float[Tensor, "n channels height width"]) -> None:
+    """Raises ValueError unless the images have the shape that the classifiers take."""
+    if images.shape[1:] != IMAGE_SHAPE:
+        raise ValueError(f"the classifiers take images of the shape {IMAGE_SHAPE}, not {tuple(images.shape[1:])}")
+
+
+def features_and_logits(classifier: Classifier, images: Float[Tensor, "n channels height width"]) -> FeaturesAndLogits:
+    """Runs the classifier on images in [−1, 1], in batches on the classifier's device.
+
+    Raises:
+        ValueError: as `check_image_shape` does.
+    """
+    check_image_shape(images)
     device = next(classifier.parameters()).device
     with torch.no_grad():
         features = torch.cat([classifier.features(batch.to(device)) for batch in images.split(BATCH)])

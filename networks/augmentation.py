@@ -12,17 +12,18 @@ def random_shifts(n: int, max_shift: int, rng: torch.Generator) -> Int[Tensor, "
 
 
 def translate(
-    images: Float[Tensor, "batch 1 height width"], shifts: Int[Tensor, "batch 2"], background: float = -1.0
-) -> Float[Tensor, "batch 1 height width"]:
+    images: Float[Tensor, "batch channels height width"], shifts: Int[Tensor, "batch 2"], background: float = -1.0
+) -> Float[Tensor, "batch channels height width"]:
     """Moves each image by its shift (down, right) in pixels and fills the border with `background`.
 
     Differentiable with respect to the images, so a generator learns through it.
     """
     height, width = images.shape[2:]
     margin = max(height, width)
-    padded = F.pad(images[:, 0], (margin,) * 4, value=background)
-    down, right = (margin - shifts).unbind(1)
-    rows = down[:, None] + torch.arange(height, device=images.device)  # (batch, height)
-    columns = right[:, None] + torch.arange(width, device=images.device)  # (batch, width)
-    batch = torch.arange(len(images), device=images.device)
-    return padded[batch[:, None, None], rows[:, :, None], columns[:, None, :]].unsqueeze(1)
+    planes = images.flatten(0, 1)  # the channels of an image have one shift
+    padded = F.pad(planes, (margin,) * 4, value=background)
+    down, right = (margin - shifts.repeat_interleave(images.shape[1], dim=0)).unbind(1)
+    rows = down[:, None] + torch.arange(height, device=images.device)  # (planes, height)
+    columns = right[:, None] + torch.arange(width, device=images.device)  # (planes, width)
+    places = torch.arange(len(planes), device=images.device)
+    return padded[places[:, None, None], rows[:, :, None], columns[:, None, :]].view(images.shape)

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 BATCH = 100
 """Images in one forward pass. They fit a CPU's cache; with 500, sampling takes 1.5 times as long."""
 
-Images = Float[Tensor, "batch 1 28 28"]
+Images = Float[Tensor, "batch channels height width"]
 
 
-def sample(generator: nn.Module, latents: Float[Tensor, "n latent"]) -> Float[Tensor, "n 1 28 28"]:
+def sample(generator: nn.Module, latents: Float[Tensor, "n latent"]) -> Float[Tensor, "n channels height width"]:
     """Returns the images of a generator in eval mode, in float32 on the generator's device."""
     return torch.cat([*_batches(generator, latents)])
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from callbacks.drawing import grid, interpolation_title, page, predictions, strip, to_pil
 from common.seeding import latent_noise, rng
-from metrics.features import load_classifier
+from metrics.features import IMAGE_SHAPE, load_classifier
 from metrics.interpolation import (
     INTERPOLATIONS,
     digit_candidates,
@@ -50,6 +50,8 @@ class GANExplorer:
     ) -> tuple[Image.Image, dict[str, float], str]:
         """Returns the image at `t` from 0 (start) to 1 (end), its class probabilities, and the generator's training.
 
+        There are no probabilities for images of another shape than the classifier takes.
+
         Raises:
             UsageError: when the generator can't be opened.
             ValueError: when it doesn't make one of the digits.
@@ -57,8 +59,10 @@ class GANExplorer:
         trained, (first, last), _ = self._waypoints(name, between, start, end)
         point = INTERPOLATIONS[interpolation](first.double(), last.double(), torch.tensor([t], dtype=torch.float64))
         image = torch.cat([*finite_samples(trained.network, point.to(first.dtype))])
-        with torch.no_grad():
-            probabilities = self.classifier(image).softmax(dim=1)[0].tolist()
+        probabilities = []
+        if image.shape[1:] == IMAGE_SHAPE:
+            with torch.no_grad():
+                probabilities = self.classifier(image).softmax(dim=1)[0].tolist()
         picture = next(to_pil(image)).resize((FRAME_SIZE, FRAME_SIZE), Image.Resampling.NEAREST)
         return picture, {str(digit): p for digit, p in enumerate(probabilities)}, trained.origin
 
