@@ -80,7 +80,7 @@ def kill(experiment: str, kills: int, seed: int, folder: Path) -> dict[str, obje
     content = read_shipped(experiment)
     for callback in content["trainer"].get("callbacks", []):
         callback.setdefault("init_args", {}).update(OFTEN.get(callback["class_path"], {}))
-    config.write_text(yaml.safe_dump(content))
+    config.write_text(yaml.safe_dump(content), encoding="utf-8")
     command = ["-c", str(config), *EXPERIMENTS[experiment].split()]
     process, started = _start(undisturbed, command), time.monotonic()
     _wait_until_it_trains(process, undisturbed, None)

@@ -192,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser = OneLineParser(prog="python -m benchmarks.docs", description=__doc__)
         parser.add_argument("pages", nargs="*", type=Path, default=PAGES, help="by default README.md and docs/*.md")
         for page in parser.parse_args(arguments).pages:
-            page.write_text(updated(page.read_text()))
+            page.write_text(updated(page.read_text(encoding="utf-8")), encoding="utf-8")
         return 0
 
     return exit_code("benchmarks.docs", run, arguments)

@@ -77,7 +77,7 @@ def solve(case: Case, seed: int) -> dict[str, Any]:
         (run,) = (path.parent for path in Path(runs).glob("*/*/run.json"))
         size = ("--data.test_size", case.tested)
         twofold(runs, "test", "-c", run / "config.yaml", "--ckpt_path", "last", *size)
-        limit = yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_steps"]
+        limit = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["trainer"]["max_steps"]
         timing, (test,) = read_rows(run / "timing.csv")[-1], read_rows(run / "test.csv")
         return {
             "config": case.config,

@@ -88,7 +88,7 @@ def peak_growth(work: Callable[[], object]) -> float:
 def _status_megabytes(field: str) -> float:
     """A size from /proc/self/status. The peak in `getrusage` starts at that of the parent process."""
     status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
     return next((float(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(field)), math.nan)
 
 

@@ -142,7 +142,7 @@ class GenerativeMetrics(Callback):
         # At the step after the last batch's: if the run is extended, this row is dropped.
         log_numbers(trainer, final, batches_trained(trainer))
         with warn_if_not_written(REPORT_FILE), replacing(Path(trainer.default_root_dir) / REPORT_FILE) as draft:
-            draft.write_text(json.dumps(content, indent=2) + "\n")
+            draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         with warn_if_not_written("the table of samples"):
             self._log_samples(trainer, pl_module)
 

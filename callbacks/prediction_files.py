@@ -39,6 +39,6 @@ class PredictionFiles(BasePredictionWriter):
         if isinstance(prediction, Tensor):
             write_numbered(torch.stack(rows), folder / "samples", self._written)
         else:
-            with (folder / "predictions.csv").open("a" if self._written else "w", newline="") as file:
+            with (folder / "predictions.csv").open("a" if self._written else "w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows(rows if self._written else [[*prediction], *rows])
         self._written += len(rows)

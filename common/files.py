@@ -35,7 +35,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield draft
-            with draft.open("rb") as file:
+            with draft.open("rb+") as file:  # Windows flushes no file that is open for reading only
                 os.fsync(file.fileno())
             draft.replace(path)
         finally:

@@ -23,7 +23,7 @@ def save_generator(generator: nn.Module, path: str | Path, *, weights: str, step
     metadata = {"network": to_spec(generator), "weights": weights, "step": step, "data_source": data_source}
     write_tensors(generator.state_dict(), path)
     with replacing(path.with_suffix(".json")) as draft:
-        draft.write_text(json.dumps(metadata, indent=2) + "\n")
+        draft.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
 
 
 def load_generator(path: str | Path, generator: nn.Module | None = None) -> nn.Module:
@@ -84,7 +84,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         source = path.with_suffix(".json")
         if not source.exists():
             raise ValueError(f"{source} is missing; it says which network the weights in {path} belong to")
-        text = local_file(source).read_text(errors="replace")
+        text = local_file(source).read_text(encoding="utf-8", errors="replace")
     try:
         metadata = json.loads(text)
     except (ValueError, RecursionError) as error:

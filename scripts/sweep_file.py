@@ -59,7 +59,7 @@ def read_sweep(path: Path, more: Sequence[str] = ()) -> Sweep:
         UsageError: when it isn't a sweep file or uses what Optuna can't do.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
         if missing := {"command", "method", "metric", "parameters"} - set(content):
             raise ValueError(f"it lacks {min(missing)}; see configs/sweeps/gan.yaml")
         command = [str(part) for part in content["command"]]

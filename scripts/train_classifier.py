@@ -81,9 +81,9 @@ def write(run: RunFolder, config: str, mnist: MNISTDataModule, out: Path) -> tup
         "|---|---|---|---|",
         *(_row(digit, row.clone()) for digit, row in enumerate(counts)),
     ]
-    before, _, rest = (FOLDER / card.name).read_text().partition(BEGIN)
+    before, _, rest = (FOLDER / card.name).read_text(encoding="utf-8").partition(BEGIN)
     with replacing(card) as draft:
-        draft.write_text("\n".join([before + BEGIN, *lines, END + rest.partition(END)[2]]))
+        draft.write_text("\n".join([before + BEGIN, *lines, END + rest.partition(END)[2]]), encoding="utf-8")
     return weights, card
 
 

@@ -80,7 +80,7 @@ def callback(name: str, **arguments: Any) -> dict[str, Any]:
 
 def read_shipped(config: str) -> dict[str, Any]:
     """The content of a shipped config, by its name without .yaml."""
-    content: dict[str, Any] = yaml.safe_load((CONFIGS / f"{config}.yaml").read_text())
+    content: dict[str, Any] = yaml.safe_load((CONFIGS / f"{config}.yaml").read_text(encoding="utf-8"))
     return content
 
 
@@ -195,7 +195,7 @@ class Training:
     def error(self) -> str:
         """The last error that it printed, or else its exit code."""
         output = self.folder / OUTPUT
-        lines = output.read_text(errors="replace").splitlines()
+        lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
         errors = [line.removeprefix("twofold: ") for line in lines if line.startswith("twofold: ")]
         return errors[-1] if errors else f"ended with exit code {self.code}; see {output}"
 

@@ -77,7 +77,7 @@ class _Table:
             return
         size = self.path.stat().st_size
         try:
-            with self.path.open("a", newline="") as file:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self.columns).writerow(row)
         except OSError:
             os.truncate(self.path, size)  # the disk may have taken half a row

@@ -6,6 +6,7 @@ import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 
@@ -84,6 +85,8 @@ def exit_code(command: str, run: Callable[[list[str]], int], arguments: Sequence
         The exit code: 2 for a usage error, 1 for a failed run, 130 after Ctrl-C, 143 after SIGTERM, else what `run`
         returned.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has, for terminals without "…"
     try:
         return run(list(sys.argv[1:] if arguments is None else arguments))
     except Stopped as stop:

@@ -38,6 +38,8 @@ def resume_command(folder: RunFolder) -> str:
 
 def _schedule_is_over(folder: RunFolder) -> bool:
     try:
-        return folder.state == "finished" and ends_with_schedule(yaml.safe_load(folder.config.read_text()))
-    except (OSError, yaml.YAMLError, AttributeError, TypeError, KeyError):  # someone edited the file
+        return folder.state == "finished" and ends_with_schedule(
+            yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+        )
+    except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError, KeyError):  # someone edited the file
         return False

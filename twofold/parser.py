@@ -6,10 +6,12 @@ import difflib
 import inspect
 import itertools
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from jsonargparse.typing import Path as ConfigPath
 from lightning.pytorch.cli import LightningArgumentParser
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -37,6 +39,15 @@ TYPES = {
     "<class 'tuple'>": "a list in brackets",
     "<class 'collections.abc.Sequence'>": "a list in brackets",
 }
+
+
+def _read_utf8(self: ConfigPath) -> str:
+    """Replaces jsonargparse's method, which reads configs in the locale's encoding."""
+    return _read_text(self) if str(self) == "-" else Path(self.absolute).read_text(encoding="utf-8")
+
+
+_read_text = ConfigPath.read_text  # for stdin, which it caches
+ConfigPath.read_text = _read_utf8  # type: ignore[method-assign]
 
 
 class Parser(LightningArgumentParser):
@@ -97,6 +108,9 @@ def condense(message: str, known: Iterable[str] = ()) -> str:
     if "File does not exist" in message or "Path is not a file" in message:
         shipped = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base"))
         return f"there is no config file {message.rpartition(': ')[2].strip()}; write a file, or one of {shipped}"
+    if "surrogates not allowed" in message:
+        encoding = sys.getfilesystemencoding()
+        return f"an argument isn't {encoding} text, as the locale demands; set PYTHONUTF8=1, or write ASCII"
     if "Unexpected config" in message:
         return "the config holds no settings; start from a shipped one, such as -c gan"
     if place := re.findall(r"line (\d+), column (\d+)", message):

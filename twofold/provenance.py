@@ -44,11 +44,11 @@ def _git(folder: Path, *arguments: str) -> list[str] | None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS_FOR_GIT
+            ["git", *arguments], cwd=folder, env=environment, capture_output=True, timeout=SECONDS_FOR_GIT
         )
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+    except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.splitlines() if done.returncode == 0 else None
+    return os.fsdecode(done.stdout).splitlines() if done.returncode == 0 else None
 
 
 def parameter_counts(module: nn.Module) -> dict[str, int]:

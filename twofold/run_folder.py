@@ -75,9 +75,10 @@ class RunFolder:
         """The run that this SLURM job started with the same config before it was requeued, or None."""
         if not int(os.environ.get("SLURM_RESTART_COUNT") or 0):
             return None
+        job = os.environ.get("SLURM_JOB_ID")
         found = [cls(path.parent) for path in (runs_root() / str(experiment)).glob(f"*/{FACTS}")]
         for run in [cls(Path(chosen))] if chosen else found:
-            if run.facts.get("slurm_job") == os.environ.get("SLURM_JOB_ID") and run.config.read_text() == config:
+            if run.facts.get("slurm_job") == job and run.config.read_text(encoding="utf-8") == config:
                 return run
         return None
 
@@ -97,7 +98,7 @@ class RunFolder:
     def facts(self) -> dict[str, Any]:
         """The content of `run.json`; empty if the file is missing or damaged."""
         try:
-            facts = json.loads((self.path / FACTS).read_text())
+            facts = json.loads((self.path / FACTS).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return facts if isinstance(facts, dict) and isinstance(facts.get("id"), str) else {}
@@ -175,7 +176,7 @@ class RunFolder:
 def _replace(path: Path, text: str) -> None:
     """Writes a file under a temporary name and renames it. (`common.files.replacing` would import torch.)"""
     draft = path.with_name(f".{path.name}.part")
-    with draft.open("w") as file:
+    with draft.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

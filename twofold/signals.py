@@ -17,7 +17,7 @@ from twofold.listing import resume_command
 from twofold.ranks import is_rank_zero
 from twofold.run_folder import RunFolder
 
-REQUEUE = signal.SIGUSR1
+REQUEUE = getattr(signal, "SIGUSR1", None)  # Windows has none
 
 
 class StopOnSignal(Callback):
@@ -42,7 +42,7 @@ class StopOnSignal(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._checkpoints = next((one for one in trainer.checkpoint_callbacks if isinstance(one, Checkpoints)), None)
-        for number in (signal.SIGINT, signal.SIGTERM, *([REQUEUE] if SLURMEnvironment.detect() else [])):
+        for number in (signal.SIGINT, signal.SIGTERM, *([REQUEUE] if REQUEUE and SLURMEnvironment.detect() else [])):
             signal.signal(number, self._receive)  # Lightning restores the previous ones after training
 
     def _receive(self, number: int, frame: FrameType | None) -> None:

@@ -12,13 +12,13 @@ def read_rows(table: Path) -> list[dict[str, str]]:
     """The rows, each by its columns' names; none where there is no file."""
     if not table.exists():
         return []
-    with table.open(newline="") as file:
+    with table.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def write_rows(table: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Makes these the rows, in one step; a column that a row lacks stays empty."""
-    with replacing(table) as draft, draft.open("w", newline="") as file:
+    with replacing(table) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

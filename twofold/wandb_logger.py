@@ -178,7 +178,7 @@ class TwofoldWandbLogger(WandbLogger):
         if not (self._log_model and self._takes_artifacts):
             return
         files = [file for file in (path, path.with_suffix(".json")) if file.exists()]
-        metadata = json.loads(files[1].read_text()) if len(files) > 1 else None
+        metadata = json.loads(files[1].read_text(encoding="utf-8")) if len(files) > 1 else None
         artifact = wandb.Artifact(f"{path.stem}-{self.version}", type="model", metadata=metadata)
         with self._artifact():
             for file in files:

@@ -76,7 +76,7 @@ def quality(runs: Sequence[TrainedRun]) -> Figure:
     """The last evaluation of each generator, against the test images."""
     rows, remarks = [], []
     for run in runs:
-        evaluations = json.loads((run.path / REPORT_FILE).read_text())
+        evaluations = json.loads((run.path / REPORT_FILE).read_text(encoding="utf-8"))
         for weights, name in (("raw", ""), ("ema", ", moving average")):
             if numbers := evaluations.get(weights):
                 cells = ["–" if numbers.get(key) is None else how.format(numbers[key]) for key, how in COLUMNS.values()]

@@ -50,7 +50,7 @@ def gates(runs: Sequence[TrainedRun], length: int) -> Figure:
 
 def recall(run: TrainedRun) -> Figure:
     """Accuracy and length against batches, and accuracy at each position of the second half."""
-    config = yaml.safe_load(run.run.config.read_text())
+    config = yaml.safe_load(run.run.config.read_text(encoding="utf-8"))
     length = config["data"]["init_args"]["length"]
     model = PalindromeLSTM.load_from_checkpoint(run.checkpoint)
     accuracy = accuracy_by_position(model, length, config["seed_everything"])
