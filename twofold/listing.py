@@ -33,7 +33,7 @@ def list_runs(arguments: list[str]) -> int:
 def resume_command(folder: RunFolder) -> str:
     """The command that resumes a run; a finished one needs a larger number of steps."""
     more = " --trainer.max_steps MORE" if folder.facts.get("state") == "finished" else ""
-    return f"twofold fit -c {shlex.quote(str(folder.config))} --ckpt_path last{more}"
+    return f"twofold fit -c {shlex.quote(folder.config.as_posix())} --ckpt_path last{more}"
 
 
 def _schedule_is_over(folder: RunFolder) -> bool:
