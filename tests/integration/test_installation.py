@@ -19,8 +19,8 @@ def environment(checkout: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "environment"
     venv.create(folder, symlinks=True)
     (site_packages(folder) / "libraries.pth").write_text(sysconfig.get_path("purelib"))
-    command = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--no-deps", checkout]
-    done = subprocess.run(command, capture_output=True, text=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
+    done = subprocess.run([*pip, "install", "--no-deps", str(checkout)], capture_output=True, text=True)
     if "No matching distribution found for setuptools" in done.stderr:
         pytest.skip("pip reaches no package index, from which it takes setuptools")
     assert done.returncode == 0, done.stderr
