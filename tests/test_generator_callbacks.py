@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
 
 import callbacks.logging
 from callbacks import GenerativeMetrics, ImageGrid, InterpolationStrip
@@ -67,6 +68,14 @@ def test_module_without_generator_is_refused_first(fit: Fit, anybodys: type[Ligh
         with pytest.raises(ValueError, match=words):
             fit(module, CALLBACKS[name]())
         assert module.trainer.global_step == 0
+
+
+def test_metrics_refuse_images_unlike_digits(fit: Fit, anybodys: type[LightningModule]) -> None:
+    module: Any = anybodys()
+    module.generator[1] = nn.Unflatten(1, (4, 14, 14))
+    with pytest.raises(ValueError, match=r"take images of the shape \(1, 28, 28\), not \(4, 14, 14\)"):
+        fit(module, CALLBACKS["metrics"]())
+    assert module.trainer.global_step == 0
 
 
 def test_half_precision_is_shown_and_evaluated(fit: Fit, tmp_path: Path) -> None:
