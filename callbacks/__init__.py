@@ -5,6 +5,7 @@ from callbacks.generative_metrics import GenerativeMetrics
 from callbacks.image_grid import ImageGrid
 from callbacks.interpolation_strip import InterpolationStrip
 from callbacks.length_curriculum import LengthCurriculum
+from callbacks.postponed_stop import PostponedStop
 from callbacks.prediction_files import PredictionFiles
 from callbacks.stop_when_solved import StopWhenSolved
 from callbacks.timer import Timer
@@ -15,6 +16,7 @@ __all__ = [
     "ImageGrid",
     "InterpolationStrip",
     "LengthCurriculum",
+    "PostponedStop",
     "PredictionFiles",
     "StopWhenSolved",
     "Timer",

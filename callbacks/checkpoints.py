@@ -9,6 +9,8 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from callbacks.batches import batches_trained
+from callbacks.postponed_stop import is_last_batch_of_run, may_stop
 from common.arguments import check_positive
 from common.files import replacing
 
@@ -76,8 +78,14 @@ class Checkpoints(ModelCheckpoint):
         return {str(last)} if last.exists() else set()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epochs = trainer.fit_loop.epoch_progress.total
+        if epochs.completed == epochs.ready:
+            # Where max_steps is set, Lightning would end an epoch that is over once more.
+            trainer.fit_loop.epoch_loop.restarting = False
         self._saved_at = self._draft = None
-        if self.monitor is not None and not sum(trainer.num_val_batches):
+        # The loaders are unknown until the first validation, if there was no sanity check.
+        is_known = trainer.val_dataloaders is not None or not trainer.enable_validation
+        if self.monitor is not None and is_known and not sum(trainer.num_val_batches):
             raise ValueError(
                 "checkpoint.monitor chooses best.ckpt after validations, and this run has none; write null"
             )
@@ -92,24 +100,31 @@ class Checkpoints(ModelCheckpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # The last batch too: after this hook Lightning counts an epoch that max_steps breaks off as complete.
-        is_last = trainer.global_step == trainer.max_steps or trainer.should_stop
-        if trainer.global_step % self.every_n_train_steps == 0 or is_last or self._asked:
+        # The last batch too: after this hook Lightning counts an epoch that a limit breaks off as complete.
+        if batches_trained(trainer) % self.every_n_train_steps == 0 or is_last_batch_of_run(trainer) or self._asked:
             self._write_draft(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves nothing, unlike ModelCheckpoint."""
+        # Again, with what other callbacks, such as EarlyStopping, have found out about the epoch in this hook.
+        if trainer.is_last_batch and (self._draft is not None or (trainer.should_stop and may_stop(trainer))):
+            self._write_draft(trainer)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]
+        if epochs["total"]["processed"] == epochs["total"]["ready"]:  # saved at the end of an epoch
+            for count in epochs.values():
+                count["completed"] = count["processed"]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not _is_training(trainer) or trainer.sanity_checking:
             return
         if self.monitor is not None:
             self._save_if_best(trainer)
-        if self._draft is not None:
+        if self._draft is not None or (trainer.should_stop and may_stop(trainer)):
             self._write_draft(trainer)  # again: a resumed run doesn't repeat this validation
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._draft is None and self._saved_at != trainer.global_step:
+        if self._draft is None and self._saved_at != batches_trained(trainer):
             self._write_draft(trainer)
         self.publish(trainer)
 
@@ -136,15 +151,15 @@ class Checkpoints(ModelCheckpoint):
     def _write_draft(self, trainer: Trainer) -> None:
         """Saves the present state under a temporary name."""
         if _is_training(trainer):
-            self._draft = _save(trainer, Path(str(self.dirpath)) / f"step={trainer.global_step:06d}.ckpt")
+            self._draft = _save(trainer, Path(str(self.dirpath)) / f"step={batches_trained(trainer):06d}.ckpt")
 
     def publish(self, trainer: Trainer) -> None:
         """Renames the saved state, if there is one, to its final name; called when all of its batch is logged."""
         if self._draft is None:
             return
         draft, self._draft, self._asked = self._draft, None, False
-        self._saved_at = trainer.global_step
-        newest = draft.with_name(f"step={trainer.global_step:06d}.ckpt")
+        self._saved_at = batches_trained(trainer)
+        newest = draft.with_name(f"step={self._saved_at:06d}.ckpt")
         last = newest.with_name(LAST)
         self.last_model_path = str(last)
         if not trainer.is_global_zero:

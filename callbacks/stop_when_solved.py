@@ -4,6 +4,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from callbacks.batches import batches_trained
 from callbacks.logging import log_numbers
 from common.arguments import check_positive
 
@@ -52,7 +53,8 @@ class StopWhenSolved(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.solved:
             # At the step after the last batch's: if the run is extended, this row is dropped.
-            log_numbers(trainer, {"final/batches_until_solved": float(trainer.global_step)}, trainer.global_step)
+            batches = batches_trained(trainer)
+            log_numbers(trainer, {"final/batches_until_solved": float(batches)}, batches)
 
     def state_dict(self) -> dict[str, Any]:
         return {"perfect_in_a_row": self.perfect_in_a_row}

@@ -151,7 +151,8 @@ def test_before_the_first_checkpoint_it_starts_again_in_the_same_folder(twofold:
     shutil.rmtree(folder / "checkpoints")
     (folder / "run.json").write_text(f'{{"id": "{folder.name}"}}')
     code, said, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last")
-    assert (code, complained) == (0, "")
+    assert (code, complained.count("\n")) == (0, 1)
+    assert "has no checkpoint: the run starts again from batch 0" in complained
     assert said.splitlines()[-1] == f"results in {folder.absolute()}"
     assert (folder / "metrics.csv").read_text() == expected
 
@@ -174,7 +175,7 @@ def test_a_run_elsewhere_is_checked(twofold: Twofold, facts: dict[str, Any], cod
 
 
 def test_the_root_of_the_data_may_change_and_devices_warn() -> None:
-    trainer = {"max_steps": 500, "callbacks": None}
+    trainer = {"max_steps": 500, "max_epochs": -1, "callbacks": None}
     before = {
         "model": {},
         "data": {"init_args": {"root": "data", "predict_size": 64}},

@@ -20,6 +20,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(path, map_location)
 
 
+def batches_of(checkpoint: dict[str, Any]) -> int:
+    """Returns how many batches a checkpoint has trained; its `global_step` counts optimizer steps."""
+    total: dict[str, int] = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]
+    return min(total["started"], total["processed"])  # see callbacks.batches
+
+
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     """Reads what a Trainer saved.
 

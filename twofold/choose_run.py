@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from twofold.checkpoint_io import read_checkpoint
+from twofold.checkpoint_io import batches_of, read_checkpoint
 from twofold.errors import UsageError
 from twofold.ranks import is_rank_zero, warn
 from twofold.resume import check_resumable, check_unfinished
@@ -72,7 +72,10 @@ def choose_run(settings: Any, text: str, own_config: Callable[[RunFolder], dict[
         for warning in check_resumable(before, now):
             warn(warning)
         check_unfinished(folder, before, now)
-        return Run(folder, *(newest_whole_checkpoint(folder) or ()))
+        newest = newest_whole_checkpoint(folder)
+        if newest is None:
+            warn(f"{folder.path} has no checkpoint: the run starts again from batch 0, and its rows start anew")
+        return Run(folder, *(newest or ()))
     if asked is not None:
         raise UsageError(f"fit can't resume from {asked}; write -c runs/…/config.yaml --ckpt_path last")
     if not is_rank_zero():
@@ -95,7 +98,7 @@ def choose_weights(command: str, settings: Any) -> Run:
             raise UsageError(f"the run in {folder.path} has no {asked} checkpoint; {NO_CHECKPOINT[asked]}")
         asked = str(folder.checkpoint(asked))
     try:
-        return Run(RunFolder.of_checkpoint(Path(asked)), Path(asked), read_checkpoint(asked)["global_step"])
+        return Run(RunFolder.of_checkpoint(Path(asked)), Path(asked), batches_of(read_checkpoint(asked)))
     except ValueError as error:
         raise UsageError(f"--ckpt_path: {error}") from error
 
@@ -111,7 +114,7 @@ def newest_whole_checkpoint(folder: RunFolder) -> tuple[Path, int] | None:
     candidates = [*folder.checkpoints(), *filter(None, [folder.checkpoint("last")])]
     for path in candidates:
         try:
-            return path, read_checkpoint(path)["global_step"]
+            return path, batches_of(read_checkpoint(path))
         except ValueError as error:
             warn(f"{error}; it is skipped")
     if candidates:

@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ class CSVLogger(Logger):
 
     Args:
         save_dir: the folder; the CLI fills in the run's folder.
+
+    Attributes:
+        present_step: returns the step of a row that is logged without one; the CLI sets it.
     """
 
     name = version = ""
@@ -32,6 +35,7 @@ class CSVLogger(Logger):
         self._folder = Path(save_dir or ".")
         self._metrics = _Table(self._folder / "metrics.csv")
         self._timing = _Table(self._folder / "timing.csv")
+        self.present_step: Callable[[], int] = lambda: 0
 
     @property
     def save_dir(self) -> str:
@@ -44,6 +48,7 @@ class CSVLogger(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         measured = {key: value for key, value in metrics.items() if key.startswith(MEASURED_TIME)}
         reproduced = {key: value for key, value in metrics.items() if key not in measured}
+        step = self.present_step() if step is None else step
         with warn_if_not_written("a row of metrics.csv or timing.csv"):
             if measured:
                 self._timing.append({"step": step, **measured})

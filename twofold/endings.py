@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer
 
 from twofold.checkpoint_io import read_checkpoint
 from twofold.errors import UsageError, one_line
@@ -17,6 +18,23 @@ LOST_PROCESS = (
     *("Timed out waiting", "Socket Timeout"),
 )
 """Parts of torch's messages when another process doesn't answer."""
+
+
+def what_ended(trainer: Trainer, max_time: Any) -> list[str]:
+    """Returns which settings of the trainer ended a training, so that a change of these can extend it.
+
+    They are `max_steps`, `max_epochs`, `max_time` and `callbacks`, more than one if they agree.
+    """
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    timers = [callback for callback in callbacks if isinstance(callback, Timer)]
+    is_over = max_time is not None and any((timer.time_remaining() or 0) <= 0 for timer in timers)
+    ended = {
+        "max_steps": 0 <= trainer.max_steps <= trainer.global_step,
+        "max_epochs": 0 <= (trainer.max_epochs or -1) <= trainer.current_epoch,
+        "max_time": is_over,
+        "callbacks": trainer.should_stop and not is_over,
+    }
+    return [name for name, reached in ended.items() if reached]
 
 
 def raise_fit_error(error: BaseException, folder: RunFolder | None, refused: bool, trained: bool) -> NoReturn:

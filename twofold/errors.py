@@ -1,13 +1,12 @@
 """Errors with a message for the user, and the exit code of each."""
 
 import difflib
+import io
 import os
 import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
-from io import TextIOWrapper
-from pathlib import Path
 from typing import Any, NoReturn
 
 
@@ -58,7 +57,6 @@ class OneLineParser(ArgumentParser):
         about, *rest = (description or "").splitlines() or [""]
         self._examples = [line.strip() for line in rest if line.startswith("    ")]
         super().__init__(**kwargs, description=about, allow_abbrev=False)
-        self.register("type", Path, lambda text: Path(text).expanduser())
 
     def format_help(self) -> str:
         examples = "".join(f"  {line}\n" for line in self._examples)
@@ -75,6 +73,26 @@ class OneLineParser(ArgumentParser):
         raise UsageError(message)
 
 
+class _Unread(io.FileIO):
+    """A file descriptor whose data is dropped once the other end of its pipe is closed, as after `| head`."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return len(data)
+
+
+def _ignore_closed_pipes() -> None:
+    """Makes stdout and stderr drop what nobody reads, so that it doesn't end a training."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and stream is getattr(sys, f"__{name}__"):  # not a test's or a notebook's
+            raw = io.BufferedWriter(_Unread(stream.fileno(), "w", closefd=False))
+            lines = stream.line_buffering
+            setattr(sys, name, io.TextIOWrapper(raw, stream.encoding, stream.errors, line_buffering=lines))
+
+
 def exit_code(command: str, run: Callable[[list[str]], int], arguments: Sequence[str] | None) -> int:
     """Runs a command. An error becomes one line on stderr, or a traceback if TWOFOLD_DEBUG=1.
 
@@ -87,8 +105,9 @@ def exit_code(command: str, run: Callable[[list[str]], int], arguments: Sequence
         The exit code: 2 for a usage error, 1 for a failed run, 130 after Ctrl-C, 143 after SIGTERM, else what `run`
         returned.
     """
-    if isinstance(sys.stdout, TextIOWrapper):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has, for terminals without "…"
+    _ignore_closed_pipes()
     try:
         return run(list(sys.argv[1:] if arguments is None else arguments))
     except Stopped as stop:

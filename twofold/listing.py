@@ -22,7 +22,7 @@ def list_runs(arguments: list[str]) -> int:
         return 0
     rows = [("run", "step", "state", "resume with")]
     for folder in folders:
-        over = folder.state == "running" or folder.facts.get("ended_by_itself") or _schedule_is_over(folder)
+        over = folder.state == "running" or "callbacks" in folder.ended_by or _schedule_is_over(folder)
         rows.append((str(folder.path), f"{folder.step:,}", folder.state, "" if over else resume_command(folder)))
     path, step, state, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
     for row in rows:
@@ -31,15 +31,13 @@ def list_runs(arguments: list[str]) -> int:
 
 
 def resume_command(folder: RunFolder) -> str:
-    """The command that resumes a run; a finished one needs a larger number of steps."""
-    more = " --trainer.max_steps MORE" if folder.facts.get("state") == "finished" else ""
-    return f"twofold fit -c {shlex.quote(folder.config.as_posix())} --ckpt_path last{more}"
+    """The command that resumes a run; a finished one needs larger limits."""
+    more = [f"--trainer.{limit} MORE" for limit in folder.ended_by]
+    return " ".join(["twofold fit -c", shlex.quote(str(folder.config)), "--ckpt_path last", *more])
 
 
 def _schedule_is_over(folder: RunFolder) -> bool:
     try:
-        return folder.state == "finished" and ends_with_schedule(
-            yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-        )
+        return ends_with_schedule(folder, yaml.safe_load(folder.config.read_text(encoding="utf-8")))
     except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError, KeyError):  # someone edited the file
         return False

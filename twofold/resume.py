@@ -4,7 +4,9 @@ This module doesn't import torch, so that `twofold runs` is fast.
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from common.schedules import SCHEDULE_LENGTHS
@@ -57,9 +59,9 @@ def schedule_lengths(config: Config) -> dict[str, int]:
     }
 
 
-def ends_with_schedule(config: Config) -> bool:
-    """Whether a learning rate reaches the end of its schedule at `max_steps`; such a run can't be extended."""
-    return config["trainer"]["max_steps"] in schedule_lengths(config).values()
+def ends_with_schedule(folder: RunFolder, config: Config) -> bool:
+    """Whether a finished run ended at `max_steps` and at the end of a learning-rate schedule; it can't be extended."""
+    return "max_steps" in folder.ended_by and config["trainer"]["max_steps"] in schedule_lengths(config).values()
 
 
 def check_resumable(before: Config, now: Config) -> list[str]:
@@ -79,12 +81,13 @@ def check_resumable(before: Config, now: Config) -> list[str]:
                 f"{typed(key)} was {_value(old, key)} in this run and can't become {_value(new, key)}; "
                 "leave it as it was, or start a new run without --ckpt_path"
             )
+    for name in ("max_steps", "max_epochs"):
+        if _limit(now, name) < _limit(before, name):
+            raise UsageError(
+                f"--trainer.{name} was {before['trainer'][name]} in this run and can't become {now['trainer'][name]}; "
+                "write a larger number to extend it, or start a new run without --ckpt_path"
+            )
     steps, more_steps = before["trainer"]["max_steps"], now["trainer"]["max_steps"]
-    if _limit(now, "max_steps") < _limit(before, "max_steps"):
-        raise UsageError(
-            f"--trainer.max_steps was {steps} in this run and can't become {more_steps}; "
-            "write a larger number to extend it, or start a new run without --ckpt_path"
-        )
     for key, length in schedule_lengths(before).items():
         if length == steps != more_steps:
             raise UsageError(
@@ -99,24 +102,37 @@ def check_resumable(before: Config, now: Config) -> list[str]:
 
 
 def check_unfinished(folder: RunFolder, before: Config, now: Config) -> None:
-    """Raises NothingToDo if the run is finished, and isn't to be extended."""
-    if folder.facts.get("ended_by_itself"):
-        raise NothingToDo(
-            f"this run was stopped by a callback after {folder.step:,} batches, in {folder.path}; to train with other "
-            "settings, start a new run without --ckpt_path"
-        )
-    extended = any(_limit(now, name) > _limit(before, name) for name in ("max_steps", "max_epochs"))
-    if folder.facts.get("state") == "finished" and not extended:
-        advice = (
-            "its learning-rate schedule is at its end, so for more steps start a new run without --ckpt_path"
-            if ends_with_schedule(before)
-            else f"to train on, add --trainer.max_steps with more than {before['trainer']['max_steps']}"
-        )
-        raise NothingToDo(f"this run is finished: {folder.step:,} batches, in {folder.path}; {advice}")
+    """Raises NothingToDo if the run is finished, and what ended it would end it again at once."""
+    left = [name for name in folder.ended_by if not _is_extended(name, before, now)]
+    if not left:
+        return
+    limits = [f"--trainer.{name} with more than {before['trainer'][name]}" for name in left if name != "callbacks"]
+    if ends_with_schedule(folder, before):
+        advice = "its learning-rate schedule is at its end, so for more steps start a new run without --ckpt_path"
+    elif limits:
+        advice = f"to train on, add {' and '.join(limits)}"
+    elif any(key.startswith("StopWhenSolved.") for key, _ in _settings(before)):
+        advice = "a callback stopped it; to train with other settings, start a new run without --ckpt_path"
+    else:
+        advice = "a callback stopped it; to train on, change --trainer.callbacks, for example to a larger patience"
+    raise NothingToDo(f"this run is finished: {folder.step:,} batches, in {folder.path}; {advice}")
+
+
+def _is_extended(name: str, before: Config, now: Config) -> bool:
+    if name == "callbacks":
+        return bool(before["trainer"][name] != now["trainer"][name])
+    return _limit(now, name) > _limit(before, name)
 
 
 def _limit(config: Config, name: str) -> float:
+    """A limit of the trainer: batches, epochs or seconds."""
     limit = config["trainer"][name]
+    if isinstance(limit, dict):  # max_time may be written as {hours: 1}
+        return timedelta(**limit).total_seconds()
+    if isinstance(limit, str):
+        parts = re.fullmatch(r"(\d+):(\d\d):(\d\d):(\d\d)", limit.strip())  # Lightning refuses others
+        days, hours, minutes, seconds = map(int, parts.groups() if parts else (0, 0, 0, 0))
+        return timedelta(days, seconds, hours=hours, minutes=minutes).total_seconds()
     return math.inf if limit in (-1, None) else limit
 
 

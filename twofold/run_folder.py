@@ -25,7 +25,7 @@ FACTS = "run.json"
 
 def runs_root() -> Path:
     """`$TWOFOLD_RUNS`, or `runs` in the current folder."""
-    return Path(os.environ.get("TWOFOLD_RUNS") or "runs").expanduser()
+    return Path(os.environ.get("TWOFOLD_RUNS") or "runs")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class RunFolder:
 
     `run.json` holds the run's `id`, which survives moving and renaming the folder, the SLURM job's number, what the
     numbers depend on besides the config (`data_source`, `threads`), and after training the `state` ("finished" or
-    "failed"), the `step`, and `ended_by_itself` if a callback stopped training early.
+    "failed"), the `step`, and what ended a finished run (`ended_by`).
     """
 
     path: Path
@@ -126,6 +126,11 @@ class RunFolder:
         except UsageError:
             return "running"
         return str(self.facts.get("state", "interrupted"))
+
+    @property
+    def ended_by(self) -> list[str]:
+        """Which of `max_steps`, `max_epochs`, `max_time` and `callbacks` ended a finished run; empty for others."""
+        return list(self.facts.get("ended_by", ["max_steps"])) if self.facts.get("state") == "finished" else []
 
     def keep_config(self, text: str) -> None:
         """Replaces `config.yaml` atomically."""

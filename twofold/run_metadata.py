@@ -8,7 +8,9 @@ from typing import Any
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import BatchSizeFinder, GradientAccumulationScheduler, LearningRateFinder, ModelPruning
 
+from callbacks.batches import batches_trained
 from callbacks.generative_metrics import BEST_GENERATOR_FILE
 from callbacks.interpolation_strip import GENERATOR_FILE
 from twofold.choose_run import Run
@@ -19,6 +21,9 @@ from twofold.ranks import warn
 from twofold.resume import schedule_lengths, typed
 from twofold.run_folder import RunFolder
 from twofold.tables import write_rows
+
+NOT_RESUMABLE = (BatchSizeFinder, GradientAccumulationScheduler, LearningRateFinder, ModelPruning)
+"""They change batches, learning rates or weights, and a checkpoint doesn't hold how."""
 
 
 class RunMetadata(Callback):
@@ -35,7 +40,8 @@ class RunMetadata(Callback):
         config: the whole config as YAML.
 
     Raises:
-        UsageError: if the ranks don't resume from the same checkpoint, or a resumed run would use other data.
+        UsageError: if the ranks don't resume from the same checkpoint, a resumed run would use other data, or a
+            callback would make a resumed run another one.
     """
 
     def __init__(self, run: Run, config: str) -> None:
@@ -51,6 +57,15 @@ class RunMetadata(Callback):
         if not trainer.strategy.reduce_boolean_decision(agree):
             raise UsageError("the processes found different checkpoints; start them in one shared folder")
         self.folder = first.folder
+        # Here the Trainer also has those of the module's `configure_callbacks`.
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, NOT_RESUMABLE):
+                name = type(callback).__name__
+                raise UsageError(f"{name} makes a resumed run another one; leave it out and write what it would find")
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        for callback in trainer.early_stopping_callbacks:  # they would go on with the patience of the checkpoint
+            checkpoint["callbacks"].get(callback.state_key, {})["patience"] = callback.patience
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self.folder is not None
@@ -67,7 +82,7 @@ class RunMetadata(Callback):
         if before.get("threads", threads) != threads:
             warn(f"this run had {before['threads']} threads and now has {threads}: the same bits are not promised")
         self._recording = True
-        self.folder.note(state=None, step=None, data_source=source, threads=threads)
+        self.folder.note(state=None, step=None, ended_by=None, data_source=source, threads=threads)
         self.folder.keep_config(self.config)
         metadata = {
             **yaml.safe_load(self.config),
@@ -82,6 +97,7 @@ class RunMetadata(Callback):
         before_resume: list[dict[str, float]] = []
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger):
+                logger.present_step = lambda: max(trainer.fit_loop.total_batch_idx, 0)
                 logger.drop_from(self.run.step)
                 before_resume = list(logger.rows())
         for logger in trainer.loggers:
@@ -95,8 +111,7 @@ class RunMetadata(Callback):
             batches, lengths = trainer.estimated_stepping_batches, schedule_lengths(yaml.safe_load(self.config))
             other = [f"{typed(key)} is {length:,} batches" for key, length in lengths.items() if length != batches]
             if other:
-                advice = "leave it out to make the schedule as long as the run"
-                warn(f"{' and '.join(other)}, but the run has {batches:,}; {advice}")
+                warn(f"{' and '.join(other)}, but the run has {batches:,}; write {batches} to end with the run")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for logger in trainer.loggers:
@@ -107,7 +122,7 @@ class RunMetadata(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._recording and self.folder is not None and not isinstance(exception, Stopped | KeyboardInterrupt):
             with suppress(OSError):  # the run may have ended because nothing can be written
-                step = max(trainer.global_step, self.run.step)
+                step = max(batches_trained(trainer), self.run.step)
                 self.folder.note(state="failed", step=step)
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -12,6 +13,7 @@ from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks import Checkpoints
+from callbacks.batches import batches_trained
 from twofold.errors import Stopped
 from twofold.listing import resume_command
 from twofold.ranks import is_rank_zero
@@ -52,7 +54,8 @@ class StopOnSignal(Callback):
         # print() isn't reentrant, and the signal may arrive while something else is printed.
         if is_rank_zero():
             when = b"when the last evaluation is done" if self._is_trained else b"after this batch"
-            os.write(2, b"\ntwofold: stopping " + when + b"; Ctrl-C ends it at once\n")
+            with suppress(BrokenPipeError):
+                os.write(2, b"\ntwofold: stopping " + when + b"; Ctrl-C ends it at once\n")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -75,8 +78,8 @@ class StopOnSignal(Callback):
         if self._stopping == REQUEUE and trainer.is_global_zero:
             _requeue()
         name = signal.Signals(self._stopping).name
-        resume = resume_command(self.folder) if self.folder is not None else ""
-        raise Stopped(self._stopping, f"stopped by {name} after {trainer.global_step:,} batches; resume with: {resume}")
+        batches, resume = batches_trained(trainer), resume_command(self.folder) if self.folder is not None else ""
+        raise Stopped(self._stopping, f"stopped by {name} after {batches:,} batches; resume with: {resume}")
 
 
 def stop_on_sigterm(number: int, frame: FrameType | None) -> None:

@@ -14,6 +14,7 @@ CHATTER = (
     r".*`max_epochs` was not set.*",
     r".*You have overridden `transfer_batch_to_device`.*",
     r".*Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`.*",  # G may rest in the first batches
+    r"\s*Unable to serialize instance.*",  # see Parser.dump
     r".*isinstance\(treespec, LeafSpec\).*",
     r".*Couldn.t infer the batch indices.*",  # of our loaders, which are no DataLoaders
     r".*It is recommended to use `self.log\(.*sync_dist=True.*",  # rank 0 logs what it alone evaluated
