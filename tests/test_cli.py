@@ -211,6 +211,5 @@ def test_a_schedule_of_another_length_warns(twofold: Twofold, limit: str) -> Non
     code, _, complained = twofold(f"fit -c {LSTM} {schedule} {limit}")
     assert code == 0
     assert complained == (
-        "twofold: --model.lr_scheduler.total_iters is 9 batches, but the run has 4; "
-        "write 4 to end with the run\n"
+        "twofold: --model.lr_scheduler.total_iters is 9 batches, but the run has 4; write 4 to end with the run\n"
     )
