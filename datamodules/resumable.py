@@ -11,8 +11,8 @@ the number of the next batch:
 
 import math
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from typing import Any, Generic, NoReturn, TypedDict, TypeVar
+from functools import lru_cache, partial
+from typing import Any, Generic, TypedDict, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from common.seeding import derive, run_seed
 from common.sharding import shard
+from networks.saved_arguments import SavedArguments
 
 Batch = TypeVar("Batch")
 
@@ -74,7 +75,7 @@ class SeedState(TypedDict):
     seed: int
 
 
-class ResumableDataModule(LightningDataModule):
+class ResumableDataModule(SavedArguments, LightningDataModule):  # type: ignore[misc]
     """A LightningDataModule whose training batch k is a function of (arguments, seed, k).
 
     Subclasses derive batches from `self.seed` at the moment they are needed, because the checkpoint's seed arrives only
@@ -103,10 +104,9 @@ class ResumableDataModule(LightningDataModule):
             case _:
                 raise ValueError(f"the checkpoint has no seed for {type(self).__name__}; it is from another datamodule")
 
-    @classmethod
-    def load_from_checkpoint(cls, *_: Any, **__: Any) -> NoReturn:
-        """Always refuses: checkpoints don't store a datamodule's arguments, and Lightning's method imports code."""
-        raise ValueError(f"a checkpoint doesn't hold the arguments of {cls.__name__}; construct it with its arguments")
+    def restore(self, checkpoint: dict[str, Any], strict: bool | None) -> None:
+        if state := checkpoint.get(type(self).__qualname__):
+            self.load_state_dict(state)
 
     def shard(self, rows: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "rows ..."]:
         """Returns this rank's rows of a global batch, see `common.sharding`.
@@ -124,7 +124,7 @@ class ResumableDataModule(LightningDataModule):
         if self.trainer is None:
             return BatchStream(make_batch, batches_per_epoch)
         if period := _overfit_period(self.trainer.overfit_batches, batches_per_epoch):  # type: ignore[attr-defined]
-            make_batch = _repeat(make_batch, period)
+            make_batch = partial(_repeat, make_batch, period)
         # Lightning restores a loader's state only when it resumes within an epoch, and makes new loaders with
         # reload_dataloaders_every_n_epochs. Its count of batches is right in both cases.
         return BatchStream(make_batch, batches_per_epoch, next_batch=self.trainer.fit_loop.total_batch_idx + 1)
@@ -180,5 +180,5 @@ def _overfit_period(overfit_batches: int | float, batches_per_epoch: int) -> int
     return int(overfit_batches * batches_per_epoch)
 
 
-def _repeat(make_batch: Callable[[int], Batch], period: int) -> Callable[[int], Batch]:
-    return lambda k: make_batch(k % period)
+def _repeat(make_batch: Callable[[int], Batch], period: int, k: int) -> Batch:
+    return make_batch(k % period)

@@ -1,41 +1,34 @@
 """The base class of the modules: seeds per step, hyperparameters, NaN check, steps that count batches, sharding."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
-from typing import Any, Self, get_type_hints
+from typing import Any
 
 import torch
 from jaxtyping import Shaped
 from lightning.pytorch import LightningModule
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.cli import LRSchedulerCallable
 from lightning.pytorch.core.optimizer import LightningOptimizer, do_nothing_closure
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-from common.files import read_tensors
 from common.schedules import missing_length
 from common.seeding import derive, reseed, run_seed
 from common.sharding import shard
-from networks import registry
-
-KINDS: dict[Any, type] = {nn.Module: nn.Module, OptimizerCallable: Optimizer, LRSchedulerCallable | None: LRScheduler}
-"""For the type of a constructor argument, the class of what a checkpoint may name for it; other values are plain."""
+from networks.saved_arguments import SavedArguments
 
 
 class NonFiniteError(FloatingPointError):
     """A loss, a gradient or a parameter is infinite or NaN."""
 
 
-class TwofoldModule(LightningModule):
+class TwofoldModule(SavedArguments, LightningModule):  # type: ignore[misc]
     """A LightningModule whose training is a function of (arguments, seed, step), for any number of processes.
 
-    A subclass keeps each constructor argument as an attribute of the same name and ends its `__init__` with
-    `self.save_arguments()`. A checkpoint then names networks, optimizers and schedulers by `networks.registry`, and
-    `load_from_checkpoint(path)` needs no other argument.
+    A checkpoint holds the arguments of the constructor, also of a subclass, and names networks, optimizers and
+    schedulers by `networks.registry`. So `load_from_checkpoint(path)` needs no other argument.
 
     **NaN check.** `NonFiniteError` is raised when a loss or a gradient is not finite: on the CPU before each optimizer
     step, so that no parameter changes; on an accelerator, where each check waits for the device, after the batches that
@@ -144,44 +137,11 @@ class TwofoldModule(LightningModule):
             case _:
                 raise ValueError(f"the checkpoint holds no seed, so it isn't one of a {type(self).__name__}")
 
-    def save_arguments(self) -> None:
-        """Puts the constructor's arguments into `hparams`, and so into checkpoints and loggers, as plain values."""
-        names = inspect.signature(type(self)).parameters
-        self.save_hyperparameters({name: _to_plain(getattr(self, name)) for name in names})
-
-    @classmethod
-    def load_from_checkpoint(  # type: ignore[override]
-        cls, checkpoint_path: str | Path, map_location: torch.device | str = "cpu", **arguments: Any
-    ) -> Self:
-        """Builds the module that was saved, with its weights, in eval mode.
-
-        Args:
-            checkpoint_path: a file that the Trainer wrote.
-            map_location: the device of the weights.
-            arguments: constructor arguments that replace the saved ones, such as a network of your own class.
-
-        Raises:
-            ValueError: when the file is damaged, holds pickled code, names what `networks.registry` doesn't hold,
-                belongs to another module, or holds weights of other shapes.
-        """
-        checkpoint = read_tensors(checkpoint_path, map_location)
-        hints = get_type_hints(cls.__init__)
-        kinds = {name: KINDS.get(hints.get(name)) for name in inspect.signature(cls).parameters}
-        match checkpoint:
-            case {"state_dict": dict(weights), "hyper_parameters": dict(saved), "seed": int() | None} if (
-                saved.keys() == kinds.keys()
-            ):
-                pass
-            case _:
-                raise ValueError(f"{checkpoint_path} is not a checkpoint of a {cls.__name__}")
-        try:
-            restored = {name: _from_plain(saved[name], kinds[name]) for name in saved.keys() - arguments.keys()}
-            module = cls(**arguments, **restored).to(map_location)
-            module.load_state_dict(weights)
-        except (TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
-            raise ValueError(f"{checkpoint_path} doesn't fit this {cls.__name__}: {error}") from error
-        module.on_load_checkpoint(checkpoint)
-        return module.eval()
+    def restore(self, checkpoint: dict[str, Any], strict: bool | None) -> None:
+        weights = checkpoint["state_dict"]
+        self.load_state_dict(weights, strict=self.strict_loading if strict is None else strict)
+        self.on_load_checkpoint(checkpoint)
+        self.to(next((each.device for each in weights.values() if isinstance(each, Tensor)), self.device))
 
     # Learning-rate schedulers
 
@@ -208,6 +168,12 @@ def exclude_from_global_step(optimizer: LightningOptimizer) -> None:
     optimizer._on_after_step = do_nothing_closure
 
 
+def count_batch(optimizer: LightningOptimizer) -> None:
+    """Counts the batch as a training step, where the optimizer whose steps count takes none."""
+    optimizer._on_before_step()
+    optimizer._on_after_step()
+
+
 def fill_schedule_length(factory: LRSchedulerCallable, steps: int) -> LRSchedulerCallable:
     """Returns the factory with the scheduler's length set to `steps`, unless it is given or the scheduler has none.
 
@@ -226,16 +192,3 @@ def fill_schedule_length(factory: LRSchedulerCallable, steps: int) -> LRSchedule
 
 def _after(batches: int) -> str:
     return f"after {batches:,} batch{'es' * (batches != 1)}"
-
-
-def _to_plain(value: Any) -> Any:
-    if isinstance(value, nn.Module):
-        return registry.to_spec(value)
-    return registry.factory_to_spec(value) if callable(value) else value
-
-
-def _from_plain(value: Any, kind: type | None) -> Any:
-    if kind is None or value is None:
-        return value
-    build: Callable[..., Any] = registry.from_spec if kind is nn.Module else registry.factory_from_spec
-    return build(value, kind)

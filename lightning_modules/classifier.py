@@ -33,8 +33,7 @@ class Classification(TwofoldModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.val_accuracy = MulticlassAccuracy(DIGITS, average="micro")
-        self.test_accuracy = MulticlassAccuracy(DIGITS, average="micro")
+        self.accuracy_metrics = nn.ModuleDict()  # one for each loader of each split
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         logits, target = self.logits_and_target(batch)
@@ -49,25 +48,31 @@ class Classification(TwofoldModule):
             self.log("train/loss", outputs["loss"], prog_bar=True, sync_dist=True)
             self.log("train/accuracy", outputs["accuracy"], prog_bar=True)
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self._evaluate(batch, "val", self.val_accuracy)
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._evaluate(batch, "val", dataloader_idx)
 
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        self._evaluate(batch, "test", self.test_accuracy)
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._evaluate(batch, "test", dataloader_idx)
 
     def logits_and_target(self, batch: Any) -> tuple[Float[Tensor, "targets 10"], Int[Tensor, " targets"]]:
         """Returns the logits for all targets of a batch, and the targets."""
         input, target = input_and_target(batch)
         return self(input), target
 
-    def _evaluate(self, batch: Any, split: str, accuracy: MulticlassAccuracy) -> None:
+    def _evaluate(self, batch: Any, split: str, dataloader_idx: int) -> None:
         logits, target = self.logits_and_target(batch)
+        name = f"{split}_{dataloader_idx}"
+        if name not in self.accuracy_metrics:
+            self.accuracy_metrics[name] = MulticlassAccuracy(DIGITS, average="micro").to(self.device)
+        accuracy: Any = self.accuracy_metrics[name]
         accuracy(logits, target)
         # Lightning's mean over the ranks weighs them equally, so the loss is summed here.
         n = sum_over_ranks(len(target))
         total = self.trainer.strategy.reduce(F.cross_entropy(logits, target, reduction="none").sum(), reduce_op="sum")
         self.log(f"{split}/loss", total / n, batch_size=n, sync_dist=True)
-        self.log(f"{split}/accuracy", accuracy, prog_bar=True, batch_size=n)
+        # Lightning looks for the names of metrics once, before the first is logged.
+        attribute = f"accuracy_metrics.{name}"
+        self.log(f"{split}/accuracy", accuracy, prog_bar=True, batch_size=n, metric_attribute=attribute)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         super().on_before_optimizer_step(optimizer)
@@ -119,7 +124,6 @@ class DigitClassifier(Classification):
         self.network = network
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
-        self.save_arguments()
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compiles the network in place, with `torch.compile`'s arguments; the names of its weights stay."""
@@ -129,7 +133,7 @@ class DigitClassifier(Classification):
         logits: Tensor = self.network(images)
         return logits
 
-    def predict_step(self, batch: Any, batch_idx: int) -> dict[str, list[int] | list[float]]:
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[int] | list[float]]:
         """Columns `label` if there are any, `prediction` and `confidence` (its softmax probability, in [0, 1])."""
         images = images_of(batch)
         confidence, prediction = self(images).softmax(dim=1).max(dim=1)

@@ -14,7 +14,7 @@ from common.matmul_precision import matmul_precision
 from common.moving_average import moving_average
 from common.seeding import latent_noise, rng
 from common.sharding import all_gather, average_batchnorm_statistics, sum_over_ranks
-from lightning_modules.base import TwofoldModule, exclude_from_global_step
+from lightning_modules.base import TwofoldModule, count_batch, exclude_from_global_step
 from lightning_modules.batches import images_of
 from lightning_modules.gan_arguments import validate_gan_arguments
 from losses.gan import GAN_LOSSES, accuracies
@@ -97,8 +97,7 @@ class GAN(TwofoldModule):
         self.diffaugment_translation = diffaugment_translation
         self.ema_decay = ema_decay
         self.matmul_precision = matmul_precision
-        self.save_arguments()
-        validate_gan_arguments(self.hparams, generator, discriminator)
+        validate_gan_arguments(vars(self), generator, discriminator)
         self.gan_loss = GAN_LOSSES[loss]
         self._newest_losses: dict[str, Tensor | float] = {}
         self.ema: AveragedModel | None = None if ema_decay is None else moving_average(generator, ema_decay)
@@ -141,7 +140,9 @@ class GAN(TwofoldModule):
                 d_optimizer.zero_grad()
                 if _is_trainable(self.discriminator):
                     self.manual_backward(scale * (d_loss + self.d_reg_interval * penalty))
-                d_optimizer.step()  # also of a frozen D, because this step counts the batch
+                    d_optimizer.step()
+                else:
+                    count_batch(d_optimizer)
 
             # G's loss on the logits of the updated D, and its step every `n_critic` batches.
             if trains_generator:
@@ -235,10 +236,10 @@ class GAN(TwofoldModule):
         super().on_load_checkpoint(checkpoint)
         self._newest_losses = dict(checkpoint.get("newest_losses", {}))
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         self._evaluate(batch, batch_idx, "val")
 
-    def test_step(self, batch: Any, batch_idx: int) -> None:
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         self._evaluate(batch, batch_idx, "test")
 
     def _evaluate(self, batch: Any, batch_idx: int, split: str) -> None:
@@ -256,7 +257,7 @@ class GAN(TwofoldModule):
         }
         self.log_dict(numbers, batch_size=len(real_logits), sync_dist=True)
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Images:
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Images:
         """Returns as many generated images as the batch has."""
         images = images_of(batch)
         generated: Tensor = self(self.shard(self.sample_noise(sum_over_ranks(len(images)), "predict", batch_idx)))
@@ -267,6 +268,8 @@ class GAN(TwofoldModule):
             self.generator_optimizer(self.generator.parameters()),
             self.discriminator_optimizer(self.discriminator.parameters()),
         ]
+        if any(isinstance(optimizer, torch.optim.LBFGS) for optimizer in optimizers):
+            raise ValueError("LBFGS computes the loss several times in a step, which no GAN does; write Adam, say")
         factories = (self.generator_lr_scheduler, self.discriminator_lr_scheduler)
         schedulers = [
             self.scheduler_config(factory, optimizer)

@@ -52,24 +52,27 @@ class _Palindrome(Classification):
         digits, target = input_and_target(batch)
         return self(digits, _blanks(target)).flatten(0, -2), target.flatten()
 
-    def test_step(self, chunk: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Logs the accuracy for each length, and with `target: second_half` for each position.
 
         Args:
-            chunk: a `datamodules.PalindromeChunk`; the network continues from its state after the chunk before.
+            batch: a `datamodules.PalindromeChunk`, where the network continues from its state after the chunk before;
+                or whole sequences and their targets.
         """
-        state = None if chunk.starts else self._state
-        logits, self._state = self._forward(chunk.digits, _blanks(chunk.target), state)
-        if not chunk.ends:
+        digits, target, *chunk = batch if hasattr(batch, "ends") else input_and_target(batch)
+        length, starts, ends = chunk or (digits.shape[1] + (_blanks(target) or 1), True, True)
+        logits, self._state = self._forward(digits, _blanks(target), None if starts else self._state)
+        if not ends:
             return
-        correct = all_gather((logits.argmax(dim=-1) == chunk.target).float())  # (batch, *positions)
-        accuracy = {f"test/accuracy/T={chunk.length}": correct.mean()}
+        correct = all_gather((logits.argmax(dim=-1) == target).float())  # (batch, *positions)
+        accuracy = {f"test/accuracy/T={length}": correct.mean()}
         if correct.dim() == 2:
-            first = chunk.digits.shape[1] + 1
+            first = digits.shape[1] + 1
             accuracy |= {f"test/accuracy/position={first + n}": at for n, at in enumerate(correct.mean(dim=0))}
-        self.log_dict(accuracy, batch_size=len(correct), sync_dist=True, add_dataloader_idx=False)
+        # The datamodule has one loader for each length. Others may share a length, so their number is added.
+        self.log_dict(accuracy, batch_size=len(correct), sync_dist=True, add_dataloader_idx=not chunk)
 
-    def predict_step(self, batch: Any, batch_idx: int) -> dict[str, list[str]]:
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[str]]:
         """Columns `sequence` (the digits read), `answer` (the target) and `prediction`, each as text."""
         digits, target = input_and_target(batch)
         predictions = self(digits, _blanks(target)).argmax(dim=-1)
@@ -123,7 +126,6 @@ class PalindromeLSTM(_Palindrome):
         self.lr_scheduler = lr_scheduler
         self.network = LSTM(_symbols(target), hidden_size, kernel=kernel, init=init, horizon=horizon)
         self.readout = nn.Linear(hidden_size, DIGITS)
-        self.save_arguments()
 
 
 class PalindromeRNN(_Palindrome):
@@ -162,7 +164,6 @@ class PalindromeRNN(_Palindrome):
         self.lr_scheduler = lr_scheduler
         self.network = RNN(_symbols(target), hidden_size, kernel=kernel, nonlinearity=nonlinearity, init=init)
         self.readout = nn.Linear(hidden_size, DIGITS)
-        self.save_arguments()
 
 
 def _symbols(target: Target) -> int:

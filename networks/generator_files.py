@@ -56,7 +56,7 @@ def build_with_weights(spec: Spec, weights: Any, path: Path) -> nn.Module:
         ValueError: as `networks.registry.from_spec` does, or when the weights don't fit.
     """
     with torch.device("meta"):  # no initial weights, so no random numbers
-        network = from_spec(spec, nn.Module)
+        network: nn.Module = from_spec(spec, nn.Module)
     load_weights(network, weights, path, assign=True)
     return network
 

@@ -8,10 +8,11 @@ and only registered names are built. Add your own class by `networks.register("M
 """
 
 import inspect
-from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer, lr_scheduler
@@ -22,12 +23,12 @@ from networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from networks.mlp_conv_gan import MLPConvGenerator, PixelUnshuffleDiscriminator
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 
-Kind = TypeVar("Kind")
-
 Spec = dict[str, Any]
-"""`{"name": str, "arguments": {str: plain value} | None}`. A plain value is a number, a string, None, or a list of
-them."""
+"""`{"name": str, "arguments": {str: plain value} | None}`. A plain value is a number, a string, None, another spec, or
+a list or dictionary of plain values."""
 
+PLAIN = (type(None), bool, int, float, str)
+"""The types of single plain values. A file would hold the name of a subclass, such as that of an enumeration."""
 
 _classes: dict[str, type] = {}
 
@@ -51,37 +52,42 @@ def register(name: str, cls: type) -> None:
 def to_spec(network: nn.Module) -> Spec:
     """Returns the name and constructor arguments of a network, without its weights."""
     parameters = inspect.signature(type(network)).parameters
-    return _spec(type(network), {name: getattr(network, name, inspect.Parameter.empty) for name in parameters})
+    arguments = {name: getattr(network, name) for name in parameters if hasattr(network, name)}
+    return _spec(type(network), arguments if len(arguments) == len(parameters) else None)
 
 
-def factory_to_spec(factory: Callable[..., Any]) -> Spec:
-    """Returns the spec of an optimizer or scheduler class, or of a `partial` of one, which the CLI passes."""
-    if not isinstance(factory, partial):
-        return _spec(factory, {})
-    # jsonargparse's partial calls a function of its own and has the class among the positional arguments.
-    classes = [value for value in (factory.func, *factory.args) if isinstance(value, type)]
-    return _spec(classes[0] if classes else factory.func, factory.keywords)
+def to_plain(value: Any) -> Any:
+    """Returns what a file can hold of a constructor's argument.
+
+    Networks become specs, and so do the classes of optimizers and schedulers, and `partial`s of them. The spec of any
+    other object can't be built; whoever loads the file has to pass the object.
+    """
+    match value:
+        case nn.Module():
+            return to_spec(value)
+        case list() | tuple():
+            return [to_plain(each) for each in value]
+        case dict():
+            return {key: to_plain(each) for key, each in value.items()}
+        case partial():
+            # jsonargparse's partial calls a function of its own and has the class among the positional arguments.
+            classes = [each for each in (value.func, *value.args) if isinstance(each, type)]
+            return _spec(classes[0] if classes else value.func, value.keywords)
+        case Path():
+            return str(value)
+        case np.generic():
+            return to_plain(value.item())
+    if type(value) in PLAIN:
+        return value
+    return _spec(value, {}) if callable(value) else _spec(type(value), None)
 
 
-def from_spec(spec: Spec, kind: type[Kind]) -> Kind:
-    """Builds the object of a spec.
+def from_spec(spec: Any, kind: type) -> Any:
+    """Builds the network of a spec; of an optimizer or scheduler, a `partial` that takes parameters or an optimizer.
 
     Raises:
         NotRegisteredError: when the name isn't registered, or the file lacks the arguments.
         ValueError: when the spec is malformed, or names something that isn't a `kind`.
-    """
-    factory = factory_from_spec(spec, kind)
-    try:
-        return factory()
-    except TypeError as error:
-        raise ValueError(f"{spec['name']} can't be built from {spec['arguments']}") from error
-
-
-def factory_from_spec(spec: Spec, kind: type[Kind]) -> Callable[..., Kind]:
-    """Returns a `partial` of the class in a spec, to be called with what is missing (parameters, an optimizer).
-
-    Raises:
-        ValueError: as `from_spec` does.
     """
     match spec:
         case {"name": str(name), "arguments": None}:
@@ -95,19 +101,30 @@ def factory_from_spec(spec: Spec, kind: type[Kind]) -> Callable[..., Kind]:
     cls = _classes[name]
     if not issubclass(cls, kind):
         raise ValueError(f"the file names '{name}' where a {kind.__name__} belongs")
-    return partial(cls, **arguments)
+    try:
+        factory = partial(cls, **from_plain(arguments))
+        return factory() if issubclass(cls, nn.Module) else factory
+    except NotRegisteredError as error:
+        raise NotRegisteredError(f"the file can't hold the arguments of '{name}'; pass the object itself") from error
+    except TypeError as error:
+        raise ValueError(f"{name} can't be built from {arguments}") from error
 
 
-def _spec(cls: Callable[..., Any], arguments: dict[str, Any]) -> Spec:
+def from_plain(value: Any) -> Any:
+    """Returns the argument of which `to_plain` returned `value`; raises as `from_spec` does."""
+    match value:
+        case {"name": str(), "arguments": dict() | None}:
+            return from_spec(value, object)
+        case dict():
+            return {key: from_plain(each) for key, each in value.items()}
+        case list():
+            return [from_plain(each) for each in value]
+    return value
+
+
+def _spec(cls: Any, arguments: dict[str, Any] | None) -> Spec:
     name = next((name for name, known in _classes.items() if known is cls), getattr(cls, "__qualname__", repr(cls)))
-    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in arguments.items()}
-    return {"name": name, "arguments": plain if all(map(_is_plain, plain.values())) else None}
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, bool | int | float | str)
+    return {"name": name, "arguments": to_plain(arguments)}
 
 
 for _network in (

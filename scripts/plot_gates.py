@@ -108,7 +108,7 @@ def load(path: Path) -> Model:
     try:
         match read_tensors(path):
             case {"module": str(name)} if name in modules:
-                return modules[name].load_from_checkpoint(path)
+                return modules[name].load_from_checkpoint(path).eval()
     except ValueError as error:
         raise advised(error, INSTEAD) from error
     raise UsageError(f"{path} is not a checkpoint of a PalindromeLSTM or a PalindromeRNN; {INSTEAD}")

@@ -51,6 +51,7 @@ TWOFOLD = [
     (f"fit -c {LSTM} --data.target frst", "--data.target can't be frst; write last or second_half"),
     (f"fit -c {LSTM} --model.optimizer.lr abc", "--model.optimizer.lr can't be abc; write a number"),
     (f"fit -c {LSTM} --trainer.logger callbacks.ImageGrid", "--trainer.logger: Import path does not correspond"),
+    (f"fit -c {GAN} --model.generator_optimizer LBFGS --data.source packaged", "LBFGS computes the loss several times"),
     # Values out of range.
     (f"fit -c {LSTM} --model.optimizer.lr -1", "Invalid learning rate: -1.0"),
     (f"fit -c {LSTM} --model.optimizer.betas [0.9,1.5]", "Invalid beta parameter at index 1: 1.5"),

@@ -162,9 +162,6 @@ class BadOnRankOne(PalindromeLSTM):
         super().__init__(hidden_size=8)
         self.folder = folder
 
-    def save_arguments(self) -> None:
-        """Saves nothing: it never becomes a checkpoint."""
-
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         try:
             super().on_before_optimizer_step(optimizer)
@@ -173,7 +170,7 @@ class BadOnRankOne(PalindromeLSTM):
             self.trainer.strategy.barrier()  # the first process that ends would end the other
             raise
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         outputs = super().training_step(batch, batch_idx)
         if self.trainer.global_step == 2 and self.trainer.global_rank == 1:
             outputs["loss"] = outputs["loss"] * math.inf

@@ -37,10 +37,7 @@ class Spoiled(PalindromeLSTM):
         super().__init__(hidden_size=4, optimizer=optimizer)
         self.what, self.after, self.bad = what, after, bad
 
-    def save_arguments(self) -> None:
-        """It isn't loaded again."""
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         outputs = super().training_step(batch, batch_idx)
         if self.what == "loss" and self.trainer.global_step == self.after:
             outputs["loss"] = outputs["loss"] * self.bad

@@ -18,7 +18,6 @@ CHATTER = (
     r".*isinstance\(treespec, LeafSpec\).*",
     r".*Couldn.t infer the batch indices.*",  # of our loaders, which are no DataLoaders
     r".*It is recommended to use `self.log\(.*sync_dist=True.*",  # rank 0 logs what it alone evaluated
-    r".*Found .* module\(s\) in eval mode at the start of training.*",
 )
 
 

@@ -52,7 +52,7 @@ def recall(run: TrainedRun) -> Figure:
     """Accuracy and length against batches, and accuracy at each position of the second half."""
     config = yaml.safe_load(run.run.config.read_text(encoding="utf-8"))
     length = config["data"]["init_args"]["length"]
-    model = PalindromeLSTM.load_from_checkpoint(run.checkpoint)
+    model = PalindromeLSTM.load_from_checkpoint(run.checkpoint).eval()
     accuracy = accuracy_by_position(model, length, config["seed_everything"])
     figure, (learning, growth, position) = panels(3)
     learning.plot(*run.points("train/accuracy"), linewidth=1.2)
