@@ -1,7 +1,9 @@
 """A run that goes on is the run that was asked for at once, whatever ended it; or it is refused."""
 
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BatchSizeFinder
 
 from lightning_modules import PalindromeLSTM
+from twofold.main import main
 from twofold.tables import read_rows
 
 Twofold = Callable[..., tuple[int, str, str]]
@@ -243,3 +246,19 @@ def test_any_other_callback_allows_a_resume(fit: Command, callback: str) -> None
     at_once, folder = (fit(f"{EPOCHS_OF_10} --trainer.max_steps {n} --trainer.callbacks+={callback}") for n in (25, 20))
     assert fit(resume(folder[1], "--trainer.max_steps 25")) == (0, folder[1])
     assert_same(folder[1], at_once[1], rows="Logs" not in callback)  # a resume starts once more
+
+
+@pytest.mark.parametrize("closed", ["pipe", "stdout"])
+def test_that_nobody_reads_the_output_is_no_failure(
+    twofold: Twofold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w", encoding="utf-8") as unread:
+        for name in ("stdout", "__stdout__"):
+            monkeypatch.setattr(sys, name, unread if closed == "pipe" else None)
+        assert main(f"fit {EPOCHS_OF_10} --trainer.max_steps 12".split()) == 0
+        sys.stdout.close()
+    (run,) = tmp_path.glob("runs/*/*/run.json")
+    assert json.loads(run.read_text())["state"] == "finished"
+    assert (run.parent / "checkpoints" / "last.ckpt").is_file()

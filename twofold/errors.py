@@ -87,7 +87,9 @@ def _ignore_closed_pipes() -> None:
     """Makes stdout and stderr drop what nobody reads, so that it doesn't end a training."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is not None and stream is getattr(sys, f"__{name}__"):  # not a test's or a notebook's
+        if stream is None:  # closed, as by `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif stream is getattr(sys, f"__{name}__"):  # not a test's or a notebook's
             raw = io.BufferedWriter(_Unread(stream.fileno(), "w", closefd=False))
             lines = stream.line_buffering
             setattr(sys, name, io.TextIOWrapper(raw, stream.encoding, stream.errors, line_buffering=lines))
