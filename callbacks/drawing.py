@@ -118,8 +118,9 @@ def write_png(picture: Image.Image, path: Path) -> None:
 
 def write_numbered(images: Images, folder: Path, first: int = 0) -> None:
     """Writes each image in [−1, 1] to a file of its own: 000000.png, 000001.png and so on, counted from `first`."""
+    pictures = to_pil(images)
     folder.mkdir(parents=True, exist_ok=True)
-    for number, image in enumerate(to_pil(images), first):
+    for number, image in enumerate(pictures, first):
         image.save(folder / f"{number:06d}.png")
 
 

@@ -19,7 +19,6 @@ from callbacks.generators import (
     inference_state,
     may_write,
     sample_images,
-    sampling_generator,
     save_sampling_generator,
     seed_of,
     training_progress,
@@ -29,7 +28,7 @@ from common.arguments import check_positive
 from common.files import replacing
 from losses.gan import wasserstein_discriminator_loss
 from metrics.evaluate import Evaluation, RealImages, evaluate, summary
-from metrics.features import SplitDigits, features_and_logits, load_classifier
+from metrics.features import SplitDigits, classifiable, features_and_logits, load_classifier
 from metrics.fid import FrechetDistance, distance_to_training
 from metrics.mode_coverage import class_histogram, mode_coverage
 from metrics.precision_recall import NEIGHBOURS
@@ -72,8 +71,8 @@ class GenerativeMetrics(Callback):
         final_samples: images of the evaluation at the end, which takes as long as some thousand batches; 0 skips it.
 
     Raises:
-        ValueError: if a number is too small; when training starts, if the datamodule has no digits or the module no
-            generator; at an evaluation, if the images don't have the shape of the digits.
+        ValueError: if a number is too small; when training starts, if the datamodule has no digits, or the module no
+            generator of images of their shape.
     """
 
     def __init__(self, every_n_batches: int = 2000, samples: int = 2000, final_samples: int = 10_000) -> None:
@@ -91,7 +90,7 @@ class GenerativeMetrics(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         _digits(trainer)
-        sampling_generator(pl_module)
+        classifiable(sample_images(pl_module, fixed_noise(pl_module, TABLE_SAMPLES, "samples")))
         self._frechet_distance = None  # the datamodule may be another than the last time
 
     def on_train_batch_end(

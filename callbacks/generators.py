@@ -21,11 +21,15 @@ def sampling_generator(module: LightningModule) -> nn.Module:
     """The generator to sample from: the module's `sampling_generator` if it has one, else its `generator`.
 
     Raises:
-        ValueError: if the module has neither.
+        ValueError: if the module has neither, or its generator doesn't say how long its noise is.
     """
     for name in ("sampling_generator", "generator"):
         network = getattr(module, name, None)
         if isinstance(network, nn.Module):
+            if not isinstance(getattr(network, "latent_dim", None), int):
+                raise ValueError(
+                    f"{type(module).__name__}.{name} needs a whole number `latent_dim`, its noise's length"
+                )
             return network
     raise ValueError(f"a {type(module).__name__} has no `generator` to sample from")
 
@@ -38,9 +42,9 @@ def generators(module: LightningModule) -> dict[str, nn.Module]:
 
 
 def seed_of(module: LightningModule) -> int:
-    """The module's `seed`, else that of `lightning.seed_everything`, else a new one."""
+    """The module's `seed` if it is a number, else that of `lightning.seed_everything`, else a new one."""
     seed = getattr(module, "seed", None)
-    return run_seed() if seed is None else seed
+    return seed if isinstance(seed, int) else run_seed()
 
 
 def fixed_noise(module: LightningModule, n: int, *key: int | str) -> Float[Tensor, "n latent"]:

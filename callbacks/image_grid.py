@@ -8,9 +8,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks.batches import batches_trained
 from callbacks.drawing import grid, page, write_png
-from callbacks.generators import fixed_noise, may_write, sample_images, training_progress
+from callbacks.generators import may_write, sample_images, sampling_generator, seed_of, training_progress
 from callbacks.logging import log_image, warn_if_not_written
 from common.arguments import check_positive
+from common.seeding import latent_noise, rng
 
 ROWS = 8
 
@@ -19,8 +20,8 @@ class ImageGrid(Callback):
     """Writes 64 images from the same noise at batch 0, every `every_n_batches` and at chosen batches.
 
     Each grid is written to `images/step_000500.png` under `trainer.default_root_dir` and shown in every logger that
-    can. The noise depends on the run's seed alone. Works with any module that has a `generator` with a `latent_dim`.
-    Training is not changed by it, and continues if a picture can't be written.
+    can. The noise depends on the run's seed alone, which checkpoints hold. Works with any module that has a `generator`
+    with a `latent_dim`. Training is not changed by it, and continues if a picture can't be written.
 
     Args:
         every_n_batches: number of batches between two grids.
@@ -37,9 +38,12 @@ class ImageGrid(Callback):
             raise ValueError(f"also_at holds {min(also_at)}; write batches counted from 0")
         self.every_n_batches = every_n_batches
         self.also_at = frozenset(also_at)
+        self.seed: int | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.noise = fixed_noise(pl_module, ROWS * ROWS, "image grid")
+        if batches_trained(trainer) == 0 or self.seed is None:
+            self.seed = seed_of(pl_module)
+        self.noise = latent_noise(sampling_generator(pl_module), ROWS * ROWS, rng(self.seed, "image grid"))
         if batches_trained(trainer) == 0:
             self._write_grid(trainer, pl_module)
 
@@ -58,3 +62,10 @@ class ImageGrid(Callback):
         with warn_if_not_written("images/"):
             write_png(page([grid(sample_images(pl_module, self.noise), ROWS)], caption), path)
             log_image(trainer, "images", path, caption)
+
+    # Instead of `state_dict`, which Lightning doesn't allow for two of a kind.
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["image_grid_seed"] = self.seed
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.seed = checkpoint.get("image_grid_seed")

@@ -4,6 +4,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from common.arguments import check_positive
+
 
 class LengthCurriculum(Callback):
     """Multiplies the length of the training palindromes each time a number of batches in a row is perfect.
@@ -21,7 +23,8 @@ class LengthCurriculum(Callback):
 
     Raises:
         ValueError: if `start` is below 2, `factor` is not above 1, or another number is below 1; when training starts,
-            if `start` exceeds the datamodule's length, or there is no such datamodule.
+            if `start` exceeds the datamodule's length, or there is no such datamodule; after the first batch, if
+            `training_step` returns no `accuracy`.
     """
 
     def __init__(self, start: int = 5, factor: float = 1.5, least_growth: int = 1, perfect_batches: int = 10) -> None:
@@ -29,9 +32,7 @@ class LengthCurriculum(Callback):
             raise ValueError(f"the curriculum's start is {start}; a palindrome has at least 2 digits")
         if not 1 < factor < float("inf"):
             raise ValueError(f"the curriculum's factor is {factor}; write a number above 1, such as 1.5")
-        for name, count in (("least_growth", least_growth), ("perfect_batches", perfect_batches)):
-            if count < 1:
-                raise ValueError(f"the curriculum's {name} is {count}; write 1 or more")
+        check_positive(least_growth=least_growth, perfect_batches=perfect_batches)
         self.factor = factor
         self.least_growth = least_growth
         self.perfect_batches = perfect_batches
@@ -40,8 +41,8 @@ class LengthCurriculum(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data: Any = getattr(trainer, "datamodule", None)
-        if not hasattr(data, "train_length"):
-            raise ValueError("LengthCurriculum needs a datamodule whose train_length it can set")
+        if not (hasattr(data, "train_length") and hasattr(data, "length")):
+            raise ValueError("LengthCurriculum needs a datamodule with a length, whose train_length it can set")
         if self.start > data.length:
             raise ValueError(f"the curriculum starts at length {self.start}, above its target {data.length}")
         self.data = data
@@ -51,6 +52,8 @@ class LengthCurriculum(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         pl_module.log("train/length", float(self.length), prog_bar=True)
+        if "accuracy" not in (outputs or ()):
+            raise ValueError("LengthCurriculum needs the accuracy of each batch, which this module doesn't return")
         perfect = trainer.strategy.reduce_boolean_decision(bool(outputs["accuracy"] == 1))
         self.perfect_in_a_row = self.perfect_in_a_row + 1 if perfect else 0
         if self.length < self.data.length and self.perfect_in_a_row == self.perfect_batches:

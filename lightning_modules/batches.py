@@ -16,9 +16,9 @@ def images_of(batch: Any) -> Tensor:
     parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, tuple | list) else [batch]
     images = max((part for part in parts if isinstance(part, Tensor)), key=Tensor.dim, default=None)
     if images is None or not images.is_floating_point():
+        found = type(batch).__name__ if images is None else images.dtype
         raise ValueError(
-            "a batch is images, floating point numbers in [−1, 1], alone or with labels in a tuple, list or dict; "
-            f"this one has {type(batch).__name__ if images is None else images.dtype}"
+            f"a batch is images of floats, alone or with labels in a tuple, list or dict; this has {found}"
         )
     return images
 
@@ -29,8 +29,8 @@ def input_and_target(batch: Any) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: when it isn't a pair of tensors.
     """
-    parts = batch if isinstance(batch, tuple | list) else []
-    if len(parts) == 2 and all(isinstance(part, Tensor) for part in parts):
-        return parts[0], parts[1]
-    size = f" of {len(parts)}" if parts else ""
-    raise ValueError(f"a batch is two tensors, (input, target); this one is a {type(batch).__name__}{size}")
+    match batch:
+        case (Tensor() as input, Tensor() as target):
+            return input, target
+    size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+    raise ValueError(f"a batch is two tensors, (input, target); this is a {type(batch).__name__}{size}")

@@ -73,22 +73,22 @@ class FeaturesAndLogits(NamedTuple):
     logits: Float[Tensor, "n 10"]
 
 
-def check_image_shape(images: Float[Tensor, "n channels height width"]) -> None:
-    """Raises ValueError unless the images have the shape that the classifiers take."""
+def classifiable(images: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n 1 28 28"]:
+    """Returns the images; raises ValueError unless they have the shape that the classifiers take."""
     if images.shape[1:] != IMAGE_SHAPE:
         raise ValueError(f"the classifiers take images of the shape {IMAGE_SHAPE}, not {tuple(images.shape[1:])}")
+    return images
 
 
 def features_and_logits(classifier: Classifier, images: Float[Tensor, "n channels height width"]) -> FeaturesAndLogits:
     """Runs the classifier on images in [−1, 1], in batches on the classifier's device.
 
     Raises:
-        ValueError: as `check_image_shape` does.
+        ValueError: as `classifiable` does.
     """
-    check_image_shape(images)
     device = next(classifier.parameters()).device
     with torch.no_grad():
-        features = torch.cat([classifier.features(batch.to(device)) for batch in images.split(BATCH)])
+        features = torch.cat([classifier.features(batch.to(device)) for batch in classifiable(images).split(BATCH)])
         # Float64 on the CPU, because MPS doesn't have it.
         return FeaturesAndLogits(features.cpu().double(), classifier.head(features).cpu())
 

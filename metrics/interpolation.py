@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from common.seeding import latent_noise, rng
-from metrics.features import check_image_shape
+from metrics.features import classifiable
 from networks.sampling import finite_samples
 
 CANDIDATES = 4096
@@ -139,12 +139,9 @@ def class_log_probabilities(
     Raises:
         ValueError: when the images aren't of the shape that the classifier takes.
     """
-    logits = []
-    for images in finite_samples(generator, latents):
-        check_image_shape(images)
-        with torch.no_grad():
-            logits.append(classifier(images))
-    return torch.cat(logits).cpu().double().log_softmax(dim=1)
+    with torch.no_grad():
+        logits = torch.cat([classifier(classifiable(images)) for images in finite_samples(generator, latents)])
+    return logits.cpu().double().log_softmax(dim=1)
 
 
 def _sine_ratio(t: Float[Tensor, " steps"], omega: Float[Tensor, ""]) -> Float[Tensor, " steps"]:

@@ -29,6 +29,6 @@ def file_name(*endings: str) -> Callable[[str], Path]:
     def parse(text: str) -> Path:
         if Path(text).suffix.lower() not in endings:
             raise ArgumentTypeError(f"can't be {text}; write a name that ends in {' or '.join(endings)}")
-        return Path(text)
+        return Path(text).expanduser()
 
     return parse

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -128,6 +129,7 @@ def tiny_classifier(monkeypatch: pytest.MonkeyPatch) -> DigitReader:
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Script:
     """`script(main, "--option", …)` runs the `main` of a script in a new folder; returns exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delenv("TWOFOLD_DEBUG", raising=False)
 
     def run(main: Callable[[list[str]], int], *arguments: object) -> tuple[int, str, str]:

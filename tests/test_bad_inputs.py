@@ -15,6 +15,7 @@ from bad_inputs import (
     SCRIPTS,
     TWOFOLD,
     write_bad_files,
+    write_code,
 )
 
 ROOT = CONFIGS.parent
@@ -48,9 +49,13 @@ def assert_one_line(answer: Answer, expected: str) -> None:
 
 
 @pytest.mark.parametrize(("command", "expected"), TWOFOLD, ids=names(TWOFOLD))
-def test_twofold(command: str, expected: str, twofold: Callable[..., Answer], tmp_path: Path) -> None:
+def test_twofold(
+    command: str, expected: str, twofold: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     write_bad_files(tmp_path)
-    before = sorted(tmp_path.iterdir())
+    write_code(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
     answer = twofold(command)
     assert_one_line(answer, expected)
     assert answer[2].startswith("twofold: ")

@@ -5,12 +5,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.profilers import Profiler, SimpleProfiler
 
+from scripts.arguments import file_name
+from twofold.errors import OneLineParser
+from twofold.main import PACKAGES
 from twofold.tables import read_rows
 from twofold.unprofiled import Unprofiled
 
@@ -81,15 +86,53 @@ def test_another_optimizer_and_scheduler(twofold: Twofold) -> None:
     assert column(folder, "lr-SGD") == pytest.approx([0.5, 0.5, 0.05, 0.05])
 
 
+@pytest.fixture
+def trainers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The trainers of finished runs."""
+    used: list[Any] = []
+    monkeypatch.setattr(LightningModule, "on_fit_end", lambda module: used.append(module.trainer))
+    return used
+
+
 @pytest.mark.parametrize(("asked", "profiler"), [((), Unprofiled), (("--trainer.profiler", "simple"), SimpleProfiler)])
 def test_nothing_is_profiled_by_default(
-    twofold: Twofold, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...], profiler: type[Profiler]
+    twofold: Twofold, trainers: list[Any], asked: tuple[str, ...], profiler: type[Profiler]
 ) -> None:
-    trainers = []
-    monkeypatch.setattr(LightningModule, "on_fit_end", lambda module: trainers.append(module.trainer))
     fitted(twofold, *asked)
     (trainer,) = trainers
     assert type(trainer.profiler) is profiler
+
+
+@pytest.mark.parametrize(
+    ("options", "bar"),
+    [
+        ("", "RunProgress"),
+        ("--trainer.callbacks+=TQDMProgressBar --trainer.callbacks+=callbacks.StopWhenSolved", "TQDMProgressBar"),
+        ("--trainer.callbacks RichProgressBar", "RichProgressBar"),
+        ("--trainer.callbacks+=my_bar.Bar", "Bar"),
+        ("-c bar.yaml", "TQDMProgressBar"),
+    ],
+)
+def test_the_users_own_progress_bar_replaces_ours(
+    twofold: Twofold, trainers: list[Any], tmp_path: Path, options: str, bar: str
+) -> None:
+    text = "from lightning.pytorch.callbacks import TQDMProgressBar\nclass Bar(TQDMProgressBar):\n    pass\n"
+    (tmp_path / "my_bar.py").write_text(text)
+    (tmp_path / "bar.yaml").write_text("trainer: {callbacks: [LearningRateMonitor, TQDMProgressBar]}\n")
+    fitted(twofold, *options.split())
+    (trainer,) = trainers
+    assert [type(each).__name__ for each in trainer.callbacks if isinstance(each, ProgressBar)] == [bar]
+
+
+@pytest.mark.parametrize(
+    ("options", "group"), [("", "of-env"), ("--trainer.logger TwofoldWandbLogger --trainer.logger.group mine", "mine")]
+)
+def test_wandb_group_of_the_environment(
+    twofold: Twofold, trainers: list[Any], monkeypatch: pytest.MonkeyPatch, options: str, group: str
+) -> None:
+    monkeypatch.setenv("WANDB_RUN_GROUP", "of-env")
+    fitted(twofold, *options.split())
+    assert trainers[0].loggers[-1]._wandb_init["group"] == group
 
 
 def test_switching_off(twofold: Twofold) -> None:
@@ -181,10 +224,47 @@ def test_default_root_dir_is_the_folder_of_the_run(twofold: Twofold, tmp_path: P
     assert (elsewhere[0], elsewhere[2].count("leave --trainer.default_root_dir out")) == (2, 1)
 
 
-def test_a_class_in_the_current_folder_is_found(twofold: Twofold, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("from lightning.pytorch import Callback\nclass Mine(Callback):\n    pass\n")
-    folder = fitted(twofold, "--trainer.callbacks+=mine.Mine")
-    assert "mine.Mine" in (folder / "config.yaml").read_text()
+def test_home_folder_in_paths(twofold: Twofold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run = tmp_path / "one"
+    assert fitted(twofold, "--trainer.default_root_dir=~/one") == run
+    code, said, _ = twofold("validate -c=~/one/config.yaml --ckpt_path ~/one/checkpoints/last.ckpt")
+    assert (code, said.splitlines()[-1]) == (0, f"metrics in {run}/validate.csv")
+    again = "fit -c ~/one/config.yaml --ckpt_path last --trainer.default_root_dir ~/one --trainer.max_steps 5"
+    assert twofold(again)[0] == 0
+    monkeypatch.setenv("TWOFOLD_RUNS", "~/all")
+    assert fitted(twofold).parent == tmp_path / "all" / "palindrome_lstm"
+    assert str(tmp_path / "all") in twofold("runs")[1]
+    assert not list(tmp_path.rglob("~"))
+    parser = OneLineParser()
+    for name, kind in (("generator", Path), ("--out", file_name(".png"))):
+        parser.add_argument(name, type=kind)
+    options = parser.parse_args(["~/a.pth", "--out=~/b.png"])
+    assert (options.generator, options.out) == (tmp_path / "a.pth", tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("module", ["mine", "my_folder.parts"])
+def test_a_class_in_the_current_folder_is_found(twofold: Twofold, tmp_path: Path, module: str) -> None:
+    path = tmp_path / f"{module.replace('.', '/')}.py"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("from lightning.pytorch import Callback\nclass Mine(Callback):\n    pass\n")
+    folder = fitted(twofold, f"--trainer.callbacks+={module}.Mine")
+    assert f"{module}.Mine" in (folder / "config.yaml").read_text()
+
+
+def test_no_module_of_the_user_shadows_ours(tmp_path: Path) -> None:
+    for name in (*PACKAGES, "scripts"):
+        (tmp_path / f"{name}.py").touch()
+    code = (
+        "import sys; from importlib.util import find_spec; from twofold.main import PACKAGES, main; main([]); "
+        "print(*(find_spec(name).origin for name in PACKAGES))"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{CONFIGS.parent}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    found = done.stdout.splitlines()[-1].split()
+    assert found == [str(CONFIGS.parent / name / "__init__.py") for name in PACKAGES]
 
 
 SCHEDULES = [

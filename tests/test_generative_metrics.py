@@ -75,7 +75,7 @@ def test_numbers_are_of_the_averaged_generator(fit: Fit, tiny_classifier: DigitR
     sampled = []
     gan.ema.module.register_forward_hook(lambda network, noise, images: sampled.append((network.training, noise[0])))
     fit(gan, metrics(), max_steps=4, logger=logged)
-    (first_mode, first), (second_mode, second) = sampled
+    _, (first_mode, first), (second_mode, second) = sampled  # the first when training starts
     assert not first_mode
     assert not second_mode
     assert first.shape == second.shape == (40, 5)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from anybodys import Anybodys
+from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
 
 from callbacks import ImageGrid
@@ -47,17 +48,25 @@ def test_grid_shows_the_averaged_generator(plain_trainer: MakeTrainer, digits: M
         assert np.abs(shown - (others[place, 0].numpy() + 1) / 2 * 255).max() > 1
 
 
+@pytest.mark.parametrize("make_module", [make_gan, Anybodys])
 def test_resumed_run_writes_the_same_bytes(
-    plain_trainer: MakeTrainer, digits: MNISTDataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plain_trainer: MakeTrainer,
+    digits: MNISTDataModule,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_module: Callable[[], LightningModule],
 ) -> None:
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    monkeypatch.setattr(
+        Anybodys, "training_step", lambda self, batch, index: self.generator.get_parameter("0.weight").sum()
+    )
     trainer = plain_trainer(max_steps=2, callbacks=[ImageGrid(2)], default_root_dir=tmp_path / "whole")
-    trainer.fit(make_gan(), datamodule=digits)
+    trainer.fit(make_module(), datamodule=digits)
     trainer.save_checkpoint(tmp_path / "two.ckpt")
     written = []
     for name in ("one", "two"):
-        trainer = plain_trainer(max_steps=4, callbacks=[ImageGrid(2)], default_root_dir=tmp_path / name)
-        trainer.fit(make_gan(), datamodule=digits, ckpt_path=tmp_path / "two.ckpt", weights_only=True)
+        trainer = plain_trainer(max_steps=4, callbacks=[ImageGrid(2), ImageGrid(4)], default_root_dir=tmp_path / name)
+        trainer.fit(make_module(), datamodule=digits, ckpt_path=tmp_path / "two.ckpt", weights_only=True)
         (picture,) = (tmp_path / name / "images").iterdir()
         assert picture.name == "step_000004.png"
         written.append(picture.read_bytes())

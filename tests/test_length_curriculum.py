@@ -130,7 +130,9 @@ def test_start_above_the_target_is_refused(plain_trainer: MakeTrainer) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`:UserWarning")
-def test_data_without_train_length_is_refused(plain_trainer: MakeTrainer) -> None:
-    loader = PalindromeDataModule(length=20).train_dataloader()
-    with pytest.raises(ValueError, match="needs a datamodule whose train_length it can set"):
-        plain_trainer(callbacks=[LengthCurriculum()]).fit(PalindromeLSTM(4), loader)
+def test_other_data_and_modules_are_refused(plain_trainer: MakeTrainer, anybodys: type[LightningModule]) -> None:
+    data, trainer = PalindromeDataModule(length=20), plain_trainer(callbacks=[LengthCurriculum()])
+    with pytest.raises(ValueError, match="needs a datamodule with a length, whose train_length it can set"):
+        trainer.fit(PalindromeLSTM(4), data.train_dataloader())
+    with pytest.raises(ValueError, match="needs the accuracy of each batch, which this module doesn't return"):
+        trainer.fit(anybodys(), datamodule=data)

@@ -105,6 +105,21 @@ class TestWandb:
         assert run.tags == ["mine", "gan", "x" * 64]
         assert capfd.readouterr() == ("", "")
 
+    @pytest.mark.parametrize("variables", [True, False])
+    @pytest.mark.parametrize("config", [{"project": "mine", "tags": ["of-config"]}, {}])
+    def test_variables_rule_what_the_config_leaves_open(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: bool, config: dict[str, Any]
+    ) -> None:
+        given = {"PROJECT": "theirs", "NAME": "a name", "TAGS": "one,two", "NOTES": "why", "RUN_ID": "x", "DIR": "y"}
+        for name, value in given.items() if variables else ():
+            monkeypatch.setenv(f"WANDB_{name}", value)
+        logger = TwofoldWandbLogger(save_dir=str(tmp_path), id="one-run", **config)
+        logger.add_tags(["gan"])
+        run = self.recorded(logger, tmp_path)
+        assert run.project == config.get("project", "theirs" if variables else "twofold")
+        assert (run.name, run.id) == ("a name" if variables else "one-run", "one-run")
+        assert run.tags == [*config.get("tags", ["one", "two"] if variables else []), "gan"]
+
     def test_summary_is_that_of_the_resumed_run(self, tmp_path: Path, logger: TwofoldWandbLogger) -> None:
         before = CSVLogger(str(tmp_path))
         for step, (fid, accuracy) in enumerate([(9.0, 0.5), (8.0, 0.9), (5.0, 0.9), (7.0, 0.8)]):

@@ -2,7 +2,9 @@
 
 import csv
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,3 +65,23 @@ def test_images_become_numbered_files(plain_trainer: MakeTrainer, tmp_path: Path
     for path, image in zip(files, torch.cat(batches), strict=True):  # type: ignore[arg-type]
         pixels = np.asarray(Image.open(path).convert("L"))
         np.testing.assert_allclose(pixels, (image[0] + 1) / 2 * 255, atol=1)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("prediction", "words"),
+    [
+        ([1, 2], "PredictionFiles writes a tensor of images or a dict of columns, not one list"),
+        (torch.zeros(()), "a dict of columns, not one Tensor"),
+        (torch.zeros(3, 10), r"1 or 3 channels, height, width\), not \(3, 10\)"),
+        ({"a": torch.tensor([1, 2]), "b": torch.tensor([[0.5], [0.25]])}, None),
+    ],
+)
+def test_any_modules_predictions_become_rows_or_one_line(
+    plain_trainer: MakeTrainer, anybodys: Any, tmp_path: Path, prediction: Any, words: str | None
+) -> None:
+    module, data = anybodys(), MNISTDataModule(source="packaged", predict_size=1)
+    module.predict_step = lambda batch, batch_idx: prediction
+    with pytest.raises(ValueError, match=words) if words else nullcontext():
+        plain_trainer(callbacks=[PredictionFiles()]).predict(module, datamodule=data)
+        assert rows(tmp_path / "predictions.csv") == [{"a": "1", "b": "[0.5]"}, {"a": "2", "b": "[0.25]"}]

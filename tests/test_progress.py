@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -67,6 +68,17 @@ def test_bar_counts_the_batches_of_the_run(
     assert "train/" not in printed
     assert printed.count("\n") == 1, "the bar stays on its line"
     assert "Validation" not in printed
+
+
+def test_a_bar_of_the_module_replaces_ours(make: MakeTrainer, capsys: pytest.CaptureFixture[str]) -> None:
+    class WithBar(Counter):
+        def configure_callbacks(self) -> TQDMProgressBar:
+            return TQDMProgressBar()
+
+    make(max_steps=7).fit(WithBar(), loader(3), loader(2))
+    printed = capsys.readouterr().out
+    assert "Epoch 2" in printed
+    assert "0/7" not in printed
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])

@@ -32,6 +32,8 @@ class WandbFile:
 
     folder: Path
     id: str = ""
+    project: str = ""
+    name: str = ""
     group: str = ""
     tags: list[str] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
@@ -54,6 +56,7 @@ def read_wandb(path: Path) -> WandbFile:
         match record.WhichOneof("record_type"):
             case "run":
                 run.id, run.group, run.tags = record.run.run_id, record.run.run_group, list(record.run.tags)
+                run.project, run.name = record.run.project, record.run.display_name
                 _update(run.config, record.run.config.update)
             case "config":
                 _update(run.config, record.config.update)

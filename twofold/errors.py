@@ -7,6 +7,7 @@ import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 
@@ -57,6 +58,7 @@ class OneLineParser(ArgumentParser):
         about, *rest = (description or "").splitlines() or [""]
         self._examples = [line.strip() for line in rest if line.startswith("    ")]
         super().__init__(**kwargs, description=about, allow_abbrev=False)
+        self.register("type", Path, lambda text: Path(text).expanduser())
 
     def format_help(self) -> str:
         examples = "".join(f"  {line}\n" for line in self._examples)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from argparse import ArgumentError
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial, partialmethod
@@ -12,6 +13,7 @@ import torch
 import yaml
 from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.callbacks import Timer as MaxTime
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
@@ -25,7 +27,7 @@ from twofold.choose_run import Run, choose_run, choose_weights
 from twofold.config_checks import check_config
 from twofold.endings import raise_evaluation_error, raise_fit_error, what_ended
 from twofold.errors import NothingToDo, Stopped, UsageError
-from twofold.parser import Parser, ParserError, condense, fill_schedule_lengths, find_configs, known_settings
+from twofold.parser import Parser, condense, expand_home, fill_schedule_lengths, find_configs, known_settings
 from twofold.progress import RunProgress
 from twofold.provenance import CONFIGS
 from twofold.ranks import is_rank_zero
@@ -112,12 +114,13 @@ class TwofoldCLI(LightningCLI):
             raise UsageError(
                 "the config isn't UTF-8 text; write a YAML file with -c, a checkpoint with --ckpt_path"
             ) from error
-        except ParserError as error:
-            raise UsageError(condense(str(error), known_settings(self._subcommand_parsers[args[0]]))) from error
+        except ArgumentError as error:
+            raise UsageError(condense(error, known_settings(self._subcommand_parsers[args[0]]))) from error
         for data, model in LINKED.items():
             given = any(argument.partition("=")[0] == f"--model.{model}" for argument in args)
             if given and data in self.settings.data.get("init_args", {}):
                 raise UsageError(f"--model.{model} follows from the data; write --data.{data}")
+        expand_home(self.settings)
         fill_schedule_lengths(self.settings)
         check_config(yaml.safe_load(self._dump()))
 
@@ -154,10 +157,11 @@ class TwofoldCLI(LightningCLI):
 
     def _identify_loggers(self, folder: RunFolder) -> None:
         """Fills in which run this is, wherever the config leaves it open."""
-        identity = {"save_dir": str(folder.path), "id": folder.id, "group": self.settings.experiment}
+        group = os.environ.get("WANDB_RUN_GROUP") or self.settings.experiment
+        identity = {"save_dir": str(folder.path), "id": folder.id, "group": group}
         for logger in _as_list(self.settings.trainer.logger):
             for name in identity.keys() & logger.get("init_args", {}).keys() if hasattr(logger, "get") else ():
-                logger.init_args[name] = logger.init_args[name] or identity[name]
+                logger.init_args[name] = os.path.expanduser(logger.init_args[name] or identity[name])
 
     def instantiate_classes(self) -> None:
         try:
@@ -167,13 +171,13 @@ class TwofoldCLI(LightningCLI):
         except BaseException as error:
             self.run.discard_if_new()
             if isinstance(error, ValueError | TypeError | ImportError | RuntimeError | MisconfigurationException):
-                raise UsageError(condense(str(error))) from error
+                raise UsageError(condense(error)) from error
             raise
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         callbacks, plugins = _as_list(config["callbacks"]), _as_list(config["plugins"])
-        if config["enable_progress_bar"] is not False:
+        if config["enable_progress_bar"] is not False and not any(isinstance(each, ProgressBar) for each in callbacks):
             callbacks.append(RunProgress())
         if self._command == "predict" and not config["fast_dev_run"]:
             callbacks.append(PredictionFiles())

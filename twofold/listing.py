@@ -33,7 +33,7 @@ def list_runs(arguments: list[str]) -> int:
 def resume_command(folder: RunFolder) -> str:
     """The command that resumes a run; a finished one needs larger limits."""
     more = [f"--trainer.{limit} MORE" for limit in folder.ended_by]
-    return " ".join(["twofold fit -c", shlex.quote(str(folder.config)), "--ckpt_path last", *more])
+    return " ".join(["twofold fit -c", shlex.quote(folder.config.as_posix()), "--ckpt_path last", *more])
 
 
 def _schedule_is_over(folder: RunFolder) -> bool:

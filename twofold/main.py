@@ -3,11 +3,14 @@
 import os
 import sys
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from typing import Any
 
 from twofold.errors import UsageError, exit_code
 
 ROOT = str(Path(__file__).resolve().parents[1])
+PACKAGES = ("callbacks", "common", "datamodules", "lightning_modules", "losses", "metrics", "networks")
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 USAGE = """\
 usage: twofold fit|validate|test|predict -c CONFIG [--any.setting VALUE ...]
@@ -26,16 +29,23 @@ settings, `twofold fit --model.help lightning_modules.GAN` those of one class, a
 """
 
 
+class FindOurs:
+    """Finds our packages in the codebase, so that a user's own `callbacks/` or `networks.py` can't shadow them."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        return PathFinder.find_spec(name, [ROOT]) if name in PACKAGES else None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
         The exit code: 0, 2 for a usage error, 1 for a failed run, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    # Our packages come first, so that a user's own callbacks/ can't shadow them. The current folder comes last, so that
-    # `--model.discriminator mine.Mine` finds mine.py there.
-    if sys.path[0] != ROOT:
-        sys.path.insert(0, ROOT)
+    if FindOurs not in sys.meta_path:
+        sys.meta_path.insert(0, FindOurs)
+    # So that `--model.discriminator mine.Mine` finds mine.py there.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     return exit_code("twofold", _run, arguments)

@@ -5,11 +5,15 @@ A jsonargparse error, which is a page about types, becomes one line: what was wr
 import difflib
 import inspect
 import itertools
+import os
 import re
 import sys
+import traceback
+from argparse import ArgumentError
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 from jsonargparse.typing import Path as ConfigPath
@@ -26,12 +30,26 @@ from twofold.provenance import CONFIGS
 KEY = re.compile(r'Parser key "([^"]+)":')
 NESTED = re.compile(r"NestedArg\(key='([^']+)', val='?(.*?)'?\)\s*$")
 UNKNOWN = re.compile(r"[Oo]ption '([^']+)'|unrecognized arguments: (\S+)")
-MISSING = re.compile(r"the following arguments are required: (.+)")
-EXPECTED = re.compile(r"Expected a (?!path but|<class 'NoneType'>|<class 'collections.abc.Iterable'>)(.+)")
-DETAILS = re.compile(
-    r"Does not validate|Subtypes:|Errors:|Given value|Expected a|Got value|Not a valid subclass|Subclass types expect|"
-    r"a class path|a dict with|$"
+MISSING = re.compile(
+    r"(?:class_path '(.+)':\s+)?the following arguments are required: (.+?)(?:\. Got value.*)?$", re.MULTILINE
 )
+CLASS = re.compile(r"class_path='([^']+)'")
+SEVERAL = re.compile(r"Multiple subclasses with name (\w+)\..* ambiguity: (.+)\.$", re.MULTILINE)
+EXPECTED = re.compile(
+    r"(?:Expected a (?!path but|<class 'NoneType'>|<class 'collections.abc.Iterable'>)|Unexpected (?=import path))"
+    r"(.+?)\.?(?: Got value.*)?$",
+    re.MULTILINE,
+)
+WRAPPERS = re.compile(
+    r"Problem with given class_path '.+':\s*|Type typing\..+ expects a function or a callable class: "
+)
+DETAILS = re.compile(
+    r"Does not validate|Subtypes:|Errors:|Given value|Expected a|Unexpected import path|Got value|Not a valid subclass|"
+    r"Subclass types expect|a class path|a dict with|$"
+)
+A_CLASS = "a class with its module, such as package.module.Class"
+MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError)
+"""Errors that are no refusals: their messages make sense only where the code stands."""
 OBJECT = "Unable to serialize instance"
 """How jsonargparse begins the value of a setting that YAML can't hold."""
 TYPES = {
@@ -57,10 +75,7 @@ class Parser(LightningArgumentParser):
     """Raises errors instead of printing pages about them. The length of a learning-rate schedule may be left out."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **kwargs)
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise ParserError(message) from ex
+        super().__init__(*args, **{**kwargs, "allow_abbrev": False, "exit_on_error": False})
 
     def add_class_arguments(self, class_type: type, *args: Any, **kwargs: Any) -> list[str]:
         parameters = inspect.signature(class_type).parameters if issubclass(class_type, LRScheduler) else ()
@@ -77,20 +92,22 @@ class Parser(LightningArgumentParser):
         return yaml.safe_dump(_without_objects(yaml.safe_load(text), cfg), sort_keys=False) if OBJECT in text else text
 
 
-class ParserError(Exception):
-    """Carries a message of jsonargparse, which `condense` shortens."""
-
-
 def find_configs(arguments: list[str]) -> list[str]:
-    """Returns the arguments with the paths of shipped configs: `-c gan` means gan.yaml if there is no file `gan`."""
+    """Returns the arguments with the paths of configs: `-c gan` means gan.yaml if there is no file `gan`."""
     found: list[str] = []
     for argument in arguments:
         found += argument.split("=", 1) if argument.startswith(("-c=", "--config=")) else [argument]
     for place, (before, name) in enumerate(itertools.pairwise(found), start=1):
-        shipped = CONFIGS / f"{name}.yaml"
-        if before in ("-c", "--config") and shipped.exists() and not Path(name).is_file():
-            found[place] = str(shipped)
+        if before in ("-c", "--config"):
+            path, shipped = Path(name).expanduser(), CONFIGS / f"{name}.yaml"
+            found[place] = str(shipped if shipped.exists() and not path.is_file() else path)
     return found
+
+
+def expand_home(settings: Any) -> None:
+    """Replaces `~` in paths; a shell does so only at the beginning of a word."""
+    for owner, name in ((settings, "ckpt_path"), (settings.trainer, "default_root_dir")):
+        owner[name] = owner[name] and os.path.expanduser(owner[name])
 
 
 def fill_schedule_lengths(settings: Any) -> None:
@@ -106,13 +123,14 @@ def fill_schedule_lengths(settings: Any) -> None:
             scheduler.init_args[length] = settings.trainer.max_steps
 
 
-def condense(message: str, known: Iterable[str] = ()) -> str:
-    """Returns jsonargparse's message in one line.
+def condense(error: BaseException, known: Iterable[str] = ()) -> str:
+    """Returns an error of jsonargparse in one line.
 
     Args:
-        message: the message, usually of many lines.
+        error: its message usually has many lines; its causes are the errors of inner parsers and of imported files.
         known: the existing settings, as they are typed without the dashes.
     """
+    message, causes = str(error), list(_causes(error))
     if "File does not exist" in message or "Path is not a file" in message:
         shipped = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base"))
         return f"there is no config file {message.rpartition(': ')[2].strip()}; write a file, or one of {shipped}"
@@ -121,25 +139,27 @@ def condense(message: str, known: Iterable[str] = ()) -> str:
         return f"an argument isn't {encoding} text, as the locale demands; set PYTHONUTF8=1, or write ASCII"
     if "Unexpected config" in message:
         return "the config holds no settings; start from a shipped one, such as -c gan"
+    keys, nested = list(dict.fromkeys(KEY.findall(message))), NESTED.search(message)
+    setting = f"{keys[0]}.{nested[1]}" if keys and nested else ".".join(keys)
+    if script := re.search(r"sub-config file (\S+\.py):", message):
+        return f"--{setting} can't be {script[1]}; write {A_CLASS}"
     if place := re.findall(r"line (\d+), column (\d+)", message):
         message = message.removeprefix("Problems parsing config: ")
         problem = " ".join(re.sub(r'in "<[^>]+>", line \d+, column \d+:?', "", message).split())
         return f"the config is not YAML, see line {place[-1][0]}, column {place[-1][1]}: {problem}"
-    keys, nested = KEY.findall(message), NESTED.search(message)
-    setting = f"{keys[0]}.{nested[1]}" if keys and nested else ".".join(keys)
+    if several := SEVERAL.search(message):
+        return f"--{setting} can't be {several[1]}; write {' or '.join(map(_with_needs, several[2].split(', ')))}"
     if missing := MISSING.search(message):
-        names = [f"--{setting}.{name}" if setting else f"--{name.partition('.')[2]}" for name in missing[1].split(", ")]
-        return f"{' and '.join(names)} missing; add what is missing, or start from a shipped config, such as -c gan"
+        return _missing(setting, missing)
     if unknown := UNKNOWN.search(message):
         if unknown[2] and not unknown[2].startswith("-"):
             return f"'{unknown[2]}' is no option; write -c {unknown[2]}"
         return _unknown_setting(setting, (unknown[1] or unknown[2]).partition("=")[0].lstrip("-"), set(known))
-    expected = [
-        TYPES.get(each, each)
-        for each in (found.partition(" Got value")[0].rstrip(".") for found in EXPECTED.findall(message))
-    ]
-    lines = [line.strip("- ") for line in KEY.sub("", message).splitlines()]
-    reasons = [line for line in lines if not DETAILS.match(line)]
+    expected = [TYPES.get(each, each) for each in EXPECTED.findall(message)]
+    lines = [line.strip("- ") for line in WRAPPERS.sub("", KEY.sub("", message)).splitlines()]
+    reasons = [line.partition(". Got value")[0] for line in lines if not DETAILS.match(line)]
+    if located := _located(causes[-1], parsing=isinstance(error, ArgumentError)):
+        reasons = [located]
     if reasons or not expected:
         reason = " ".join(dict.fromkeys(reasons)) or one_line(ValueError(message))
         return f"--{setting}: {reason}" if setting else reason
@@ -148,6 +168,48 @@ def condense(message: str, known: Iterable[str] = ()) -> str:
         expected = ["32-true, 64-true, bf16-mixed or 16-mixed"]
     wanted = " or ".join(dict.fromkeys(map(_in_words, expected)))
     return f"--{setting} can't be {nested[2] if nested else values[0]}; write {wanted}"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        # Jsonargparse looks for a class in a module that can't be imported, so the first error says more.
+        error = error.__cause__ or (error.__context__ if isinstance(error, AttributeError) else None)
+
+
+def _missing(setting: str, missing: re.Match[str]) -> str:
+    """What is required and isn't there: the model, the data, or arguments of a class."""
+    names = missing[2].split(", ")
+    if not setting:
+        settings = " and ".join(f"--{name.partition('.')[2]}" for name in names)
+        return f"{settings} missing; add what is missing, or start from a shipped config, such as -c gan"
+    needing = missing[1] or CLASS.findall(missing.string[missing.end(2) :])[0]
+    written = " and ".join(f"--{setting}.{name}" for name in names)
+    return f"{needing.rpartition('.')[2]} needs {' and '.join(names)}; write {written} or, in a config, its init_args"
+
+
+def _with_needs(path: str) -> str:
+    """A class and the arguments that it requires, such as "loggers.CSVLogger, which needs save_dir,"."""
+    module, _, name = path.rpartition(".")
+    parameters = inspect.signature(getattr(import_module(module), name)).parameters.values()
+    needs = [each.name for each in parameters if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD]
+    return f"{path}, which needs {' and '.join(needs)}," if needs else path
+
+
+def _located(error: BaseException, parsing: bool) -> str:
+    """Where in a file a class is missing, or its code fails; empty if the message says all.
+
+    Args:
+        error: the first of the errors.
+        parsing: whether classes are only imported so far. Later, most errors are refusals with a message.
+    """
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    if frames and "jsonargparse" not in frames[-1].filename and (parsing or isinstance(error, MISTAKES)):
+        return f"{frames[-1].filename}, line {frames[-1].lineno}: {type(error).__name__}: {error}"
+    if isinstance(error, AttributeError) and inspect.ismodule(error.obj) and parsing:
+        nearest = difflib.get_close_matches(str(error.name), dir(error.obj), n=1)
+        return f"{error}{f'; did you mean {nearest[0]}?' if nearest else ''} ({error.obj.__file__})"
+    return ""
 
 
 def known_settings(parser: LightningArgumentParser) -> Iterator[str]:
@@ -172,8 +234,8 @@ def _without_objects(dumped: Any, given: Any) -> Any:
 
 
 def _in_words(expected: str) -> str:
-    if expected.startswith("dot import path string"):
-        return "a class with its module, such as package.module.Class"
+    if expected.startswith(("dot import path string", "import path format")):
+        return A_CLASS
     if choices := re.match(r"typing.Literal\[(.+)\]", expected):
         return choices[1].replace("'", "").replace(", ", " or ")
     return expected

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 SECONDS_BETWEEN_UPDATES = 0.25
@@ -16,12 +16,14 @@ SECONDS_BETWEEN_UPDATES = 0.25
 class RunProgress(TQDMProgressBar):
     """Counts batches from the first to the last of the run, not epoch by epoch, and shows nothing of validation.
 
-    There is no bar if stdout isn't a terminal.
+    There is no bar if stdout isn't a terminal, or if the module's `configure_callbacks` returns another one.
     """
 
     @property
     def is_enabled(self) -> bool:
-        return super().is_enabled and sys.stdout.isatty()
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it elsewhere
+        bars = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
+        return super().is_enabled and sys.stdout.isatty() and bars == [self]
 
     def init_sanity_tqdm(self) -> Tqdm:
         return Tqdm(disable=True)

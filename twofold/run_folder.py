@@ -25,7 +25,7 @@ FACTS = "run.json"
 
 def runs_root() -> Path:
     """`$TWOFOLD_RUNS`, or `runs` in the current folder."""
-    return Path(os.environ.get("TWOFOLD_RUNS") or "runs")
+    return Path(os.environ.get("TWOFOLD_RUNS") or "runs").expanduser()
 
 
 @dataclass(frozen=True)

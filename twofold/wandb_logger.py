@@ -59,21 +59,24 @@ class TwofoldWandbLogger(WandbLogger):
     minutes with `log_model`: checkpoints are large). `WANDB_INIT_TIMEOUT` and `WANDB_FINISH_TIMEOUT` override these
     times, in seconds. Whatever W&B raises becomes a warning, one per run.
 
+    `WANDB_PROJECT`, `WANDB_NAME`, `WANDB_TAGS` and W&B's other variables rule what the config leaves open, except
+    `WANDB_DIR` and `WANDB_RUN_ID` in the CLI: a run keeps its folder and its id, by which it is resumed.
+
     Every series has the axis `trainer/global_step`, and the summary has the best value of those in `SUMMARIES`.
 
     Args:
-        project: the W&B project.
+        project: the W&B project; without one `WANDB_PROJECT`, or "twofold".
         save_dir: the folder for `wandb/`; the CLI fills in the run's folder.
         id: the run's identity, by which it is resumed; the CLI fills in the run's id.
-        group: the group of runs; the CLI fills in the experiment.
-        tags: words to find the run by.
+        group: the group of runs; the CLI fills in `WANDB_RUN_GROUP`, or the experiment.
+        tags: words to find the run by; without any those of `WANDB_TAGS`.
         log_model: keep what was trained as an artifact: the generator files, or without them the best checkpoint, or
             the last.
     """
 
     def __init__(
         self,
-        project: str = "twofold",
+        project: str | None = None,
         save_dir: str | None = None,
         id: str | None = None,
         group: str | None = None,
@@ -101,14 +104,14 @@ class TwofoldWandbLogger(WandbLogger):
             os.environ.pop("WANDB_API_KEY", None)  # a key that W&B can't parse makes all of its calls fail
         self._takes_artifacts = mode != "disabled"
         super().__init__(
-            name=id,
-            project=project,
+            name=None if os.environ.get("WANDB_NAME") else id,
+            project=project or os.environ.get("WANDB_PROJECT") or "twofold",
             save_dir=save_dir or ".",
             id=id,
             mode=mode,
             log_model=log_model,
             group=group,
-            tags=list(tags),
+            tags=list(tags) or None,
             settings=settings,
         )
         del self._wandb_init["anonymous"]  # deprecated: W&B would warn

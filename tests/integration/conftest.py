@@ -68,7 +68,7 @@ def checkout(tmp_path: Path) -> Path:
     copy = tmp_path / "twofold"
     for folder in (*FOLDERS, "docs", "tests"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("Makefile", "pyproject.toml"):
+    for file in ("Makefile", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, copy)
     return copy
 
