@@ -86,3 +86,14 @@ def test_batches_are_counted_before_and_after_a_resume(
     assert [*rows.of("quality/fid")] == [n - 1 for n in (4, 8, 12) if n <= last]
     assert [*rows.of("final/raw/fid")] == [*rows.of("pictures/interpolation")] == [last]
     assert read_metadata(tmp_path / "mnist_generator.pth")["step"] == last
+
+
+def test_module_without_arguments_trains_by_the_command(twofold: Callable[..., Any], tmp_path: Path) -> None:
+    data = "{class_path: datamodules.MNISTDataModule, init_args: {source: packaged}}"
+    trainer = (
+        "{max_steps: 8, logger: false, callbacks: [{class_path: callbacks.ImageGrid, init_args: {every_n_batches: 3}}]}"
+    )
+    model = f"{{class_path: {__name__}.TwoOptimizers}}"
+    (tmp_path / "mine.yaml").write_text(f"experiment: mine\nmodel: {model}\ndata: {data}\ntrainer: {trainer}\n")
+    assert twofold("fit -c mine.yaml")[0] == 0
+    assert {path.stem for path in tmp_path.rglob("step_*.png")} == {"step_000000", "step_000003"}

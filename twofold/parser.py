@@ -116,8 +116,10 @@ def fill_schedule_lengths(settings: Any) -> None:
     Raises:
         UsageError: if the run has no `max_steps`.
     """
-    for name, scheduler in vars(settings.model.init_args).items():
-        if name.endswith("lr_scheduler") and scheduler and (length := missing_length(vars(scheduler.init_args))):
+    arguments = vars(settings.model.get("init_args") or settings.model)  # a module may have no arguments
+    for name, scheduler in arguments.items():
+        named = name.endswith("lr_scheduler") and hasattr(scheduler, "init_args")
+        if named and (length := missing_length(vars(scheduler.init_args))):
             if settings.trainer.max_steps < 1:
                 raise UsageError(f"--model.{name}.{length} is missing; write it, or --trainer.max_steps")
             scheduler.init_args[length] = settings.trainer.max_steps
