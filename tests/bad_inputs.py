@@ -18,6 +18,7 @@ TWOFOLD = [
     (f"fit {LSTM}", f"'{LSTM}' is no option; write -c {LSTM}"),
     (f"fit --conf {LSTM}", "there is no setting --conf here; did you mean --config?"),
     (f"fit -c {LSTM} --trainer.max_stepz 3", "no setting --trainer.max_stepz here; did you mean --trainer.max_steps?"),
+    (f"fit -c {GAN} --data.root Gr\udcf6", "isn't text in the locale's encoding; set PYTHONUTF8=1, or write ASCII"),
     (f"fit -c {LSTM} --xyzzy 3", "no setting --xyzzy here; --print_config shows the existing settings"),
     (f"fit -c {GAN} --data.length 20", "no setting --data.length here; --print_config shows"),
     (f"fit -c {LSTM} --model.optimizer.lrr 3", "no setting --model.optimizer.lrr here"),

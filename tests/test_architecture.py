@@ -1,6 +1,7 @@
-"""The dependency rule between packages, and the size of files."""
+"""The dependency rule between packages, the size of files, and the encoding of those that they open."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "benchmarks": PLAIN_TORCH | MIDDLE | {"twofold", "scripts"},
 }
 TRAINING_LIBRARIES = {"lightning", "pytorch_lightning", "wandb"}
+WITHOUT_ENCODING = re.compile(
+    r'(\.(read|write)_text|(?<!Image)(?<!os)\.open|(?<![.\w])open)\((?!.*encoding=|.*"[rwxa]b\+?")'
+)
+"""Text that is read or written in the locale's encoding. Ruff's PLW1514 misses paths that a function is given."""
 
 
 def imported(source: str) -> Iterator[str]:
@@ -45,10 +50,11 @@ def violations(package: str, source: str) -> set[str]:
 
 
 @pytest.mark.parametrize("package", sorted(MAY_IMPORT))
-def test_packages_are_small_files_that_follow_the_dependency_rule(package: str) -> None:
-    sources = {str(file): file.read_text() for file in (ROOT / package).rglob("*.py")}
+def test_packages_follow_the_rules_of_dependencies_sizes_and_encodings(package: str) -> None:
+    sources = {str(file): file.read_text(encoding="utf-8") for file in (ROOT / package).rglob("*.py")}
     assert sources
     assert [file for file, source in sources.items() if violations(package, source)] == []
+    assert [line for source in sources.values() for line in source.splitlines() if WITHOUT_ENCODING.search(line)] == []
     assert [file for file, source in sources.items() if source.count("\n") > 300] == []
 
 

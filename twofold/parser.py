@@ -7,7 +7,6 @@ import inspect
 import itertools
 import os
 import re
-import sys
 import traceback
 from argparse import ArgumentError
 from collections.abc import Iterable, Iterator
@@ -137,8 +136,7 @@ def condense(error: BaseException, known: Iterable[str] = ()) -> str:
         shipped = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base"))
         return f"there is no config file {message.rpartition(': ')[2].strip()}; write a file, or one of {shipped}"
     if "surrogates not allowed" in message:
-        encoding = sys.getfilesystemencoding()
-        return f"an argument isn't {encoding} text, as the locale demands; set PYTHONUTF8=1, or write ASCII"
+        return "an argument isn't text in the locale's encoding; set PYTHONUTF8=1, or write ASCII"
     if "Unexpected config" in message:
         return "the config holds no settings; start from a shipped one, such as -c gan"
     keys, nested = list(dict.fromkeys(KEY.findall(message))), NESTED.search(message)

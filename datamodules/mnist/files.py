@@ -198,8 +198,8 @@ def _read(root: Path, name: str, md5: str) -> bytearray:
     if _md5(packed) == md5 or _md5(content) == UNPACKED[name]:
         return bytearray(content)
     known = {checksum: f"MNIST's {file}" for file, checksum in UNPACKED.items()}
-    for dataset in (MNIST, FashionMNIST, KMNIST):
-        known |= {checksum: f"{dataset.__name__}'s {file}" for file, checksum in dataset.resources}
+    for name_of_other, other in (("Fashion-MNIST", FashionMNIST), ("KMNIST", KMNIST)):
+        known |= {checksum: f"{name_of_other}'s {file}" for file, checksum in other.resources}
     holds = known.get(_md5(packed)) or known.get(_md5(content)) or "damaged data or another dataset's"
     raise ValueError(
         f"{path} holds {holds} instead of MNIST's {name}; choose another root, or delete the file and start again to "
