@@ -28,7 +28,8 @@ class TwofoldModule(SavedArguments, LightningModule):  # type: ignore[misc]
     """A LightningModule whose training is a function of (arguments, seed, step), for any number of processes.
 
     A checkpoint holds the arguments of the constructor, also of a subclass, and names networks, optimizers and
-    schedulers by `networks.registry`. So `load_from_checkpoint(path)` needs no other argument.
+    schedulers by `networks.registry`. So `load_from_checkpoint(path)` needs no other argument. A subclass that
+    overrides a hook, such as `setup` or `on_save_checkpoint`, calls that of `super()`.
 
     **NaN check.** `NonFiniteError` is raised when a loss or a gradient is not finite: on the CPU before each optimizer
     step, so that no parameter changes; on an accelerator, where each check waits for the device, after the batches that
@@ -56,7 +57,7 @@ class TwofoldModule(SavedArguments, LightningModule):  # type: ignore[misc]
 
     def seed_for(self, *key: int | str) -> int:
         """Returns the seed of one random stream of this run."""
-        assert self.seed is not None, "the seed is known once setup() has run"
+        assert self.seed is not None, "the seed is known once setup() has run; a setup() of your own calls super()'s"
         return derive(self.seed, *key)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
@@ -135,7 +136,7 @@ class TwofoldModule(SavedArguments, LightningModule):  # type: ignore[misc]
             case {"seed": int() | None as seed}:
                 self.seed = seed
             case _:
-                raise ValueError(f"the checkpoint holds no seed, so it isn't one of a {type(self).__name__}")
+                raise ValueError("no seed: the file isn't a module's, or its on_save_checkpoint doesn't call super()'s")
 
     def restore(self, checkpoint: dict[str, Any], strict: bool | None) -> None:
         weights = checkpoint["state_dict"]
