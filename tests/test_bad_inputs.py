@@ -100,10 +100,8 @@ def test_in_a_process_of_its_own(command: str, expected: str, tmp_path: Path) ->
     write_bad_files(tmp_path)
     before = sorted(tmp_path.iterdir())
     module, *arguments = command.split()
-    start = ["-c", "import sys; from twofold.main import main; sys.exit(main())"]
-    program = [sys.executable, *(start if module == "twofold.main" else ["-m", module])]
     done = subprocess.run(
-        [*program, *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"},
         stdin=subprocess.DEVNULL,

@@ -64,3 +64,7 @@ def _run(arguments: list[str]) -> int:
     from twofold.lightning_cli import run
 
     return run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
