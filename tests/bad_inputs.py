@@ -88,7 +88,23 @@ TWOFOLD = [
     (f"fit -c {LSTM} --model.optimizer.lr abc", "--model.optimizer.lr can't be abc; write a number"),
     (f"fit -c {LSTM} --trainer.logger callbacks.ImageGrid", "--trainer.logger: Import path does not correspond"),
     (f"fit -c {GAN} --model.generator_optimizer LBFGS --data.source packaged", "LBFGS computes the loss several times"),
+    (f"fit -c {LSTM} --model.optimizer.lr null", "twofold: --model.optimizer.lr can't be None; write a number\n"),
+    (f"fit -c {LSTM} --data.test_lengths 5", "--data.test_lengths can't be 5; write a list in brackets"),
+    (f"fit -c {LSTM} --trainer.max_steps", "twofold: argument --trainer.max_steps: expected one argument\n"),
+    (f"fit -c {LSTM} --trainer.devices abc", "twofold: `devices` selected with"),
+    (f"fit -c {LSTM} --max_steps 3", "no setting --max_steps here; did you mean --trainer.max_steps?"),
     # Values out of range.
+    (f"fit -c {GAN} --trainer.max_steps 0", "--trainer.max_steps can't be 0; write 1 or more, or -1 for no limit"),
+    *(
+        (f"fit -c {LSTM} --model.lr_scheduler {name} --model.lr_scheduler.{value}", message)
+        for name, value, message in (
+            ("CosineAnnealingLR", "eta_min -1", "--model.lr_scheduler.eta_min can't be -1.0; write 0 or more"),
+            ("OneCycleLR", "max_lr -1", "--model.lr_scheduler.max_lr can't be -1.0; write 0 or more"),
+            ("ExponentialLR", "gamma -1", "--model.lr_scheduler.gamma can't be -1.0; write 0 or more"),
+            ("StepLR", "step_size 0", "--model.lr_scheduler.step_size can't be 0; write 1 or more"),
+            ("LinearLR", "total_iters -1", "--model.lr_scheduler.total_iters can't be -1; write 1 or more"),
+        )
+    ),
     (f"fit -c {LSTM} --model.optimizer.lr -1", "Invalid learning rate: -1.0"),
     (f"fit -c {LSTM} --model.optimizer.betas [0.9,1.5]", "Invalid beta parameter at index 1: 1.5"),
     (f"fit -c {LSTM} --trainer.gradient_clip_val -1", "--trainer.gradient_clip_val can't be -1; write a positive"),

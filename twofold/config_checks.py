@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from common.schedules import SCHEDULE_LENGTHS
 from common.seeding import HIGHEST_SEED
 from lightning_modules.gan_arguments import PENALTIES
 from twofold.errors import UsageError
@@ -34,6 +35,12 @@ def check_config(config: Mapping[str, Any]) -> None:
     for key, value in settings.items():
         if key in POSITIVE and isinstance(value, int | float) and value <= 0:
             raise _wrong(key, value, "a number above 0, or null for none")
+        if "lr_scheduler.init_args." in key and isinstance(value, int | float) and not key.endswith("last_epoch"):
+            lowest = 1 if key.endswith((*SCHEDULE_LENGTHS, "step_size")) else 0
+            if value < lowest:
+                raise _wrong(key, value, f"{lowest} or more")
+    if settings["trainer.max_steps"] == 0:
+        raise _wrong("trainer.max_steps", 0, "1 or more, or -1 for no limit")
     if not 0 <= settings["seed_everything"] <= HIGHEST_SEED:
         raise _wrong("seed_everything", settings["seed_everything"], f"a whole number from 0 to {HIGHEST_SEED}")
     if (settings["trainer.gradient_clip_val"] or 0) < 0:

@@ -121,8 +121,8 @@ class TwofoldCLI(LightningCLI):
             if given and data in self.settings.data.get("init_args", {}):
                 raise UsageError(f"--model.{model} follows from the data; write --data.{data}")
         expand_home(self.settings)
-        fill_schedule_lengths(self.settings)
         check_config(yaml.safe_load(self._dump()))
+        fill_schedule_lengths(self.settings)
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: Lightning would merge the checkpoint's hyperparameters over the command line here."""

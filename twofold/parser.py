@@ -56,6 +56,7 @@ TYPES = {
     "<class 'float'>": "a number",
     "<class 'bool'>": "true or false",
     "<class 'str'>": "text",
+    "<class 'list'>": "a list in brackets",
     "<class 'tuple'>": "a list in brackets",
     "<class 'collections.abc.Sequence'>": "a list in brackets",
 }
@@ -166,6 +167,8 @@ def condense(error: BaseException, known: Iterable[str] = ()) -> str:
     values = re.findall(r"(?:Got value|Given value): (.*)", message)
     if setting == "trainer.precision":
         expected = ["32-true, 64-true, bf16-mixed or 16-mixed"]
+    if "a number" in expected:  # or a tensor, which a config can't hold
+        expected = [each for each in expected if not each.startswith("dot import path")]
     wanted = " or ".join(dict.fromkeys(map(_in_words, expected)))
     return f"--{setting} can't be {nested[2] if nested else values[0]}; write {wanted}"
 
@@ -204,7 +207,8 @@ def _located(error: BaseException, parsing: bool) -> str:
         parsing: whether classes are only imported so far. Later, most errors are refusals with a message.
     """
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
-    if frames and "jsonargparse" not in frames[-1].filename and (parsing or isinstance(error, MISTAKES)):
+    refused = frames and re.search(r"argparse|[/\\]lightning[/\\]", frames[-1].filename)
+    if frames and not refused and (parsing or isinstance(error, MISTAKES)):
         return f"{frames[-1].filename}, line {frames[-1].lineno}: {type(error).__name__}: {error}"
     if isinstance(error, AttributeError) and inspect.ismodule(error.obj) and parsing:
         nearest = difflib.get_close_matches(str(error.name), dir(error.obj), n=1)
@@ -246,6 +250,8 @@ def _unknown_setting(setting: str, option: str, known: set[str]) -> str:
     name = option if not setting else setting if setting.endswith(f".{option}") else f"{setting}.{option}"
     groups = {setting.partition(".")[0] for setting in known}
     if name.partition(".")[0] not in groups:
+        if full := [each for each in sorted(known) if each.endswith(f".{name}")]:
+            return f"there is no setting --{name} here; did you mean --{full[0]}?"
         name, known = name.partition(".")[0], groups
     elif name in known and name.startswith("trainer.callbacks."):
         return f"the last callback has no setting --{name}; write --trainer.callbacks+=CLASS before it"
