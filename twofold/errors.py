@@ -31,7 +31,6 @@ class NothingToDo(Exception):
 
 
 LONGEST_LINE = 1000
-NUMBERS = {"int": "a whole number", "float": "a number"}
 
 
 def one_line(error: BaseException) -> str:
@@ -70,8 +69,6 @@ class OneLineParser(ArgumentParser):
             nearest = difflib.get_close_matches(unknown[1], options, n=1)
             advice = f"did you mean {nearest[0]}?" if nearest else "--help shows the options there are"
             raise UsageError(f"there is no option {unknown[1]} here; {advice}")
-        if mistyped := re.match(r"argument (.+): invalid (int|float) value: (.*)", message):
-            raise UsageError(f"{mistyped[1]} can't be {mistyped[3]}; write {NUMBERS[mistyped[2]]}")
         raise UsageError(message)
 
 
