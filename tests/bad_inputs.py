@@ -140,6 +140,10 @@ TWOFOLD = [
         f"fit -c {CLASSIFIER} --model.network networks.mlp_gan.MLPDiscriminator",
         "for 2 images MLPDiscriminator returns (2,); return ten logits",
     ),
+    (
+        f"fit -c {LSTM} --data MNISTDataModule",
+        "the model needs palindromes, but --data has no length; write --data Pal",
+    ),
     # Checkpoints.
     (f"fit -c {LSTM} --ckpt_path last --trainer.fast_dev_run true", "fast_dev_run starts from fresh weights"),
     (f"fit -c {LSTM} --ckpt_path last", "--ckpt_path last needs a run's own config"),

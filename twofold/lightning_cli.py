@@ -116,10 +116,14 @@ class TwofoldCLI(LightningCLI):
             ) from error
         except ArgumentError as error:
             raise UsageError(condense(error, known_settings(self._subcommand_parsers[args[0]]))) from error
+        of_data, of_model = (chosen.get("init_args", {}) for chosen in (self.settings.data, self.settings.model))
         for data, model in LINKED.items():
             given = any(argument.partition("=")[0] == f"--model.{model}" for argument in args)
-            if given and data in self.settings.data.get("init_args", {}):
+            if given and data in of_data:
                 raise UsageError(f"--model.{model} follows from the data; write --data.{data}")
+            if model in of_model and data not in of_data and self.settings.data.class_path.startswith("datamodules."):
+                palindromes = "write --data PalindromeDataModule, or the config of another model, such as -c gan"
+                raise UsageError(f"the model needs palindromes, but --data has no {data}; {palindromes}")
         expand_home(self.settings)
         check_config(yaml.safe_load(self._dump()))
         fill_schedule_lengths(self.settings)
