@@ -189,7 +189,7 @@ def test_the_advice_names_the_limits_that_ended_the_run(
     assert twofold("runs")[1].rstrip().endswith(" ".join(["--ckpt_path last", *wanted]))
     for shorter in ("--trainer.max_steps 5", "--trainer.max_epochs 0"):
         code, said = fit(resume(folder, shorter))
-        assert (code, f"can't become {shorter[-1]}" in said) == (2, True)
+        assert (code, f"{shorter.split()[0]} " in said) == (2, True)
 
 
 @pytest.mark.parametrize(

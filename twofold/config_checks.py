@@ -1,7 +1,7 @@
 """Settings that are refused: Lightning and torch would accept them, and train something else than they say."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,25 @@ PRECISIONS = {
 POSITIVE = tuple(f"trainer.{name}" for name in ("check_val_every_n_epoch", "val_check_interval", "limit_train_batches"))
 """Zero of these would end in a division by zero after the first batch, or in a finished run of no batches."""
 
+LINKED = {"length": "horizon", "target": "target"}
+"""Arguments of the data that are also arguments of the model."""
+
+
+def check_links(settings: Any, arguments: Sequence[str]) -> None:
+    """Checks what the model gets from the data, in the parsed settings and as it was typed.
+
+    Raises:
+        UsageError: if the model has another value of its own, or the data have none.
+    """
+    of_data, of_model = (chosen.get("init_args", {}) for chosen in (settings.data, settings.model))
+    for data, model in LINKED.items():
+        given = any(argument.partition("=")[0] == f"--model.{model}" for argument in arguments)
+        if given and data in of_data:
+            raise UsageError(f"--model.{model} follows from the data; write --data.{data}")
+        if model in of_model and data not in of_data and settings.data.class_path.startswith("datamodules."):
+            palindromes = "write --data PalindromeDataModule, or the config of another model, such as -c gan"
+            raise UsageError(f"the model needs palindromes, but --data has no {data}; {palindromes}")
+
 
 def check_config(config: Mapping[str, Any]) -> None:
     """Checks a whole config.
@@ -39,8 +58,9 @@ def check_config(config: Mapping[str, Any]) -> None:
             lowest = 1 if key.endswith((*SCHEDULE_LENGTHS, "step_size")) else 0
             if value < lowest:
                 raise _wrong(key, value, f"{lowest} or more")
-    if settings["trainer.max_steps"] == 0:
-        raise _wrong("trainer.max_steps", 0, "1 or more, or -1 for no limit")
+    for key in ("trainer.max_steps", "trainer.max_epochs"):
+        if settings[key] == 0:
+            raise _wrong(key, 0, "1 or more, or -1 for no limit")
     if not 0 <= settings["seed_everything"] <= HIGHEST_SEED:
         raise _wrong("seed_everything", settings["seed_everything"], f"a whole number from 0 to {HIGHEST_SEED}")
     if (settings["trainer.gradient_clip_val"] or 0) < 0:

@@ -24,9 +24,10 @@ from callbacks import Checkpoints, PostponedStop, PredictionFiles, Timer
 from callbacks.batches import batches_trained
 from twofold.checkpoint_io import AtomicCheckpointIO
 from twofold.choose_run import Run, choose_run, choose_weights
-from twofold.config_checks import check_config
+from twofold.config_checks import LINKED, check_config, check_links
 from twofold.endings import raise_evaluation_error, raise_fit_error, what_ended
 from twofold.errors import NothingToDo, Stopped, UsageError
+from twofold.loggers import identify_loggers
 from twofold.parser import Parser, condense, expand_home, fill_schedule_lengths, find_configs, known_settings
 from twofold.progress import RunProgress
 from twofold.provenance import CONFIGS
@@ -36,9 +37,6 @@ from twofold.run_metadata import RunMetadata, write_metrics
 from twofold.signals import StopOnSignal, stop_on_sigterm
 from twofold.unprofiled import Unprofiled
 from twofold.warning_filters import filter_warnings
-
-LINKED = {"length": "horizon", "target": "target"}
-"""Arguments of the data that are also arguments of the model."""
 
 
 def run(arguments: list[str]) -> int:
@@ -116,14 +114,7 @@ class TwofoldCLI(LightningCLI):
             ) from error
         except ArgumentError as error:
             raise UsageError(condense(error, known_settings(self._subcommand_parsers[args[0]]))) from error
-        of_data, of_model = (chosen.get("init_args", {}) for chosen in (self.settings.data, self.settings.model))
-        for data, model in LINKED.items():
-            given = any(argument.partition("=")[0] == f"--model.{model}" for argument in args)
-            if given and data in of_data:
-                raise UsageError(f"--model.{model} follows from the data; write --data.{data}")
-            if model in of_model and data not in of_data and self.settings.data.class_path.startswith("datamodules."):
-                palindromes = "write --data PalindromeDataModule, or the config of another model, such as -c gan"
-                raise UsageError(f"the model needs palindromes, but --data has no {data}; {palindromes}")
+        check_links(self.settings, args)
         expand_home(self.settings)
         check_config(yaml.safe_load(self._dump()))
         fill_schedule_lengths(self.settings)
@@ -151,21 +142,13 @@ class TwofoldCLI(LightningCLI):
         if self._command != "fit" or not is_rank_zero():
             trainer.logger = False
         elif self.run.folder is not None:
-            self._identify_loggers(self.run.folder)
+            identify_loggers(_as_list(trainer.logger), self.run.folder, self.settings.experiment)
 
     def _own_config(self, folder: RunFolder) -> dict[str, Any]:
         """The run's own config; settings that came with a later version have their defaults."""
         parser = self._parser(self._command)
         own: dict[str, Any] = yaml.safe_load(parser.dump(parser.parse_path(folder.config), skip_unset=False))
         return own
-
-    def _identify_loggers(self, folder: RunFolder) -> None:
-        """Fills in which run this is, wherever the config leaves it open."""
-        group = os.environ.get("WANDB_RUN_GROUP") or self.settings.experiment
-        identity = {"save_dir": str(folder.path), "id": folder.id, "group": group}
-        for logger in _as_list(self.settings.trainer.logger):
-            for name in identity.keys() & logger.get("init_args", {}).keys() if hasattr(logger, "get") else ():
-                logger.init_args[name] = os.path.expanduser(logger.init_args[name] or identity[name])
 
     def instantiate_classes(self) -> None:
         try:
