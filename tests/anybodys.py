@@ -1,9 +1,9 @@
-"""Modules of users, which use nothing of ours."""
+"""Modules and callbacks of users."""
 
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 
@@ -21,3 +21,13 @@ class Anybodys(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class StopAt(Callback):
+    """Stops training after a number of batches; in `hook`, a hook that is called later."""
+
+    def __init__(self, batch: int, hook: str = "on_train_batch_end") -> None:
+        def stop(trainer: Trainer, *_: Any, **__: Any) -> None:
+            trainer.should_stop |= trainer.global_step == batch
+
+        setattr(self, hook, stop)

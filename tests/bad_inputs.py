@@ -22,21 +22,11 @@ TWOFOLD = [
     (f"fit -c {LSTM} --xyzzy 3", "no setting --xyzzy here; --print_config shows the existing settings"),
     (f"fit -c {GAN} --data.length 20", "no setting --data.length here; --print_config shows"),
     (f"fit -c {LSTM} --model.optimizer.lrr 3", "no setting --model.optimizer.lrr here"),
-    (
-        f"fit -c {LSTM} --trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.strt 3",
-        "no setting --trainer.callbacks.strt here; did you mean --trainer.callbacks.start?",
-    ),
     (f"predict -c {LSTM} --ckpt_pth last", "there is no setting --ckpt_pth here; did you mean --ckpt_path?"),
     # Config files.
     ("fit -c nowhere.yaml", "there is no config file"),
-    (
-        f"fit -c {LSTM} --model.lr_scheduler LinearLR --trainer.max_steps -1",
-        "--model.lr_scheduler.total_iters is miss",
-    ),
-    (
-        f"fit -c {GAN} --trainer.callbacks.every_n_batches 9",
-        "the last callback has no setting --trainer",
-    ),
+    (f"fit -c {LSTM} --model.lr_scheduler LinearLR --trainer.max_steps -1", "lr_scheduler.total_iters is missing"),
+    (f"fit -c {GAN} --trainer.callbacks.every_n_batches 9", "the last callback has no setting --trainer"),
     ("fit -c .", "there is no config file"),
     ("fit -c torn.yaml", "the config is not YAML, see line 2, column 4"),
     ("fit -c code.yaml", "line 1, column 4: could not determine a constructor for the tag"),
@@ -56,7 +46,6 @@ TWOFOLD = [
         "can't be CSVLogger; write lightning.pytorch.loggers.CSVLogger, which needs save_dir, or twofold.csv_logger",
     ),
     (f"fit -c {LSTM} --model.lr_scheduler StepLR", "StepLR needs step_size; write --model.lr_scheduler.step_size or"),
-    ("fit -c step.yaml", "StepLR needs step_size; write --model.lr_scheduler.step_size or"),
     (f"fit -c {GAN} --model.generator_lr_scheduler CyclicLR", "CyclicLR needs base_lr and max_lr"),
     (f"fit -c {GAN} --model.generator_optimizer classes.Optimizer", "Optimizer needs size; write --model.generator_o"),
     (f"fit -c {GAN} --model.discriminator classes.Network", "Network needs width and depth; write --model.discriminat"),
@@ -96,27 +85,16 @@ TWOFOLD = [
     (f"fit -c {LSTM} --model.optimizer.betas [0.9,1.5]", "Invalid beta parameter at index 1: 1.5"),
     (f"fit -c {LSTM} --trainer.gradient_clip_val -1", "--trainer.gradient_clip_val can't be -1; write a positive"),
     (f"fit -c {LSTM} --trainer.accumulate_grad_batches 2", "can't be 2; write a larger --data.batch_size"),
-    (
-        f"fit -c {LSTM} --seed_everything -5",
-        "--seed_everything can't be -5; write a whole number from 0 to 4294967295",
-    ),
-    (
-        f"fit -c {LSTM} --trainer.precision 7",
-        "--trainer.precision can't be 7; write 32-true, 64-true, bf16-mixed or 16",
-    ),
+    (f"fit -c {LSTM} --seed_everything -5", "can't be -5; write a whole number from 0 to 4294967295"),
+    (f"fit -c {LSTM} --trainer.precision 7", "can't be 7; write 32-true, 64-true, bf16-mixed or 16"),
     (f"fit -c {LSTM} --trainer.devices 999", "--trainer.devices can't be 999; write at most "),
-    (
-        f"fit -c {LSTM} --trainer.callbacks+=callbacks.ImageGrid --trainer.callbacks.every_n_batches 0",
-        "twofold: every_n_batches is 0; write 1 or more\n",
-    ),
     (f"fit -c {LSTM} --trainer.accelerator cpu --trainer.precision 16-mixed", "16-mixed needs a GPU; write bf16-mixed"),
     (f"fit -c {LSTM} --trainer.num_nodes 2", "start them by torchrun or srun"),
     (f"fit -c {LSTM} --checkpoint.save_top_k 0", "save_top_k is 0; write 1 or more"),
     (f"fit -c {LSTM} --checkpoint.monitor val/nothing", "checkpoint.monitor is 'val/nothing', which isn't logged"),
     # Settings of the data, the models and the callbacks.
     (
-        f"fit -c {LSTM} --model.lr_scheduler lightning.pytorch.cli.ReduceLROnPlateau "
-        "--model.lr_scheduler.monitor val/loss",
+        f"fit -c {LSTM} --model.lr_scheduler ReduceLROnPlateau --model.lr_scheduler.monitor val/loss",
         "schedulers step with every batch, so none can be ReduceLROnPlateau",
     ),
     (f"fit -c {LSTM} --data.test_lengths []", "test_lengths is []; write numbers of 1 or more"),
@@ -126,10 +104,7 @@ TWOFOLD = [
     (f"fit -c {LONG} --data.length 4", "the curriculum starts at length 5, above its target 4"),
     (f"fit -c {GAN} --model.ema_decay 3", "ema_decay is 3.0; write a number between 0 and 1"),
     (f"fit -c {GAN} --data.source packaged --data.batch_size 10000000", "there are 4,000 training images"),
-    (
-        f"fit -c {GAN} --data.source packaged --data.batch_size 1",
-        "Expected more than 1 value per channel when training",
-    ),
+    (f"fit -c {GAN} --data.source packaged --data.batch_size 1", "Expected more than 1 value per channel"),
     (f"fit -c {GAN} --trainer.gradient_clip_val 1 --data.source packaged", "gradient clipping is not supported"),
     (f"fit -c {DCGAN} --model.r1 1", "the discriminator's BatchNorm mixes the images"),
     (f"fit -c {HINGE} --model.n_critic 0", "n_critic is 0; write 1 or more"),
@@ -158,12 +133,9 @@ TWOFOLD = [
 
 
 SCRIPTS = [
-    ("export nowhere.pth --onnx x.onnx", "nowhere.pth is not a file"),
     ("export nowhere.pth --safe x.safetensors", "there is no option --safe here; did you mean --safetensors?"),
-    ("export text.yaml --onnx x.onnx", "text.yaml is damaged or holds more than tensors"),
     ("sample", "the following arguments are required: generator, --out"),
     ("sample nowhere.pth --out x.png --sed 3", "there is no option --sed here; did you mean --seed?"),
-    ("interpolate nowhere.pth --digits 3 8 --out x.png", "nowhere.pth is not a file"),
     ("train_classifier digit_reader --uot x", "there is no option --uot here; did you mean --out?"),
     ("plot_gates nowhere.ckpt", "nowhere.ckpt is not a file"),
     ("demo --fast", "there is no option --fast here"),
@@ -212,7 +184,6 @@ def write_bad_files(folder: Path) -> None:
         "empty": "",
         "modle": text.replace("model:", "modle:"),
         "hiden": text.replace("hidden_size", "hiden_size"),
-        "step": text.replace("init: forget_log", "lr_scheduler: StepLR"),
         "second_of_three": text.replace("trainer:", THREE_CALLBACKS),
         "unknown_class": text.replace("PalindromeLSTM", "PalindromLSTM"),
         "tab": text.replace("    hidden_size", "\thidden_size"),

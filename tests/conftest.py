@@ -18,7 +18,6 @@ install_import_hook(PACKAGES, "shape_checks.checked")
 
 import torch  # noqa: E402
 import wandb  # noqa: E402
-from anybodys import Anybodys  # noqa: E402
 from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -103,11 +102,14 @@ def digits() -> MNISTDataModule:
 
 
 @pytest.fixture
-def fit(
-    plain_trainer: Callable[..., Trainer], digits: MNISTDataModule, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Trainer]:
-    """`fit(module, *callbacks, max_steps=…)` trains on `digits` with seed 3 in a plain Trainer, which it returns."""
+def run_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets the seed of plain Trainers' runs."""
     monkeypatch.setenv("PL_GLOBAL_SEED", "3")
+
+
+@pytest.fixture
+def fit(plain_trainer: Callable[..., Trainer], digits: MNISTDataModule, run_seed: None) -> Callable[..., Trainer]:
+    """`fit(module, *callbacks, max_steps=…)` trains on `digits` with seed 3 in a plain Trainer, which it returns."""
 
     def fit(module: LightningModule, *callbacks: Callback, ckpt_path: Path | None = None, **arguments: Any) -> Trainer:
         trainer = plain_trainer(callbacks=[*callbacks], **arguments)
@@ -156,11 +158,6 @@ def in_process(script: Script, monkeypatch: pytest.MonkeyPatch) -> Command:
 def twofold(in_process: Command) -> Command:
     """`in_process`; tests in `integration/` start a process instead."""
     return in_process
-
-
-@pytest.fixture
-def anybodys() -> type[LightningModule]:
-    return Anybodys
 
 
 @pytest.fixture

@@ -1,8 +1,21 @@
-"""A logger that keeps what it gets."""
+"""What loggers get: a logger that keeps it, and the columns of a CSV file."""
 
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
+
+from twofold.tables import read_rows
+
+
+def columns(table: Path) -> dict[str, list[tuple[int, float]]]:
+    """By column, the steps with a value, and the value."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for row in read_rows(table):
+        for key in row.keys() - {"step"}:
+            if row[key]:
+                found.setdefault(key, []).append((int(row["step"]), float(row[key])))
+    return found
 
 
 class RowLogger(Logger):

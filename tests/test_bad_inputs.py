@@ -8,15 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from bad_inputs import (
-    CONFIGS,
-    GAN,
-    LSTM,
-    SCRIPTS,
-    TWOFOLD,
-    write_bad_files,
-    write_code,
-)
+from bad_inputs import CONFIGS, GAN, LSTM, SCRIPTS, TWOFOLD, write_bad_files, write_code
 
 ROOT = CONFIGS.parent
 Answer = tuple[int, str, str]

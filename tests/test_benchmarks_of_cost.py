@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 from collections.abc import Mapping
-from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -52,21 +51,6 @@ def test_plain_loops_train(tmp_path: Path) -> None:
     MNISTDataModule(tmp_path, "packaged").prepare_data()
     assert all(loss.isfinite().all() for loss in islice(speed.gan_loop(str(tmp_path), "packaged"), 2))
     assert all(loss.isfinite() for loss in islice(speed.palindrome_loop(5), 2))
-
-
-def test_the_peer_trains_in_its_turns(tmp_path: Path) -> None:
-    raw = tmp_path / "data" / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    script = (
-        b"import os, time\n"
-        b"assert os.listdir('../../data/mnist/MNIST/raw') == []\n"
-        b"for k in range(400):\n"
-        b"    print(f'[Epoch {k // 4}/200] [Batch {k % 4}/4] [D loss: 0.5] [G loss: 0.5]')\n"
-        b"    time.sleep(0.005)\n"
-    )
-    with closing(speed.peer(tmp_path / "peer", script, tmp_path / "data")) as peer:
-        peer.warm_up(5)
-        assert 0 < peer.turn(seconds=0.2) < 1 / 0.005
 
 
 @pytest.mark.slow

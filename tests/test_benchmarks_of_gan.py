@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -83,20 +82,6 @@ def test_fid_is_averaged_over_draws_of_both_kinds(tmp_path: Path, monkeypatch: p
         assert row["fid_real_min"] < row["fid_real"] < row["fid_real_max"]
         assert (row["draws"], row["real_draws"], row["fid_samples"]) == (2, 3, 1000)
         assert row["fid_over_real"] == row["fid"] / row["fid_real"] > 10
-
-
-def test_evaluations_are_read_from_metrics() -> None:
-    def logged(step: int, real: float, **quality: Any) -> dict[str, str]:
-        values = {"train/d_loss": 1, "train/d_accuracy_real": real, "train/d_accuracy_fake": 0.5, **quality}
-        return {"step": str(step), "quality/fid": "", **{name: str(value) for name, value in values.items()}}
-
-    classes = {f"quality/class_{digit}": 0.1 if digit else 0.01 for digit in range(10)}
-    evaluated = {"quality/fid": 12.34, "quality/fid_real": 3.0, "quality/fid_samples": 2000.0, **classes}
-    metrics = [logged(9, 0.5), logged(19, 0.7, **evaluated), logged(29, 0.9, **evaluated)]
-    first, second = gan.evaluations(metrics)
-    assert (first["batch"], first["fid"], first["covered_digits"]) == (20, "12.3", "1 2 3 4 5 6 7 8 9")
-    assert (first["d_accuracy_real"], first["d_accuracy_fake"]) == ("0.600", "0.500")
-    assert (second["batch"], second["d_accuracy_real"]) == (30, "0.900")
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from anybodys import StopAt
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks import Checkpoints
@@ -104,33 +105,12 @@ def test_last_is_written_when_epochs_end_training(fit: Fit, tmp_path: Path, max_
 @pytest.mark.parametrize("stop", [1, 4])
 @pytest.mark.parametrize("stopper_first", [True, False])
 def test_early_stop_saves_last_state(fit: Fit, tmp_path: Path, stop: int, stopper_first: bool) -> None:
-    class Stop(Callback):
-        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-            trainer.should_stop |= trainer.global_step == stop
-
-    checkpoints = Checkpoints(every_n_train_steps=100)
-    module = scripted(*range(4))
-    callbacks = [Stop(), checkpoints] if stopper_first else [checkpoints, Stop()]
+    checkpoints, module = Checkpoints(every_n_train_steps=100), scripted(*range(4))
+    callbacks = [StopAt(stop), checkpoints] if stopper_first else [checkpoints, StopAt(stop)]
     fit(module, 9, checkpoints, callbacks=callbacks)
     assert names(tmp_path) == ["last.ckpt", f"step={stop:06d}.ckpt"]
     assert step_of(tmp_path / "checkpoints" / "last.ckpt") == stop
     assert same_weights(tmp_path / "checkpoints" / "last.ckpt", module)
-
-
-def test_asked_for_checkpoint_follows_the_batch(fit: Fit, tmp_path: Path) -> None:
-    class Ask(Callback):
-        def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-            if trainer.global_step == 4:
-                checkpoints.ask()
-
-            if trainer.global_step == 5:
-                names_then.extend(names(tmp_path))
-
-    names_then: list[str] = []
-    checkpoints = Checkpoints(every_n_train_steps=100)
-    fit(scripted(*range(4)), 7, checkpoints, callbacks=[Ask(), checkpoints])
-    assert names_then == [".step=000005.ckpt.part"]
-    assert names(tmp_path) == ["last.ckpt", "step=000005.ckpt", "step=000007.ckpt"]
 
 
 def test_file_is_published_after_its_row_is_logged(fit: Fit, tmp_path: Path) -> None:

@@ -1,15 +1,11 @@
 """Chunked test palindromes: their contents, that they follow from (seed, length), and their memory."""
 
-import tracemalloc
-from itertools import islice
-
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules import ChunkedPalindromes, PalindromeChunk
 from datamodules.palindromes.chunks import CHUNK
-from datamodules.resumable import philox
 
 LENGTHS = st.one_of(st.integers(2, 20), st.sampled_from([4096, 4097, 4098, 8193, 8194, 20001]))
 
@@ -63,17 +59,3 @@ def test_a_share_is_taken_of_every_chunk() -> None:
         assert torch.equal(part.digits, chunk.digits[1::2])
         assert torch.equal(part.target, chunk.target[1::2])
         assert part[2:] == chunk[2:]
-
-
-def test_a_million_digits_need_the_memory_of_a_few_chunks() -> None:
-    rows = 8
-    philox(0, "imports at first use").integers(0, 10, 3)
-    loader = ChunkedPalindromes(1_000_000, size=rows, batch_size=rows, seed=0)
-    tracemalloc.start()
-    try:
-        first = list(islice((chunk.digits.shape for chunk in loader), 3))
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert first == [(rows, CHUNK)] * 3
-    assert peak < 8 * rows * CHUNK * 8  # the whole would take 244 chunks

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.profilers import Profiler, SimpleProfiler
@@ -34,10 +33,6 @@ def fitted(twofold: Twofold, *arguments: object) -> Path:
     return folder
 
 
-def column(folder: Path, name: str) -> list[float]:
-    return [float(row[name]) for row in read_rows(folder / "metrics.csv") if row[name]]
-
-
 def test_a_run_that_fails_says_so_in_one_line(twofold: Twofold, tmp_path: Path) -> None:
     options = ("--checkpoint.monitor", "nothing", "--data.batches_per_epoch", 2, "--trainer.max_steps", 3)
     code, _, complained = twofold("fit", "-c", LSTM, *options)
@@ -59,31 +54,6 @@ def test_fast_dev_run_leaves_nothing(twofold: Twofold, tmp_path: Path, options: 
     packaged = "--data.source packaged" if GAN in options else ""
     assert twofold(f"fit -c {options} {packaged}")[::2] == (0, "")
     assert not list(tmp_path.iterdir())
-
-
-def test_overfit_batches(twofold: Twofold) -> None:
-    folder = fitted(twofold, "--trainer.overfit_batches", 1, "--trainer.max_steps", 40, "--data.batch_size", 8)
-    assert column(folder, "train/accuracy")[-1] == 1
-
-
-def test_early_stopping(twofold: Twofold) -> None:
-    stop = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss")
-    impatient = ("--trainer.callbacks.min_delta=9", "--trainer.callbacks.patience=1")
-    folder = fitted(twofold, "--data.batches_per_epoch", 2, "--trainer.max_steps", 20, *stop, *impatient)
-    assert len(column(folder, "val/loss")) == 2
-    assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 4
-    code, said, _ = twofold(f"fit -c {folder}/config.yaml --ckpt_path last --trainer.max_steps 50")
-    assert (code, "this run is finished: 4 batches" in said, "a callback stopped it" in said) == (0, True, True)
-    _, listed, _ = twofold("runs")
-    assert "   4  finished" in listed
-
-
-def test_another_optimizer_and_scheduler(twofold: Twofold) -> None:
-    optimizer = ("--model.optimizer=SGD", "--model.optimizer.lr=0.5", "--model.lr_scheduler=StepLR")
-    schedule = ("--model.lr_scheduler.step_size=2", "--model.lr_scheduler.gamma=0.1")
-    one_callback = ("--trainer.callbacks=LearningRateMonitor", "--trainer.log_every_n_steps", 1)
-    folder = fitted(twofold, *optimizer, *schedule, *one_callback)
-    assert column(folder, "lr-SGD") == pytest.approx([0.5, 0.5, 0.05, 0.05])
 
 
 @pytest.fixture

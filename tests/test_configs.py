@@ -1,6 +1,5 @@
 """Each shipped config trains for a few batches in this process, and writes and prints what it should."""
 
-import csv
 import json
 import math
 import re
@@ -16,6 +15,7 @@ from PIL import Image
 from benchmarks.bitwise_diff import differences, unequal
 from common.files import read_tensors
 from networks.generator_files import load_generator, read_metadata
+from twofold.tables import read_rows
 
 Twofold = Callable[..., tuple[int, str, str]]
 FOLDER = Path(__file__).parents[1] / "configs"
@@ -39,11 +39,6 @@ def train(twofold: Twofold, config: Path, *options: object) -> tuple[Path, str]:
     assert folder.parent == Path("runs", config.stem)
     assert {path.name for path in Path().iterdir()} == {"runs", config.name}
     return folder, out
-
-
-def rows(table: Path) -> list[dict[str, str]]:
-    with table.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def weights_of(text: str) -> list[str]:
@@ -71,12 +66,12 @@ def test_run_of_a_shipped_config(config: Path, twofold: Twofold) -> None:
     assert (facts["id"], facts["state"], facts["step"]) == (folder.name, "finished", STEPS)
     assert (facts["threads"], facts.get("data_source")) == (1, source)
 
-    *metrics, last = rows(folder / "metrics.csv")
+    *metrics, last = read_rows(folder / "metrics.csv")
     metrics, final = (metrics, last) if weights else ([*metrics, last], {})
     assert [row["step"] for row in metrics] == ["1", "3"]
     assert all(0 < abs(float(row["train/d_loss" if weights else "train/loss"])) < 20 for row in metrics)
     assert {name.split("/")[1] for name, value in final.items() if value and "/" in name} == set(weights)
-    times = rows(folder / "timing.csv")
+    times = read_rows(folder / "timing.csv")
     assert [row["step"] for row in times] == ["1", "3"]
     assert all(float(row["time/ms_per_batch"]) > 0 for row in times)
 
@@ -112,7 +107,7 @@ def test_evaluation_adds_files_and_changes_none(config: Path, twofold: Twofold) 
     samples = {f"samples/{i:06d}.png" for i in range(64)}
     assert new == {"validate.csv", "test.csv"} | (samples if weights_of(config.read_text()) else {"predictions.csv"})
     for split, name in (("val", "validate.csv"), ("test", "test.csv")):
-        [row] = rows(folder / name)
+        [row] = read_rows(folder / name)
         assert (row.pop("checkpoint"), row.pop("step")) == ("step=000005.ckpt", "5")
         assert row.pop("data_source", None) == "packaged" or int(row.pop("length")) >= 2
         assert row

@@ -26,9 +26,7 @@ GAN_ON_TWO = {"devices": 2, "strategy": "ddp_fork_find_unused_parameters_true"}
 slow = pytest.mark.slow
 
 
-@pytest.fixture(autouse=True)
-def _seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PL_GLOBAL_SEED", "7")
+pytestmark = pytest.mark.usefixtures("run_seed")
 
 
 class Recorder(Callback):
@@ -87,11 +85,8 @@ class FastCurriculum(LengthCurriculum):
 def lstm() -> tuple[LightningModule, Any, list[Any]]:
     adam = partial(torch.optim.Adam, lr=1e-3)
     module = PalindromeLSTM(16, init="forget_log", horizon=40, optimizer=adam)
-    return (
-        module,
-        PalindromeDataModule(40, batch_size=63, batches_per_epoch=20),
-        [FastCurriculum(start=2, perfect_batches=2)],
-    )
+    data = PalindromeDataModule(40, batch_size=63, batches_per_epoch=20)
+    return module, data, [FastCurriculum(start=2, perfect_batches=2)]
 
 
 def gan(normalisation: Any = "none", frozen: str = "", **arguments: Any) -> tuple[LightningModule, Any, list[Any]]:

@@ -14,11 +14,8 @@ from callbacks.drawing import (
     TEXT_HEIGHT,
     TEXT_SIZE,
     grid,
-    interpolation_title,
     page,
     strip,
-    trained_on,
-    write_numbered,
     write_png,
 )
 
@@ -79,27 +76,3 @@ def test_grid_has_images_in_rows_over_the_caption(tmp_path: Path) -> None:
         top, left = 4 + 12 * row, 4 + 12 * column
         assert np.unique(picture[top : top + 8, left : left + 8]).tolist() == [shade]
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["some.png"]
-
-
-def test_numbered_files_are_clipped_to_black_and_white(tmp_path: Path) -> None:
-    values = torch.tensor([-2.0, -1, 0, 1, 2])[:, None, None, None].expand(-1, 1, 2, 3)
-    write_numbered(values, tmp_path / "new", first=7)
-    files = sorted((tmp_path / "new").iterdir())
-    assert [file.name for file in files] == [f"{number:06d}.png" for number in range(7, 12)]
-    shades = [np.asarray(Image.open(file)) for file in files]
-    assert all(shade.shape == (2, 3) for shade in shades)
-    assert [int(shade.min()) for shade in shades] == [0, 0, 128, 255, 255]
-
-
-@pytest.mark.parametrize(
-    ("caption", "expected"),
-    [
-        (trained_on(6000, "torchvision"), "after 6,000 batches of MNIST"),
-        (trained_on(1, "packaged"), "after 1 batch of the packaged digits"),
-        (trained_on(2, "mine"), "after 2 batches of mine"),
-        (interpolation_title("lerp"), "lerp"),
-        (interpolation_title("slerp", ["3", "8"]), "slerp from 3 to 8"),
-    ],
-)
-def test_captions(caption: str, expected: str) -> None:
-    assert caption == expected

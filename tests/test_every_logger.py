@@ -11,15 +11,14 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from PIL import Image
+from row_logger import columns
+from small_modules import small_gan
 from tensorboardX.proto.event_pb2 import Event
 from wandb_file import read_wandb
 
 from callbacks import GenerativeMetrics, ImageGrid, InterpolationStrip, Timer
 from datamodules import MNISTDataModule
-from lightning_modules import GAN
-from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from twofold.loggers import CSVLogger, TwofoldWandbLogger
-from twofold.tables import read_rows
 
 MakeTrainer = Callable[..., Trainer]
 Series = dict[str, list[int]]
@@ -42,13 +41,8 @@ def left_by_wandb(folder: Path) -> Series:
 
 
 def left_by_csv(folder: Path) -> Series:
-    found: Series = {}
-    for name in ("metrics.csv", "timing.csv"):
-        for row in read_rows(folder / name):
-            for key in row.keys() - {"step"}:
-                if row[key]:
-                    found.setdefault(key, []).append(int(row["step"]))
-    return found
+    tables = columns(folder / "metrics.csv") | columns(folder / "timing.csv")
+    return {key: [step for step, _ in points] for key, points in tables.items()}
 
 
 def left_by_tensorboard(folder: Path) -> Series:
@@ -94,7 +88,7 @@ def test_gan_with_every_logger(
     ]
     logger = logger_class(save_dir=str(tmp_path)) if logger_class else False
     trainer = plain_trainer(max_steps=4, callbacks=watching, logger=logger, log_every_n_steps=2)
-    trainer.fit(GAN(MLPGenerator(latent_dim=5, widths=[8]), MLPDiscriminator(widths=[8])), datamodule=digits)
+    trainer.fit(small_gan(), datamodule=digits)
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")}
     pictures = {f"images/step_{step:06d}.png" for step in (0, 2, 4)}
     assert pictures | {"interpolation.png", "mnist_generator.pth", "best_generator.pth", "quality.json"} <= files

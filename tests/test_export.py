@@ -33,15 +33,7 @@ class Noisy(nn.Module):
         return pixels[:, None, None, None].expand(-1, 1, 28, 28)
 
 
-class FixedBatch(Noisy):
-    """Takes the batch size as a plain number, which the exporter makes a constant."""
-
-    def forward(self, z: Tensor) -> Tensor:
-        return (self.weight * z.mean(dim=1))[: len(z), None, None, None].expand(-1, 1, 28, 28)
-
-
 register("Noisy", Noisy)
-register("FixedBatch", FixedBatch)
 
 
 def saved(network: nn.Module, tmp_path: Path) -> Path:
@@ -88,16 +80,12 @@ def test_safetensors_hold_weights_and_metadata(script: Script, tmp_path: Path) -
     assert torch.equal(load_generator(out)(z), load_generator(path)(z))
 
 
-@pytest.mark.parametrize(
-    ("network", "message"),
-    [(Noisy(), "ONNX and torch differ by up to"), (FixedBatch(), "ONNX makes 2 images of a batch of 7")],
-)
-def test_onnx_that_differs_is_not_written(script: Script, tmp_path: Path, network: nn.Module, message: str) -> None:
-    path = saved(network, tmp_path)
+def test_onnx_that_differs_is_not_written(script: Script, tmp_path: Path) -> None:
+    path = saved(Noisy(), tmp_path)
     (tmp_path / "g.onnx").write_text("old")
     code, printed, error = script(main, path, "--onnx", "g.onnx")
     assert (code, printed) == (1, "")
-    assert error.startswith(f"export: the run failed: {message}")
+    assert error.startswith("export: the run failed: ONNX and torch differ by up to")
     assert (tmp_path / "g.onnx").read_text() == "old"
 
 

@@ -26,20 +26,11 @@ EPOCHS_OF_10 = (
     "--checkpoint.save_top_k -1 --trainer.enable_progress_bar false --trainer.logger twofold.loggers.CSVLogger "
 )
 UNVALIDATED = "--trainer.limit_val_batches 0 --checkpoint.monitor null"
+CURRICULUM = "--trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.start 3"
 EARLY = (
     "--trainer.max_steps 200 --trainer.max_epochs 20 --trainer.callbacks+=EarlyStopping --trainer.callbacks.mode max "
     "--trainer.callbacks.monitor {} --trainer.callbacks.patience {}"
 )
-
-
-class StopAt(Callback):
-    """Stops training after a number of batches; in `hook`, a hook that is called later."""
-
-    def __init__(self, batch: int, hook: str = "on_train_batch_end") -> None:
-        def stop(trainer: Trainer, *_: Any, **__: Any) -> None:
-            trainer.should_stop |= trainer.global_step == batch
-
-        setattr(self, hook, stop)
 
 
 class LogsWithoutStep(Callback):
@@ -66,9 +57,7 @@ class FindsBatchSize(PalindromeLSTM):
 
 
 def stop_at(batch: int, hook: str = "on_train_batch_end") -> str:
-    return (
-        f"--trainer.callbacks+=test_extending.StopAt --trainer.callbacks.batch {batch} --trainer.callbacks.hook {hook}"
-    )
+    return f"--trainer.callbacks+=anybodys.StopAt --trainer.callbacks.batch {batch} --trainer.callbacks.hook {hook}"
 
 
 @pytest.fixture
@@ -111,7 +100,7 @@ def limits(steps: int, epochs: int) -> str:
         (limits(50, 1), limits(50, 2), ""),
         (limits(50, 1), limits(50, 3), UNVALIDATED),
         (limits(-1, 1), limits(-1, 3), ""),
-        (limits(7, -1), limits(25, -1), UNVALIDATED),
+        (limits(7, -1), limits(25, -1), f"{UNVALIDATED} {CURRICULUM}"),
         (limits(10, -1), limits(25, -1), ""),
         (limits(15, 2), limits(30, 3), ""),
         (limits(20, 2), limits(30, 3), "--trainer.val_check_interval 5"),

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from anybodys import Anybodys
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from row_logger import RowLogger
+from small_modules import small_gan
 
 from callbacks import GenerativeMetrics
 from callbacks.gan_monitor import GANMonitor
@@ -20,7 +22,6 @@ from lightning_modules import GAN
 from metrics.fid import FrechetDistance
 from networks.classifiers import DigitReader
 from networks.generator_files import load_generator, read_metadata
-from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from twofold.loggers import CSVLogger
 
 # A generator that was trained for a few batches lacks most digits; test_gan_monitor.py tests this warning.
@@ -46,17 +47,13 @@ def digits(digits: MNISTDataModule) -> MNISTDataModule:
     return digits
 
 
-def make_gan(cls: type[GAN] = GAN, **arguments: Any) -> GAN:
-    return cls(MLPGenerator(latent_dim=5, widths=[8]), MLPDiscriminator(widths=[8]), **arguments)
-
-
 def metrics(every_n_batches: int = 2, **arguments: Any) -> GenerativeMetrics:
     return GenerativeMetrics(every_n_batches, **{"samples": 40, "final_samples": 0, **arguments})
 
 
 def test_every_logger_gets_the_numbers_at_the_batch_of_the_losses(fit: Fit) -> None:
     loggers = [RowLogger(), RowLogger()]
-    fit(make_gan(), metrics(3, samples=2000), max_steps=6, logger=loggers, log_every_n_steps=1)
+    fit(small_gan(), metrics(3, samples=2000), max_steps=6, logger=loggers, log_every_n_steps=1)
     for logged in loggers:
         rows = logged.of("quality/")
         assert list(rows) == [2, 5]  # of batches 3 and 6, where Lightning puts their losses
@@ -68,7 +65,7 @@ def test_every_logger_gets_the_numbers_at_the_batch_of_the_losses(fit: Fit) -> N
 
 
 def test_numbers_are_of_the_averaged_generator(fit: Fit, tiny_classifier: DigitReader) -> None:
-    logged, gan = RowLogger(), make_gan(ema_decay=0.5)
+    logged, gan = RowLogger(), small_gan(ema_decay=0.5)
     assert gan.ema is not None
     with torch.no_grad():
         tiny_classifier.head.get_parameter("1.bias")[7] += 100
@@ -86,12 +83,12 @@ def test_numbers_are_of_the_averaged_generator(fit: Fit, tiny_classifier: DigitR
 
 def test_resumed_run_writes_the_same_bytes(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
-    fit(make_gan(), metrics(), max_steps=4).save_checkpoint(tmp_path / "four.ckpt")
+    fit(small_gan(), metrics(), max_steps=4).save_checkpoint(tmp_path / "four.ckpt")
     written = []
     for folder in (tmp_path / "one", tmp_path / "two"):
         again = metrics(final_samples=40)
         options = {"logger": CSVLogger(str(folder)), "default_root_dir": folder, "log_every_n_steps": 1}
-        fit(make_gan(), again, max_steps=8, ckpt_path=tmp_path / "four.ckpt", **options)
+        fit(small_gan(), again, max_steps=8, ckpt_path=tmp_path / "four.ckpt", **options)
         assert again.monitor.evaluated == 4
         written.append([(folder / name).read_bytes() for name in ("metrics.csv", "quality.json")])
     assert written[0] == written[1]
@@ -111,7 +108,7 @@ def test_best_generator_and_checkpoint_are_chosen_by_fid(
             kept.append(read_metadata(tmp_path / "best_generator.pth")["step"])
             return fid
 
-    gan = make_gan(ema_decay=0.9)
+    gan = small_gan(ema_decay=0.9)
     watching = Watching(1, samples=40, final_samples=0)
     chosen = ModelCheckpoint(tmp_path / "best", monitor="quality/fid", every_n_train_steps=1)
     fit(gan, chosen, watching, max_steps=5, enable_checkpointing=True)
@@ -132,7 +129,7 @@ def test_final_numbers_are_logged_written_printed_and_tested(
     ema_decay: float | None,
     kinds: list[str],
 ) -> None:
-    logged, gan = RowLogger(), make_gan(ema_decay=ema_decay)
+    logged, gan = RowLogger(), small_gan(ema_decay=ema_decay)
     trainer = fit(gan, metrics(final_samples=60), max_steps=3, logger=logged)
     written = json.loads((tmp_path / "quality.json").read_text())
     assert list(written) == ["classifier", "data_source", "step", "remark", *kinds]
@@ -154,10 +151,10 @@ def test_final_numbers_are_logged_written_printed_and_tested(
 
 def test_statistics_are_cached_beside_the_data(fit: Fit, digits: MNISTDataModule, tmp_path: Path) -> None:
     digits.root = tmp_path / "data"
-    fit(make_gan(), metrics())
+    fit(small_gan(), metrics())
     assert not digits.root.exists()
     digits.root.mkdir()
-    fit(make_gan(), metrics())
+    fit(small_gan(), metrics())
     assert len(list((digits.root / "classifiers").iterdir())) == 1
 
 
@@ -171,13 +168,13 @@ def test_wasserstein_discriminator_may_be_perfect(
 
     callback = metrics(1000)
     callback.monitor = GANMonitor(perfect_for=2)
-    fit(make_gan(Perfect, loss=loss, gradient_penalty=1.0), callback, max_steps=4, log_every_n_steps=1)
+    fit(small_gan(Perfect, loss=loss, gradient_penalty=1.0), callback, max_steps=4, log_every_n_steps=1)
     assert any("discriminator perfect" in str(warning.message) for warning in recwarn) == warned
 
 
-def test_data_without_digits_is_refused(plain_trainer: Callable[..., Trainer], anybodys: type[LightningModule]) -> None:
+def test_data_without_digits_is_refused(plain_trainer: Callable[..., Trainer]) -> None:
     with pytest.raises(ValueError, match=r"this run's data has no `digits`; train with datamodule=MNISTDataModule"):
-        plain_trainer(callbacks=[metrics()]).fit(anybodys(), [torch.zeros(1)] * 4)
+        plain_trainer(callbacks=[metrics()]).fit(Anybodys(), [torch.zeros(1)] * 4)
 
 
 @pytest.mark.parametrize(

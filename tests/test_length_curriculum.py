@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from anybodys import Anybodys
 from lightning.pytorch import Callback, LightningModule, Trainer
+from small_modules import Scripted
 
 from callbacks import LengthCurriculum
 from datamodules import PalindromeDataModule
@@ -15,25 +17,19 @@ from lightning_modules import PalindromeLSTM
 MakeTrainer = Callable[..., Trainer]
 
 
-class Scripted(PalindromeLSTM):
-    """Claims the given accuracies, one for each batch, and the last one from then on."""
-
-    accuracies: list[float]
-
-    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        accuracy = self.accuracies.pop(0) if len(self.accuracies) > 1 else self.accuracies[0]
-        return {**super().training_step(batch, batch_idx), "accuracy": torch.tensor(accuracy)}
-
-
 class Lengths(Callback):
-    """Notes the length of each training batch and what is logged about it."""
+    """Notes the length of each batch and what is logged about it."""
 
     def __init__(self) -> None:
         self.seen: list[int] = []
+        self.validated: set[int] = set()
         self.logged: list[float] = []
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self.seen.append(batch.digits.shape[1] + 1)
+
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *_: Any) -> None:
+        self.validated.add(batch.digits.shape[1] + 1)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self.logged.append(float(trainer.callback_metrics["train/length"]))
@@ -46,11 +42,10 @@ def fit(
     ckpt_path: Path | None = None,
     **more: Any,
 ) -> tuple[Lengths, Any]:
-    lengths, module = Lengths(), Scripted(hidden_size=4)
-    module.accuracies = accuracies
-    trainer = make(**{"max_steps": len(accuracies), "limit_val_batches": 0, "callbacks": [curriculum, lengths], **more})
+    lengths = Lengths()
+    trainer = make(**{"max_steps": len(accuracies), "limit_val_batches": 1, "callbacks": [curriculum, lengths], **more})
     data = PalindromeDataModule(length=20, batch_size=4, batches_per_epoch=3)
-    trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+    trainer.fit(Scripted(accuracies), datamodule=data, ckpt_path=ckpt_path, weights_only=True)
     return lengths, trainer
 
 
@@ -71,6 +66,7 @@ def test_perfect_batch_makes_the_next_one_longer(
     lengths, _ = fit(plain_trainer, LengthCurriculum(**arguments, perfect_batches=1), [1.0] * 7)
     assert lengths.seen == expected
     assert lengths.logged == expected
+    assert lengths.validated == {20}
 
 
 def test_perfect_batches_count_in_a_row_since_growth(plain_trainer: MakeTrainer) -> None:
@@ -89,23 +85,6 @@ def test_checkpoint_holds_length_and_count(plain_trainer: MakeTrainer, tmp_path:
     curriculum = LengthCurriculum(start=5, factor=2.0, perfect_batches=3)
     lengths, trainer = fit(plain_trainer, curriculum, [1.0], tmp_path / "five.ckpt", max_steps=8)
     assert lengths.seen == [10, 20, 20]
-
-
-def test_validation_has_the_full_length(plain_trainer: MakeTrainer) -> None:
-    lengths: list[int] = []
-
-    class Validation(Callback):
-        def on_validation_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, *_: Any) -> None:
-            lengths.append(batch.digits.shape[1] + 1)
-
-    fit(
-        plain_trainer,
-        curriculum := LengthCurriculum(start=5),
-        [0.0] * 3,
-        limit_val_batches=1,
-        callbacks=[curriculum, Lengths(), Validation()],
-    )
-    assert lengths == [20]
 
 
 @pytest.mark.parametrize(
@@ -130,9 +109,9 @@ def test_start_above_the_target_is_refused(plain_trainer: MakeTrainer) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`:UserWarning")
-def test_other_data_and_modules_are_refused(plain_trainer: MakeTrainer, anybodys: type[LightningModule]) -> None:
+def test_other_data_and_modules_are_refused(plain_trainer: MakeTrainer) -> None:
     data, trainer = PalindromeDataModule(length=20), plain_trainer(callbacks=[LengthCurriculum()])
     with pytest.raises(ValueError, match="needs a datamodule with a length, whose train_length it can set"):
         trainer.fit(PalindromeLSTM(4), data.train_dataloader())
     with pytest.raises(ValueError, match="needs the accuracy of each batch, which this module doesn't return"):
-        trainer.fit(anybodys(), datamodule=data)
+        trainer.fit(Anybodys(), datamodule=data)

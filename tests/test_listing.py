@@ -63,8 +63,12 @@ def test_a_run_whose_learning_rates_are_at_their_end_can_t_go_on(
     assert ("--ckpt_path last" in capsys.readouterr().out) == goes_on
 
 
-@pytest.mark.parametrize("config", ["", "model: 3\ntrainer: {max_steps: 5}", "[", "- 1", "\x00"])
-def test_whatever_a_config_holds_the_list_is_printed(capsys: pytest.CaptureFixture[str], config: str) -> None:
-    RunFolder.create("gan", config).note(state="finished", step=500)
+@pytest.mark.parametrize(
+    "config", [b"", b"model: 3\ntrainer: {max_steps: 5}", b"[", b"- 1", b"\0", b"root: Gr\xf6\xdfe"]
+)
+def test_whatever_a_config_holds_the_list_is_printed(capsys: pytest.CaptureFixture[str], config: bytes) -> None:
+    run = RunFolder.create("gan", "")
+    run.config.write_bytes(config)
+    run.note(state="finished", step=500)
     assert main(["runs"]) == 0
     assert "--trainer.max_steps MORE" in capsys.readouterr().out

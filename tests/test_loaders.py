@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from small_modules import small_gan
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks import ImageGrid, InterpolationStrip, PredictionFiles
-from lightning_modules import GAN, DigitClassifier, PalindromeLSTM
-from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+from lightning_modules import DigitClassifier, PalindromeLSTM
 
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have", "ignore:Couldn.t infer the batch")
 
@@ -36,20 +36,13 @@ LOADERS = {
 }
 
 
-def make_gan() -> GAN:
-    torch.manual_seed(0)
-    return GAN(MLPGenerator(5, [8]), MLPDiscriminator([8]), r1=1.0, ema_decay=0.9)
-
-
 @pytest.mark.parametrize("name", LOADERS)
-def test_gan_needs_no_labels(
-    plain_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setenv("PL_GLOBAL_SEED", "3")
+@pytest.mark.usefixtures("run_seed")
+def test_gan_needs_no_labels(plain_trainer: MakeTrainer, tmp_path: Path, name: str) -> None:
     results = []
     for batches in (LOADERS["labelled"], LOADERS[name]):
         trainer = plain_trainer(callbacks=[ImageGrid(2), InterpolationStrip(), PredictionFiles()])
-        trainer.fit(gan := make_gan(), batches, batches)
+        trainer.fit(gan := small_gan(r1=1.0, ema_decay=0.9), batches, batches)
         tested = trainer.test(gan, batches, verbose=False)
         trainer.predict(gan, batches)
         assert len([*(tmp_path / "samples").iterdir()]) == 6
@@ -71,9 +64,9 @@ def test_classifier_needs_labels_except_to_predict(plain_trainer: MakeTrainer, n
 @pytest.mark.parametrize(
     ("module", "batch", "words"),
     [
-        (make_gan, IMAGES.byte(), "images of floats, .* this has torch.uint8"),
-        (make_gan, {"path": ["a.png"]}, "this has dict"),
-        (make_gan, ((IMAGES, LABELS),), "this has list"),
+        (small_gan, IMAGES.byte(), "images of floats, .* this has torch.uint8"),
+        (small_gan, {"path": ["a.png"]}, "this has dict"),
+        (small_gan, ((IMAGES, LABELS),), "this has list"),
         (lambda: PalindromeLSTM(4), torch.zeros(2, 4).long(), "this is a Tensor"),
         (lambda: PalindromeLSTM(4), [torch.zeros(2, 4).long()], "this is a list of 1"),
     ],

@@ -124,13 +124,14 @@ class TestWandb:
         before = CSVLogger(str(tmp_path))
         for step, (fid, accuracy) in enumerate([(9.0, 0.5), (8.0, 0.9), (5.0, 0.9), (7.0, 0.8)]):
             before.log_metrics({"quality/fid": fid, "val/accuracy": accuracy, "train/loss": 4.0 - step}, step)
-        before.log_metrics({"only/once": 1.0, "quality/fid": math.nan}, 1)
+        before.log_metrics({"only/once": 1.0, "quality/fid": math.nan, "time/ms_per_batch": 4.0}, 1)
         logger.log_again(before.rows())
-        logger.log_metrics({"quality/fid": 8.0, "val/accuracy": 0.1}, 4)
+        logger.log_metrics({"quality/fid": 8.0, "val/accuracy": 0.1, "time/ms_per_batch": 6.0}, 4)
         run = self.recorded(logger, tmp_path)
         assert run.points("val/accuracy") == [(0, 0.5), (1, 0.9), (2, 0.9), (3, 0.8), (4, 0.1)]
         assert run.summary["quality/fid"] == {"min": 5.0, "last": 8.0}
         assert run.summary["val/accuracy"] == {"max": 0.9, "last": 0.1}
+        assert run.summary["time/ms_per_batch"] == {"mean": 5.0, "last": 6.0}
         assert (run.summary["train/loss"], run.summary["only/once"]) == (1.0, 1.0)
 
     @pytest.mark.parametrize(("mode", "warned"), [("disabled", []), ("sideways", ["nothing is recorded"])])
@@ -206,16 +207,3 @@ class TestWandb:
         assert kept == (both if log_model else {})
         assert not log_model or run.metadata["a-one-run"] == {"step": 3}
         assert "WANDB_DATA_DIR" not in os.environ
-
-    def test_failing_artifact_is_tried_once(self, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
-        (tmp_path / "a.pth").write_text("weights")
-        (tmp_path / "wandb").mkdir()
-        (tmp_path / "wandb" / "artifacts").write_text("a file where the copies would be")
-        logger = TwofoldWandbLogger(save_dir=str(tmp_path), id="one-run", log_model=True)
-        for _ in range(2):
-            logger.keep_model(tmp_path / "a.pth")
-        logger.log_table("some", ["a"], [[1]])
-        [warning] = recwarn
-        assert "something is not recorded" in str(warning.message)
-        logger.log_metrics({"a": 1.0}, 0)
-        assert self.recorded(logger, tmp_path).points("a") == [(0, 1.0)]

@@ -17,9 +17,7 @@ from lightning_modules.base import NonFiniteError
 MakeTrainer = Callable[..., Trainer]
 
 
-@pytest.fixture(autouse=True)
-def _seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PL_GLOBAL_SEED", "7")
+pytestmark = pytest.mark.usefixtures("run_seed")
 
 
 @pytest.fixture

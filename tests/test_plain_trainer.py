@@ -106,6 +106,7 @@ def test_a_subclass_is_rebuilt_with_its_arguments(
     assert {name: getattr(loaded, name) for name in kept} == kept
     assert list(unequal(loaded.state_dict(), module.state_dict())) == []
     assert loaded.hparams == module.hparams
+    assert all(part.training for part in loaded.modules())
 
 
 @pytest.mark.parametrize(("make", "kept"), DATA)

@@ -47,22 +47,6 @@ def test_any_name_works_in_any_locale(twofold: Command, tmp_path: Path, name: st
         assert twofold(command, *resume)[::2] == (0, "")
 
 
-@pytest.mark.usefixtures("ascii_locale")
-@pytest.mark.parametrize("config", sorted({path.stem for path in CONFIGS.glob("*.yaml")} - {"base"}))
-def test_shipped_configs_are_read_in_any_locale(twofold: Command, config: str) -> None:
-    with pytest.raises(SystemExit, match=r"^0$"):
-        twofold(f"fit -c {config} --print_config")
-
-
-def test_runs_are_listed_beside_one_in_another_encoding(twofold: Command, tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / "klein" / "one"
-    folder.mkdir(parents=True)
-    (folder / "run.json").write_text('{"id": "one", "state": "finished", "step": 2}')
-    (folder / "config.yaml").write_bytes("root: Größe".encode("latin-1"))
-    code, said, complained = twofold("runs")
-    assert (code, complained, "finished" in said) == (0, "", True)
-
-
 def test_characters_that_the_terminal_lacks_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", TextIOWrapper(BytesIO(), "ascii"))
     with pytest.raises(SystemExit, match=r"^0$"):

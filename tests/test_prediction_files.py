@@ -1,6 +1,5 @@
 """The files that `predict` writes."""
 
-import csv
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,23 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from anybodys import Anybodys
 from lightning.pytorch import Trainer
 from PIL import Image
+from small_modules import small_gan
 
 from callbacks import PredictionFiles
 from datamodules import MNISTDataModule, PalindromeDataModule
-from lightning_modules import GAN, DigitClassifier, PalindromeLSTM
+from lightning_modules import DigitClassifier, PalindromeLSTM
 from networks.classifiers import DigitCNN
-from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+from twofold.tables import read_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:Couldn.t infer the batch indices")  # of our loaders
 
 MakeTrainer = Callable[..., Trainer]
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_palindromes_become_rows(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
@@ -35,11 +31,11 @@ def test_palindromes_become_rows(plain_trainer: MakeTrainer, tmp_path: Path) -> 
     (batch,) = data.predict_dataloader()
     with torch.no_grad():
         answers = module.eval()(batch.digits).argmax(dim=1)
-    assert rows(tmp_path / "predictions.csv") == [
+    assert read_rows(tmp_path / "predictions.csv") == [
         {"sequence": "".join(map(str, digits)), "answer": str(target), "prediction": str(answer)}
         for digits, target, answer in zip(batch.digits.tolist(), batch.target.tolist(), answers.tolist(), strict=True)
     ]
-    assert all(row["sequence"][0] == row["answer"] for row in rows(tmp_path / "predictions.csv"))
+    assert all(row["sequence"][0] == row["answer"] for row in read_rows(tmp_path / "predictions.csv"))
 
 
 def test_every_batch_appends_its_rows(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
@@ -49,7 +45,7 @@ def test_every_batch_appends_its_rows(plain_trainer: MakeTrainer, tmp_path: Path
     images, labels = (torch.cat(parts) for parts in zip(*data.predict_dataloader(), strict=True))
     with torch.no_grad():
         probabilities = module.eval()(images).softmax(dim=1)
-    table = rows(tmp_path / "predictions.csv")
+    table = read_rows(tmp_path / "predictions.csv")
     assert [int(row["label"]) for row in table] == labels.tolist()
     assert [int(row["prediction"]) for row in table] == probabilities.argmax(dim=1).tolist()
     confidences = torch.tensor([float(row["confidence"]) for row in table])
@@ -57,7 +53,7 @@ def test_every_batch_appends_its_rows(plain_trainer: MakeTrainer, tmp_path: Path
 
 
 def test_images_become_numbered_files(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
-    gan = GAN(MLPGenerator(latent_dim=5), MLPDiscriminator())
+    gan = small_gan()
     data = MNISTDataModule(source="packaged", batch_size=2, predict_size=3)
     batches = plain_trainer(callbacks=[PredictionFiles()]).predict(gan, datamodule=data)
     files = sorted((tmp_path / "samples").iterdir())
@@ -78,10 +74,10 @@ def test_images_become_numbered_files(plain_trainer: MakeTrainer, tmp_path: Path
     ],
 )
 def test_any_modules_predictions_become_rows_or_one_line(
-    plain_trainer: MakeTrainer, anybodys: Any, tmp_path: Path, prediction: Any, words: str | None
+    plain_trainer: MakeTrainer, tmp_path: Path, prediction: Any, words: str | None
 ) -> None:
-    module, data = anybodys(), MNISTDataModule(source="packaged", predict_size=1)
+    module, data = Anybodys(), MNISTDataModule(source="packaged", predict_size=1)
     module.predict_step = lambda batch, batch_idx: prediction
     with pytest.raises(ValueError, match=words) if words else nullcontext():
         plain_trainer(callbacks=[PredictionFiles()]).predict(module, datamodule=data)
-        assert rows(tmp_path / "predictions.csv") == [{"a": "1", "b": "[0.5]"}, {"a": "2", "b": "[0.25]"}]
+        assert read_rows(tmp_path / "predictions.csv") == [{"a": "1", "b": "[0.5]"}, {"a": "2", "b": "[0.25]"}]

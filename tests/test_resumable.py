@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from anybodys import Anybodys
 from hypothesis import given
 from hypothesis import strategies as st
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
@@ -124,9 +125,9 @@ STEPS = 8  # beyond two epochs of 3 batches
 @pytest.mark.parametrize("data", [palindromes, images])
 class TestTrainer:
     @pytest.fixture(autouse=True)
-    def seed_trainer_and_module(self, plain_trainer: Any, anybodys: type[LightningModule]) -> None:
+    def seed_trainer_and_module(self, plain_trainer: Any) -> None:
         seed_everything(3, verbose=False)
-        self.make_trainer, self.make_module = plain_trainer, anybodys
+        self.make_trainer, self.make_module = plain_trainer, Anybodys
 
     def fit(self, datamodule: ResumableDataModule, ckpt_path: Path | None = None, **switches: Any) -> list[Any]:
         """The batches that a run trains on."""

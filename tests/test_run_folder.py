@@ -30,20 +30,6 @@ def test_an_experiment_s_name_is_a_folder_s(name: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_chosen_folder_must_be_empty(tmp_path: Path) -> None:
-    chosen = tmp_path / "chosen"
-    assert RunFolder.create("x", "", str(chosen)).path == chosen
-    with pytest.raises(UsageError, match="isn't empty; write a new folder"):
-        RunFolder.create("x", "", str(chosen))
-
-
-def test_the_id_survives_a_move(tmp_path: Path) -> None:
-    folder = RunFolder.create("x", "")
-    before = folder.id
-    moved = RunFolder(folder.path.rename(tmp_path / "y"))
-    assert moved.id == before
-
-
 def test_which_run_a_config_or_checkpoint_belongs_to(tmp_path: Path) -> None:
     folder = RunFolder.create("x", "")
     assert RunFolder.of_config(folder.path / "config.yaml") == folder

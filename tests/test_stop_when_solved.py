@@ -1,42 +1,19 @@
 """Training ends when it is solved, also after a resume."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
+from small_modules import Scripted, small_gan
 
 from callbacks import Checkpoints, LengthCurriculum, StopWhenSolved
 from datamodules import MNISTDataModule, PalindromeDataModule
-from lightning_modules import GAN, PalindromeLSTM
-from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from twofold.loggers import CSVLogger
 
 MakeTrainer = Callable[..., Trainer]
-ADAM = partial(torch.optim.Adam, lr=0.01, fused=True)
-
-
-class Scripted(PalindromeLSTM):
-    """Claims the given accuracies, one for each batch, and the last one from then on."""
-
-    accuracies: list[float]
-    validations = 0
-
-    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        accuracy = self.accuracies.pop(0) if len(self.accuracies) > 1 else self.accuracies[0]
-        return {**super().training_step(batch, batch_idx), "accuracy": torch.tensor(float(accuracy))}
-
-    def on_validation_epoch_end(self) -> None:
-        self.validations += 1
-
-
-def scripted(*accuracies: float) -> Scripted:
-    module = Scripted(hidden_size=4)
-    module.accuracies = list(accuracies)
-    return module
 
 
 def data(length: int = 20) -> PalindromeDataModule:
@@ -49,7 +26,7 @@ def steps(
     """How many batches were trained in all."""
     trainer = make(max_steps=limit, callbacks=callbacks, **more)
     weights_only = None if resume is None else True
-    trainer.fit(scripted(*accuracies), datamodule=data(), ckpt_path=resume, weights_only=weights_only)
+    trainer.fit(Scripted([*accuracies]), datamodule=data(), ckpt_path=resume, weights_only=weights_only)
     return trainer.global_step
 
 
@@ -82,13 +59,13 @@ def test_shorter_palindromes_do_not_count(
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`:UserWarning")
 def test_it_needs_no_datamodule(plain_trainer: MakeTrainer) -> None:
     trainer = plain_trainer(max_steps=20, callbacks=[StopWhenSolved(2)], limit_val_batches=0)
-    trainer.fit(scripted(0, 1), data().train_dataloader())
+    trainer.fit(Scripted([0, 1]), data().train_dataloader())
     assert trainer.global_step == 3
 
 
 @pytest.mark.parametrize("perfect_batches", [2, 3, 4])
 def test_validation_runs_at_the_end(plain_trainer: MakeTrainer, perfect_batches: int) -> None:
-    module = scripted(1)
+    module = Scripted([1])
     trainer = plain_trainer(max_steps=20, callbacks=[StopWhenSolved(perfect_batches)])
     trainer.fit(module, datamodule=data())
     assert trainer.global_step == perfect_batches
@@ -113,7 +90,7 @@ def test_solved_run_trains_no_further_batch(plain_trainer: MakeTrainer, tmp_path
     assert steps(plain_trainer, callbacks, 1, **KEEPING) == perfect_batches
     resume = tmp_path / "checkpoints" / "last.ckpt"
     before = torch.load(resume, weights_only=True)["state_dict"]
-    module = scripted(1)
+    module = Scripted([1])
     trainer = plain_trainer(max_steps=20, callbacks=[StopWhenSolved(perfect_batches)])
     trainer.fit(module, datamodule=data(), ckpt_path=resume, weights_only=True)
     assert trainer.global_step == perfect_batches
@@ -128,17 +105,7 @@ def test_zero_perfect_batches_are_refused() -> None:
 def test_a_module_without_accuracy_is_refused(plain_trainer: MakeTrainer) -> None:
     trainer = plain_trainer(callbacks=[StopWhenSolved()])
     with pytest.raises(ValueError, match="StopWhenSolved needs the accuracy of each batch"):
-        trainer.fit(GAN(MLPGenerator(5, [8]), MLPDiscriminator([8])), datamodule=MNISTDataModule(source="packaged"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("length", [5, 20])
-def test_palindromes_are_solved_in_300_batches(plain_trainer: MakeTrainer, length: int) -> None:
-    module = PalindromeLSTM(64, "forget_log", length, optimizer=ADAM)
-    trainer = plain_trainer(max_steps=300, callbacks=[StopWhenSolved()], gradient_clip_val=1.0)
-    trainer.fit(module, datamodule=PalindromeDataModule(length, batch_size=128))
-    assert trainer.global_step < 300
-    assert trainer.callback_metrics["val/accuracy"] > 0.98
+        trainer.fit(small_gan(), datamodule=MNISTDataModule(source="packaged"))
 
 
 @pytest.mark.parametrize(("limit", "rows"), [(20, [(4, 4.0)]), (3, [])])

@@ -112,16 +112,6 @@ def test_a_stopped_sweep_resumes_its_trials(searched: Script) -> None:
     assert len(list(Path("s").glob("trial_*"))) == len(complete) == 4
 
 
-def test_trials_killed_before_their_run_began_are_repeated(searched: Script) -> None:
-    assert searched(1)[0] == 0
-    study().ask()
-    asked = study().ask({"x": FloatDistribution(0.0, 1.0)})
-    assert searched(3)[0] == 0
-    complete = with_state(TrialState.COMPLETE)
-    assert len(complete) == 3
-    assert complete[2].params == asked.params
-
-
 @pytest.mark.parametrize(
     ("does", "error"), [("fails", "the run failed: no luck"), ("diverges", "the last score is nan")]
 )

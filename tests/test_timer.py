@@ -2,23 +2,15 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from lightning.pytorch import Callback, Trainer
+from anybodys import StopAt
+from lightning.pytorch import Trainer
 from row_logger import RowLogger
 
 from callbacks import Timer
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
-
-
-class StopAfter(Callback):
-    def __init__(self, batches: int) -> None:
-        self.batches = batches
-
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        trainer.should_stop |= trainer.global_step == self.batches
 
 
 @pytest.mark.parametrize(
@@ -40,7 +32,7 @@ def test_mean_since_last_time_is_logged_at_the_interval(
     monkeypatch.setattr(time, "perf_counter", lambda: next(readings, 99.0))
     rows = RowLogger()
     data = PalindromeDataModule(length=5, batch_size=4, batches_per_epoch=3, validation_batches=1)
-    callbacks = [StopAfter(stop), Timer()]
+    callbacks = [StopAt(stop), Timer()]
     plain_trainer(max_steps=7, logger=rows, callbacks=callbacks, log_every_n_steps=interval).fit(
         PalindromeLSTM(4), datamodule=data
     )

@@ -1,6 +1,5 @@
 """Training runs in subprocesses: finished ones are skipped, interrupted ones resume, failures and signals stop all."""
 
-import json
 import signal
 import sys
 import time
@@ -80,15 +79,3 @@ def test_an_exit_without_a_message_is_reported_by_its_code(tmp_path: Path, monke
     monkeypatch.setattr(train_runs, "COMMAND", (sys.executable, "-c", "exit(3)"))
     with pytest.raises(RuntimeError, match=r"quick: ended with exit code 3; see .*output.txt"):
         train(JOBS[:1], tmp_path)
-
-
-def test_a_run_that_still_trains_is_awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = tmp_path / JOBS[0].folder / "stand_in" / "20260101-000000-abcd"
-    run.mkdir(parents=True)
-    (run / "config.yaml").write_text('{"x": "0.5"}')
-    (run / "run.json").write_text(json.dumps({"id": run.name}))
-    states = iter(["interrupted", "running", "running", *["interrupted"] * 9])
-    monkeypatch.setattr("twofold.run_folder.RunFolder.state", property(lambda _: next(states)))
-    train(JOBS[:1], tmp_path)
-    assert next(states) == "interrupted"
-    assert len(starts(tmp_path, JOBS[0])) == 1

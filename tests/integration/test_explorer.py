@@ -27,24 +27,9 @@ TIMEOUT = 60_000
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on the PATH")]
 
 
-@contextmanager
-def explorer(runs: Path) -> Iterator[str]:
-    """The explorer in a subprocess; yields its address and ends it by Ctrl-C."""
-    process = start(runs, "-m", "scripts.explore", runs, "--port", 0)
-    try:
-        assert process.stdout is not None
-        [address] = re.findall(r"http://[\d.:]+", process.stdout.readline())
-        yield address
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
-        assert (process.returncode, errors) == (0, "")
-    finally:
-        process.kill()
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, digit_painter: MLPGenerator) -> Iterator[str]:
-    """The explorer of a folder with a generator and two palindrome networks."""
+    """The explorer of a folder with a generator and two palindrome networks, in a subprocess that Ctrl-C ends."""
     root = tmp_path_factory.mktemp("explored")
     save_generator(digit_painter, root / GENERATOR, weights="raw", step=1500, data_source="packaged")
     for name, module in (
@@ -54,8 +39,16 @@ def address(tmp_path_factory: pytest.TempPathFactory, digit_painter: MLPGenerato
         trainer = Trainer(max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False, limit_val_batches=0)
         trainer.fit(module, datamodule=PalindromeDataModule(6))
         trainer.save_checkpoint(root / name / "checkpoints" / "best.ckpt")
-    with explorer(root) as address:
+    process = start(root, "-m", "scripts.explore", root, "--port", 0)
+    try:
+        assert process.stdout is not None
+        [address] = re.findall(r"http://[\d.:]+", process.stdout.readline())
         yield address
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (0, "")
+    finally:
+        process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -144,15 +137,3 @@ def test_networks_answer_what_is_typed(visit: Visit, address: str) -> None:
     page.wait_for_selector("#answers :text('write a palindrome')")
     page.click("#random")
     page.wait_for_selector("#answers :text('Palindrome of 20 digits')")
-
-
-def test_new_run_appears_after_a_reload(visit: Visit, digit_painter: MLPGenerator, tmp_path: Path) -> None:
-    with explorer(tmp_path) as address:
-        page = visit(address)
-        page.wait_for_selector("#message :text('twofold fit -c configs/gan.yaml')")
-        page.get_by_role("tab", name="Memory").click()
-        page.wait_for_selector("#answers :text('twofold fit -c configs/palindrome_lstm.yaml')")
-        save_generator(digit_painter, tmp_path / GENERATOR, weights="raw", step=1500, data_source="packaged")
-        page.reload()
-        page.wait_for_selector("#frame img")
-        page.close()

@@ -1,6 +1,5 @@
 """The command with two processes: one run, one set of files, the numbers of one process, and no process left behind."""
 
-import csv
 import os
 import re
 import shlex
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.bitwise_diff import differences
+from twofold.tables import read_rows
 
 Twofold = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ def test_run_of_a_shipped_config(tmp_path: Path, twofold: Twofold, experiment: s
     assert len(done.stderr.splitlines()) <= 1  # one process warns
     assert done.stdout.count("results in") == 1
     [folder] = (tmp_path / "runs" / experiment).iterdir()
-    metrics = rows(folder / "metrics.csv")
+    metrics = read_rows(folder / "metrics.csv")
     losses = [row["step"] for row in metrics if row.get("train/loss") or row.get("train/d_loss")]
     assert losses == ["0", "1", "2", "3"]
     assert [path.name for path in (folder / "checkpoints").glob("step=*")] == ["step=000004.ckpt"]
@@ -142,7 +142,7 @@ def test_two_processes_evaluate_as_one_does(
             done = twofold(tmp_path, subcommand, *resume(folder)[1:], *options, WANDB_MODE="disabled")
             assert (done.returncode, done.stderr) == (0, "")
             name = "predictions" if subcommand == "predict" else subcommand
-            tables[devices, name] = rows(folder / f"{name}.csv") if (folder / f"{name}.csv").exists() else []
+            tables[devices, name] = read_rows(folder / f"{name}.csv")
     assert tables[1, "test"]
     for name in ("validate", "test", "predictions"):
         for row, expected in zip(tables[2, name], tables[1, name], strict=True):
@@ -242,11 +242,6 @@ def folder_of_run(twofold: Twofold, cwd: Path, *command: object) -> Path:
 
 def resume(folder: Path) -> tuple[object, ...]:
     return ("fit", "-c", folder / "config.yaml", "--ckpt_path", "last")
-
-
-def rows(table: Path) -> list[dict[str, str]]:
-    with table.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def numbers_of(row: dict[str, str]) -> dict[str, float]:
