@@ -76,7 +76,8 @@ def test_images_become_numbered_files(plain_trainer: MakeTrainer, tmp_path: Path
 def test_any_modules_predictions_become_rows_or_one_line(
     plain_trainer: MakeTrainer, tmp_path: Path, prediction: Any, words: str | None
 ) -> None:
-    module, data = Anybodys(), MNISTDataModule(source="packaged", predict_size=1)
+    module: Any = Anybodys()
+    data = MNISTDataModule(source="packaged", predict_size=1)
     module.predict_step = lambda batch, batch_idx: prediction
     with pytest.raises(ValueError, match=words) if words else nullcontext():
         plain_trainer(callbacks=[PredictionFiles()]).predict(module, datamodule=data)

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from anybodys import Anybodys
 from lightning.pytorch import Callback, Trainer
-from small_modules import Scripted, small_gan
+from small_modules import Scripted
 
 from callbacks import Checkpoints, LengthCurriculum, StopWhenSolved
-from datamodules import MNISTDataModule, PalindromeDataModule
+from datamodules import PalindromeDataModule
 from twofold.loggers import CSVLogger
 
 MakeTrainer = Callable[..., Trainer]
@@ -105,7 +106,7 @@ def test_zero_perfect_batches_are_refused() -> None:
 def test_a_module_without_accuracy_is_refused(plain_trainer: MakeTrainer) -> None:
     trainer = plain_trainer(callbacks=[StopWhenSolved()])
     with pytest.raises(ValueError, match="StopWhenSolved needs the accuracy of each batch"):
-        trainer.fit(small_gan(), datamodule=MNISTDataModule(source="packaged"))
+        trainer.fit(Anybodys(), datamodule=data())
 
 
 @pytest.mark.parametrize(("limit", "rows"), [(20, [(4, 4.0)]), (3, [])])
