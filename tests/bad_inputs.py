@@ -94,7 +94,8 @@ TWOFOLD = [
     (f"fit -c {LSTM} --checkpoint.monitor val/nothing", "checkpoint.monitor is 'val/nothing', which isn't logged"),
     # Settings of the data, the models and the callbacks.
     (
-        f"fit -c {LSTM} --model.lr_scheduler ReduceLROnPlateau --model.lr_scheduler.monitor val/loss",
+        f"fit -c {LSTM} --model.lr_scheduler lightning.pytorch.cli.ReduceLROnPlateau "
+        "--model.lr_scheduler.monitor val/loss",
         "schedulers step with every batch, so none can be ReduceLROnPlateau",
     ),
     (f"fit -c {LSTM} --data.test_lengths []", "test_lengths is []; write numbers of 1 or more"),
