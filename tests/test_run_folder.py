@@ -8,19 +8,12 @@ from pathlib import Path
 import pytest
 
 from twofold.errors import UsageError
-from twofold.run_folder import RunFolder, runs_root
+from twofold.run_folder import RunFolder
 
 
 @pytest.fixture(autouse=True)
 def _runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TWOFOLD_RUNS", str(tmp_path))
-
-
-def test_runs_lie_under_the_current_folder_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TWOFOLD_RUNS", "/elsewhere")
-    assert runs_root() == Path("/elsewhere")
-    monkeypatch.setenv("TWOFOLD_RUNS", "")
-    assert runs_root() == Path("runs")
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-c", "a b", "x\n"])
