@@ -64,7 +64,7 @@ class TwofoldModule(SavedArguments, LightningModule):  # type: ignore[misc]
         # What draws from torch's global generator in this step, such as dropout, draws the same after a resume, and
         # something else on each rank, which has other rows.
         rank = [self.trainer.global_rank] if self.trainer.global_rank else []
-        reseed(self.seed_for("step", self.trainer.global_step, *rank), self.device)
+        reseed(self.seed_for("step", self.trainer.fit_loop.total_batch_idx, *rank), self.device)
 
     def is_logged(self) -> bool:
         """Whether the batch just trained is logged: logging each takes a noticeable share of a small batch's time.

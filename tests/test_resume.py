@@ -125,7 +125,7 @@ def test_before_the_first_checkpoint_it_starts_again_in_the_same_folder(twofold:
     (folder / "run.json").write_text(f'{{"id": "{folder.name}"}}')
     code, said, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last")
     assert (code, complained.count("\n")) == (0, 1)
-    assert "has no checkpoint: the run starts again from batch 0" in complained
+    assert "has no checkpoint to go on from: the run starts from batch 0" in complained
     assert said.splitlines()[-1] == f"results in {folder.absolute()}"
     assert (folder / "metrics.csv").read_text() == expected
 

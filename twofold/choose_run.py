@@ -74,7 +74,9 @@ def choose_run(settings: Any, text: str, own_config: Callable[[RunFolder], dict[
         check_unfinished(folder, before, now)
         newest = newest_whole_checkpoint(folder)
         if newest is None:
-            warn(f"{folder.path} has no checkpoint: the run starts again from batch 0, and its rows start anew")
+            warn(f"{folder.path} has no checkpoint to go on from: the run starts from batch 0, and its rows start anew")
+        elif is_rank_zero():
+            folder.restore_last(newest[0])
         return Run(folder, *(newest or ()))
     if asked is not None:
         raise UsageError(f"fit can't resume from {asked}; write -c runs/…/config.yaml --ckpt_path last")

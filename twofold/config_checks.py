@@ -54,7 +54,9 @@ def check_config(config: Mapping[str, Any]) -> None:
     for key, value in settings.items():
         if key in POSITIVE and isinstance(value, int | float) and value <= 0:
             raise _wrong(key, value, "a number above 0, or null for none")
-        if "lr_scheduler.init_args." in key and isinstance(value, int | float) and not key.endswith("last_epoch"):
+        of_torch = settings.get(f"{key.rpartition('.init_args.')[0]}.class_path", "").startswith("torch.")
+        is_number = isinstance(value, int | float) and not key.endswith("last_epoch")
+        if of_torch and "lr_scheduler.init_args." in key and is_number:
             lowest = 1 if key.endswith((*SCHEDULE_LENGTHS, "step_size")) else 0
             if value < lowest:
                 raise _wrong(key, value, f"{lowest} or more")

@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import Tensor
 
 from callbacks.logging import warn_if_not_written
 from twofold.tables import read_rows, write_rows
@@ -46,9 +47,11 @@ class CSVLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        measured = {key: value for key, value in metrics.items() if key.startswith(MEASURED_TIME)}
-        reproduced = {key: value for key, value in metrics.items() if key not in measured}
-        step = self.present_step() if step is None else step
+        values = {key: float(value) if isinstance(value, bool | Tensor) else value for key, value in metrics.items()}
+        values.pop("step", None)  # Lightning's epoch-end metrics may have one; the column is the batch's
+        measured = {key: value for key, value in values.items() if key.startswith(MEASURED_TIME)}
+        reproduced = {key: value for key, value in values.items() if key not in measured}
+        step = self.present_step() if step is None else int(step)
         with warn_if_not_written("a row of metrics.csv or timing.csv"):
             if measured:
                 self._timing.append({"step": step, **measured})
@@ -64,7 +67,15 @@ class CSVLogger(Logger):
     def rows(self) -> Iterator[dict[str, float]]:
         """The rows of `metrics.csv`, each as its `step` and the values that it has."""
         for row in read_rows(self._metrics.path):
-            yield {name: float(value) for name, value in row.items() if value}
+            yield {name: number for name, value in row.items() if (number := _number(value)) is not None}
+
+
+def _number(text: str) -> float | None:
+    """The number in a cell; None for an empty one, and for a text that the user's code logged."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 class _Table:

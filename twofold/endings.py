@@ -1,5 +1,6 @@
 """Errors of a run, replaced by ones that say in one line what is left and what to do."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,14 +28,14 @@ def what_ended(trainer: Trainer, max_time: Any) -> list[str]:
     """
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     timers = [callback for callback in callbacks if isinstance(callback, Timer)]
-    is_over = max_time is not None and any((timer.time_remaining() or 0) <= 0 for timer in timers)
-    ended = {
+    is_over = max_time is not None and any((timer.time_remaining() or math.inf) <= 0 for timer in timers)
+    limits = {
         "max_steps": 0 <= trainer.max_steps <= trainer.global_step,
         "max_epochs": 0 <= (trainer.max_epochs or -1) <= trainer.current_epoch,
-        "max_time": is_over,
-        "callbacks": trainer.should_stop and not is_over,
+        "max_time": trainer.should_stop and is_over,
     }
-    return [name for name, reached in ended.items() if reached]
+    # EarlyStopping also looks at an epoch that a limit broke off. A resumed run completes it first.
+    return [name for name, reached in limits.items() if reached] or ["callbacks"]
 
 
 def raise_fit_error(error: BaseException, folder: RunFolder | None, refused: bool, trained: bool) -> NoReturn:

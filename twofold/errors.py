@@ -73,12 +73,12 @@ class OneLineParser(ArgumentParser):
 
 
 class _Unread(io.FileIO):
-    """A file descriptor whose data is dropped once the other end of its pipe is closed, as after `| head`."""
+    """A file descriptor whose data is dropped if nothing takes it: a closed pipe, as after `| head`, or a full disk."""
 
     def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError:
             return len(data)
 
 

@@ -14,7 +14,7 @@ import yaml
 from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.callbacks import Timer as MaxTime
+from lightning.pytorch.callbacks import Timer as TimeLimit
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -32,6 +32,7 @@ from twofold.parser import Parser, condense, expand_home, fill_schedule_lengths,
 from twofold.progress import RunProgress
 from twofold.provenance import CONFIGS
 from twofold.ranks import is_rank_zero
+from twofold.resume_checks import ResumeChecks
 from twofold.run_folder import RunFolder
 from twofold.run_metadata import RunMetadata, write_metrics
 from twofold.signals import StopOnSignal, stop_on_sigterm
@@ -169,9 +170,10 @@ class TwofoldCLI(LightningCLI):
         if self._command == "predict" and not config["fast_dev_run"]:
             callbacks.append(PredictionFiles())
         if self._command == "fit" and not config["fast_dev_run"]:
+            callbacks.append(ResumeChecks(resumes=self.run.checkpoint is not None))
             if config["min_steps"] or config["min_epochs"]:
                 # The Trainer would append its timer behind PostponedStop.
-                callbacks += [MaxTime(config["max_time"])] if config["max_time"] else []
+                callbacks += [TimeLimit(config["max_time"])] if config["max_time"] else []
                 callbacks.append(PostponedStop())
             callbacks = [StopOnSignal(self.run.folder), *callbacks, Timer(), RunMetadata(self.run, self._text)]
         if config["enable_checkpointing"] is not False:

@@ -195,7 +195,12 @@ def _with_needs(path: str) -> str:
     """A class and the arguments that it requires, such as "loggers.CSVLogger, which needs save_dir,"."""
     module, _, name = path.rpartition(".")
     parameters = inspect.signature(getattr(import_module(module), name)).parameters.values()
-    needs = [each.name for each in parameters if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD]
+    given = ("self", "optimizer", "params")  # by the module
+    needs = [
+        each.name
+        for each in parameters
+        if each.default is each.empty and each.name not in given and each.kind is each.POSITIONAL_OR_KEYWORD
+    ]
     return f"{path}, which needs {' and '.join(needs)}," if needs else path
 
 

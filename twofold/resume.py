@@ -15,14 +15,18 @@ from twofold.run_folder import RunFolder
 
 Config = Mapping[str, Any]
 
-STEERING_CALLBACKS = ("LengthCurriculum", "StopWhenSolved")
-"""These callbacks change what is trained on, and for how long. All others only observe."""
+STEERING_CALLBACKS = (
+    *("LengthCurriculum", "StopWhenSolved"),
+    *("StochasticWeightAveraging", "WeightAveraging", "EMAWeightAveraging", "BackboneFinetuning"),
+)
+"""These callbacks change what is trained, on what, and for how long. Others only observe, or only stop the training."""
 FIXED = (
     "experiment",
     "seed_everything",
     "model",
     "data",
     "trainer.precision",
+    "trainer.plugins",
     "trainer.gradient_clip_val",
     "trainer.gradient_clip_algorithm",
     "trainer.limit_train_batches",
@@ -52,11 +56,13 @@ def typed(key: str) -> str:
 
 def schedule_lengths(config: Config) -> dict[str, int]:
     """The lengths of the learning-rate schedules in batches, by the settings' names."""
-    return {
-        key: value
-        for key, value in leaves("model.", config["model"])
-        if "lr_scheduler" in key and key.rpartition(".")[2] in SCHEDULE_LENGTHS and isinstance(value, int) and value > 0
-    }
+    settings = {key: value for key, value in leaves("model.", config["model"]) if "lr_scheduler" in key}
+    lengths = {key: value for key, value in settings.items() if key.endswith(SCHEDULE_LENGTHS)}
+    for key, epochs in settings.items():  # OneCycleLR takes these two instead of total_steps
+        steps = settings.get(f"{key.removesuffix('epochs')}steps_per_epoch")
+        if key.endswith(".epochs") and epochs and steps:
+            lengths[key] = epochs * steps
+    return {key: value for key, value in lengths.items() if isinstance(value, int) and value > 0}
 
 
 def ends_with_schedule(folder: RunFolder, config: Config) -> bool:
@@ -83,9 +89,10 @@ def check_resumable(before: Config, now: Config) -> list[str]:
             )
     for name in ("max_steps", "max_epochs"):
         if _limit(now, name) < _limit(before, name):
+            advice = "leave it out" if _limit(before, name) == math.inf else "write a larger number to extend it"
             raise UsageError(
                 f"--trainer.{name} was {before['trainer'][name]} in this run and can't become {now['trainer'][name]}; "
-                "write a larger number to extend it, or start a new run without --ckpt_path"
+                f"{advice}, or start a new run without --ckpt_path"
             )
     steps, more_steps = before["trainer"]["max_steps"], now["trainer"]["max_steps"]
     for key, length in schedule_lengths(before).items():
@@ -120,7 +127,7 @@ def check_unfinished(folder: RunFolder, before: Config, now: Config) -> None:
 
 def _is_extended(name: str, before: Config, now: Config) -> bool:
     if name == "callbacks":
-        return bool(before["trainer"][name] != now["trainer"][name])
+        return any(before["trainer"][each] != now["trainer"][each] for each in ("callbacks", "min_steps", "min_epochs"))
     return _limit(now, name) > _limit(before, name)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import BatchSizeFinder, GradientAccumulationScheduler, LearningRateFinder, ModelPruning
 
 from callbacks.batches import batches_trained
 from callbacks.generative_metrics import BEST_GENERATOR_FILE
@@ -21,9 +20,6 @@ from twofold.ranks import warn
 from twofold.resume import schedule_lengths, typed
 from twofold.run_folder import RunFolder
 from twofold.tables import write_rows
-
-NOT_RESUMABLE = (BatchSizeFinder, GradientAccumulationScheduler, LearningRateFinder, ModelPruning)
-"""They change batches, learning rates or weights, and a checkpoint doesn't hold how."""
 
 
 class RunMetadata(Callback):
@@ -40,8 +36,7 @@ class RunMetadata(Callback):
         config: the whole config as YAML.
 
     Raises:
-        UsageError: if the ranks don't resume from the same checkpoint, a resumed run would use other data, or a
-            callback would make a resumed run another one.
+        UsageError: if the ranks don't resume from the same checkpoint, or a resumed run would use other data.
     """
 
     def __init__(self, run: Run, config: str) -> None:
@@ -57,15 +52,6 @@ class RunMetadata(Callback):
         if not trainer.strategy.reduce_boolean_decision(agree):
             raise UsageError("the processes found different checkpoints; start them in one shared folder")
         self.folder = first.folder
-        # Here the Trainer also has those of the module's `configure_callbacks`.
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, NOT_RESUMABLE):
-                name = type(callback).__name__
-                raise UsageError(f"{name} makes a resumed run another one; leave it out and write what it would find")
-
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        for callback in trainer.early_stopping_callbacks:  # they would go on with the patience of the checkpoint
-            checkpoint["callbacks"].get(callback.state_key, {})["patience"] = callback.patience
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self.folder is not None
