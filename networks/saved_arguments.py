@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from common.files import read_tensors
-from networks.registry import from_plain, to_plain
+from networks.registry import NotRegisteredError, from_plain, to_plain
 
 
 class SavesArguments(ABCMeta):
@@ -70,7 +70,7 @@ class SavedArguments(metaclass=SavesArguments):
         for name in ("hparams_file", "weights_only"):
             if (value := arguments.pop(name, None)) not in (None, True):
                 raise ValueError(
-                    f"{name} is {value}, but arguments come from the checkpoint and code never; leave it out"
+                    f"{name} is {value}, but arguments come from the checkpoint, whose code never runs; leave it out"
                 )
         if isinstance(map_location, str | torch.device):
             torch.empty(0, device=map_location)
@@ -86,7 +86,11 @@ class SavedArguments(metaclass=SavesArguments):
             # As in Lightning: a parent may be loaded from the checkpoint of its subclass.
             saved = {name: value for name, value in saved.items() if name in parameters}
         try:
-            given = from_plain({name: value for name, value in saved.items() if name not in arguments}) | arguments
+            given = dict(arguments)
+            for name in saved.keys() - arguments.keys():
+                # A default may be an object that the file can't hold.
+                if name not in parameters or saved[name] != to_plain(parameters[name].default):
+                    given[name] = _restored(name, saved[name])
             bound = inspect.signature(cls).bind_partial()
             bound.arguments |= {name: given.pop(name) for name in parameters if name in given}
             whole: Any = cls(*bound.args, **bound.kwargs, **given)
@@ -95,6 +99,13 @@ class SavedArguments(metaclass=SavesArguments):
             takes = f"; its arguments are {', '.join(argument_names(cls))}" if isinstance(error, TypeError) else ""
             raise ValueError(f"{checkpoint_path} doesn't fit this {cls.__name__}: {error}{takes}") from error
         return cast("Self", whole)
+
+
+def _restored(name: str, value: Any) -> Any:
+    try:
+        return from_plain(value)
+    except NotRegisteredError as error:
+        raise NotRegisteredError(f"{name}: {error}") from error
 
 
 def argument_names(cls: type) -> list[str]:

@@ -100,8 +100,9 @@ def test_wandb_group_of_the_environment(
     twofold: Twofold, trainers: list[Any], monkeypatch: pytest.MonkeyPatch, options: str, group: str
 ) -> None:
     monkeypatch.setenv("WANDB_RUN_GROUP", "of-env")
-    fitted(twofold, *options.split())
+    folder = fitted(twofold, *options.split())
     assert trainers[0].loggers[-1]._wandb_init["group"] == group
+    assert f"group: {group}" in (folder / "config.yaml").read_text(encoding="utf-8")  # for a resume without it
 
 
 def test_switching_off(twofold: Twofold) -> None:

@@ -32,6 +32,9 @@ EARLY = (
     "--trainer.callbacks.monitor {} --trainer.callbacks.patience {}"
 )
 
+BROKEN_OFF = "--trainer.callbacks.min_delta 9 --trainer.max_steps 25"
+"""`EarlyStopping` would end the run after 30 batches, and looks at the epoch that is broken off, too."""
+
 
 class LogsWithoutStep(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -41,6 +44,13 @@ class LogsWithoutStep(Callback):
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         assert trainer.logger is not None
         trainer.logger.log_metrics({"mine": float(trainer.global_step)})
+        odd: Any = {"flag": True, "text": "a text", "step": 0.5, "tensor": torch.ones(())}
+        trainer.logger.log_metrics(odd, step=trainer.global_step - 1)
+
+
+class Accumulates(Callback):
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.accumulate_grad_batches = 1 + trainer.current_epoch
 
 
 RELU = torch.nn.ReLU()
@@ -106,6 +116,11 @@ def limits(steps: int, epochs: int) -> str:
         (limits(20, 2), limits(30, 3), "--trainer.val_check_interval 5"),
         (limits(7, 1), limits(25, 3), "--trainer.check_val_every_n_epoch 2"),
         (EARLY.format("val/accuracy", 1), EARLY.format("val/accuracy", 3), ""),
+        (
+            f"{EARLY.format('val/accuracy', 2)} {BROKEN_OFF}",
+            f"{EARLY.format('val/accuracy', 2)} {BROKEN_OFF[:-2]}60",
+            "",
+        ),
         (EARLY.format("val/accuracy", 1), EARLY.format("val/accuracy", 3), "--trainer.val_check_interval 5"),
         (EARLY.format("train/accuracy", 1), EARLY.format("train/accuracy", 3), UNVALIDATED),
     ],
@@ -138,7 +153,13 @@ def test_a_stopped_run_goes_on_without_what_stopped_it(fit: Command, batch: int,
 
 @pytest.mark.parametrize(
     ("options", "at"),
-    [(limits(25, 3), 4), (limits(25, 3), 20), (limits(-1, 3), 10), (EARLY.format("val/accuracy", 3), 20)],
+    [
+        (limits(25, 3), 4),
+        (limits(25, 3), 20),
+        (limits(-1, 3), 10),
+        (EARLY.format("val/accuracy", 3), 20),
+        (EARLY.format("val/accuracy", 1), 1000),  # after its last batch
+    ],
 )
 def test_a_killed_run_goes_on_to_the_same_end(fit: Command, options: str, at: int) -> None:
     _, untouched = fit(f"{EPOCHS_OF_10} {options} --checkpoint.every_n_train_steps 2")
@@ -215,12 +236,13 @@ def test_a_stop_waits_for_the_minimum(fit: Command, stop: str, least: str) -> No
         ["--trainer.callbacks+=LearningRateFinder"],
         ["--trainer.callbacks+=ModelPruning", "--trainer.callbacks.pruning_fn", "l1_unstructured"],
         ["--model", "test_extending.FindsBatchSize"],
+        ["--trainer.callbacks+=test_extending.Accumulates", "--trainer.max_steps", "25"],
     ],
 )
 def test_callbacks_that_prevent_a_resume_are_refused(twofold: Twofold, arguments: list[str]) -> None:
     code, _, complained = twofold(f"fit {EPOCHS_OF_10} --trainer.max_steps 4", *arguments)
     assert (code, complained.count("\n")) == (2, 1)
-    assert "makes a resumed run another one; leave it out" in complained
+    assert "makes a resumed run another one; leave it out" in complained or "sets accumulate_grad_batches" in complained
 
 
 @pytest.mark.parametrize(

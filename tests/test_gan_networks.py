@@ -15,6 +15,7 @@ from networks.augmentation import random_shifts, translate
 from networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from networks.mlp_conv_gan import MLPConvGenerator, PixelUnshuffleDiscriminator
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+from networks.sampling import sample
 
 
 def shapes(network: nn.Module, input: torch.Tensor) -> list[tuple[int, ...]]:
@@ -158,3 +159,14 @@ def test_random_shifts_cover_their_range_and_repeat() -> None:
     assert len(shifts.unique(dim=0)) == 25
     assert shifts.abs().max() == 2
     assert torch.equal(shifts, random_shifts(500, 2, torch.Generator().manual_seed(1)))
+
+
+def test_sampling_leaves_a_network_in_train_mode_as_it_is() -> None:
+    generator = MLPGenerator().train()
+    before = {name: buffer.clone() for name, buffer in generator.named_buffers()}
+    latents = torch.randn(9, generator.latent_dim)
+    first, second = sample(generator, latents[:3]), sample(generator, latents)[:3]
+    assert before  # BatchNorm's statistics
+    torch.testing.assert_close(first, second)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in generator.named_buffers())
+    assert generator.training

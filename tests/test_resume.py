@@ -59,6 +59,7 @@ REFUSED = [
     ("--trainer.gradient_clip_val 2", "--trainer.gradient_clip_val was 1.0 in this run and can't become 2"),
     ("--trainer.precision bf16-mixed", "--trainer.precision was null in this run and can't become bf16-mixed"),
     (CURRICULUM, "LengthCurriculum.start was null in this run and can't become 3"),
+    ("--trainer.callbacks+=EMAWeightAveraging", "EMAWeightAveraging."),
     (SOLVED, "StopWhenSolved.perfect_batches was null in this run and can't become 9"),
     ("--experiment other", "--experiment was palindrome_lstm in this run and can't become other"),
     ("--trainer.max_steps 3", "--trainer.max_steps was 4 in this run and can't become 3"),

@@ -27,7 +27,7 @@ from twofold.choose_run import Run, choose_run, choose_weights
 from twofold.config_checks import LINKED, check_config, check_links
 from twofold.endings import raise_evaluation_error, raise_fit_error, what_ended
 from twofold.errors import NothingToDo, Stopped, UsageError
-from twofold.loggers import identify_loggers
+from twofold.loggers import identify_loggers, take_wandb_variables
 from twofold.parser import Parser, condense, expand_home, fill_schedule_lengths, find_configs, known_settings
 from twofold.progress import RunProgress
 from twofold.provenance import CONFIGS
@@ -110,9 +110,7 @@ class TwofoldCLI(LightningCLI):
         try:
             self.config = parser.parse_args(find_configs(args))
         except UnicodeDecodeError as error:
-            raise UsageError(
-                "the config isn't UTF-8 text; write a YAML file with -c, a checkpoint with --ckpt_path"
-            ) from error
+            raise UsageError("the config isn't UTF-8 text; -c takes a YAML file, --ckpt_path a checkpoint") from error
         except ArgumentError as error:
             raise UsageError(condense(error, known_settings(self._subcommand_parsers[args[0]]))) from error
         check_links(self.settings, args)
@@ -129,8 +127,9 @@ class TwofoldCLI(LightningCLI):
         return self.config[self._command]
 
     def before_instantiate_classes(self) -> None:
-        self._text = self._dump()
         trainer = self.settings.trainer
+        take_wandb_variables(trainer.logger)
+        self._text = self._dump()
         if trainer.num_nodes > 1 and not (TorchElasticEnvironment.detect() or SLURMEnvironment.detect()):
             raise UsageError("--trainer.num_nodes needs a process on each machine; start them by torchrun or srun")
         if self._command == "fit":
@@ -143,7 +142,7 @@ class TwofoldCLI(LightningCLI):
         if self._command != "fit" or not is_rank_zero():
             trainer.logger = False
         elif self.run.folder is not None:
-            identify_loggers(_as_list(trainer.logger), self.run.folder, self.settings.experiment)
+            identify_loggers(trainer.logger, self.run.folder, self.settings.experiment)
 
     def _own_config(self, folder: RunFolder) -> dict[str, Any]:
         """The run's own config; settings that came with a later version have their defaults."""

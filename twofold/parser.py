@@ -88,7 +88,15 @@ class Parser(LightningArgumentParser):
 
     def dump(self, cfg: Any, **kwargs: Any) -> str:
         """Leaves out defaults that are objects, such as a `torch.device`; a parser of the text has them, too."""
-        text: str = super().dump(cfg, **kwargs)
+        try:
+            text: str = super().dump(cfg, **kwargs)
+        except (yaml.representer.RepresenterError, ValueError) as error:
+            objects = re.findall(
+                r"(?:cannot represent an object', |a config can't hold )(.+?)(?:\)|; write|$)", str(error)
+            )
+            if not objects:
+                raise
+            raise UsageError(f"a config can't hold {objects[0]}; write a number, a text or a list instead") from error
         return yaml.safe_dump(_without_objects(yaml.safe_load(text), cfg), sort_keys=False) if OBJECT in text else text
 
 

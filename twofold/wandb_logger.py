@@ -66,9 +66,10 @@ class TwofoldWandbLogger(WandbLogger):
 
     Args:
         project: the W&B project; without one `WANDB_PROJECT`, or "twofold".
+        name: of the run; without one `WANDB_NAME`, or the id.
         save_dir: the folder for `wandb/`; the CLI fills in the run's folder.
         id: the run's identity, by which it is resumed; the CLI fills in the run's id.
-        group: the group of runs; the CLI fills in `WANDB_RUN_GROUP`, or the experiment.
+        group: the group of runs; without one `WANDB_RUN_GROUP`; the CLI fills in the experiment if both are missing.
         tags: words to find the run by; without any those of `WANDB_TAGS`.
         log_model: keep what was trained as an artifact: the generator files, or without them the best checkpoint, or
             the last.
@@ -82,6 +83,7 @@ class TwofoldWandbLogger(WandbLogger):
         group: str | None = None,
         tags: Sequence[str] = (),
         log_model: bool = False,
+        name: str | None = None,
     ) -> None:
         # W&B reports its own failures to the same server and waits for it. If its process can't start, which holds a
         # lock, the report waits for that lock (0.31.0).
@@ -89,9 +91,9 @@ class TwofoldWandbLogger(WandbLogger):
         opentelemetry_proxy.disable()
         settings = wandb.Settings(silent=True, console="off", finish_timeout_raises=True)
         settings.x_transaction_log_flush_interval = 1.0  # a killed run would lose its last 15 s
-        for name, seconds in {"init_timeout": 10, "finish_timeout": 600 if log_model else 10}.items():
-            if f"WANDB_{name.upper()}" not in os.environ:
-                setattr(settings, name, seconds)
+        for timeout, seconds in {"init_timeout": 10, "finish_timeout": 600 if log_model else 10}.items():
+            if f"WANDB_{timeout.upper()}" not in os.environ:
+                setattr(settings, timeout, seconds)
         self._trouble = ""
         self._warned = False
         try:
@@ -104,7 +106,7 @@ class TwofoldWandbLogger(WandbLogger):
             os.environ.pop("WANDB_API_KEY", None)  # a key that W&B can't parse makes all of its calls fail
         self._takes_artifacts = mode != "disabled"
         super().__init__(
-            name=None if os.environ.get("WANDB_NAME") else id,
+            name=name or os.environ.get("WANDB_NAME") or id,
             project=project or os.environ.get("WANDB_PROJECT") or "twofold",
             save_dir=save_dir or ".",
             id=id,
