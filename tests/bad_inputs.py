@@ -30,7 +30,7 @@ TWOFOLD = [
     ("fit -c .", "there is no config file"),
     ("fit -c torn.yaml", "the config is not YAML, see line 2, column 4"),
     ("fit -c code.yaml", "line 1, column 4: could not determine a constructor for the tag"),
-    ("fit -c latin.yaml", "the config isn't UTF-8 text; write a YAML file with -c, a checkpoint with --ckpt_path"),
+    ("fit -c latin.yaml", "the config isn't UTF-8 text; -c takes a YAML file, --ckpt_path a checkpoint"),
     ("fit -c empty.yaml", "the config holds no settings; start from a shipped one, such as -c gan"),
     (f"fit -c {CONFIGS}/base.yaml", "--data and --model missing"),
     ("fit -c umlaut.yaml", "experiment 'größe' names the folder of the runs; write letters"),
