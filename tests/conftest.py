@@ -41,7 +41,9 @@ Script = Callable[..., tuple[int, str, str]]
 @pytest.fixture(autouse=True)
 def _as_new() -> None:
     torch.manual_seed(0)
-    torch.set_num_threads(1)  # benchmarks change it, and with it the bits
+    torch.set_num_threads(1)  # benchmarks change these, and with them the bits
+    torch.set_float32_matmul_precision("highest")
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture
