@@ -90,7 +90,7 @@ def _ignore_closed_pipes() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif stream is getattr(sys, f"__{name}__"):  # not a test's or a notebook's
             raw = io.BufferedWriter(_Unread(stream.fileno(), "w", closefd=False))
-            lines = stream.line_buffering
+            lines = stream.line_buffering or name == "stderr"  # a killed process loses no line of it
             setattr(sys, name, io.TextIOWrapper(raw, stream.encoding, stream.errors, line_buffering=lines))
 
 
