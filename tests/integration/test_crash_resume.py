@@ -37,6 +37,7 @@ def test_difference_exits_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(crash_resume, "KILLS_WHILE_STARTING", 1)
     monkeypatch.setattr(crash_resume, "differences", lambda *_: ["metrics.csv differs"])
     monkeypatch.setitem(crash_resume.EXPERIMENTS, "palindrome_lstm", "--trainer.max_steps 30")
-    assert run("--kills", "1", "--seed", EARLY, "--experiments", "palindrome_lstm", out=tmp_path) == 1
+    with pytest.raises(SystemExit, match="1"):
+        run("--kills", "1", "--seed", EARLY, "--experiments", "palindrome_lstm", out=tmp_path)
     (row,) = read_rows(tmp_path / "crash_resume.csv")
     assert (row["kills"], row["kills_while_starting"], row["where"]) == ("1", "1", "metrics.csv differs")
