@@ -134,11 +134,13 @@ class PalindromeRNN(_Palindrome):
     Args:
         hidden_size: number of units.
         nonlinearity: tanh or relu.
-        init: initialisation of the parameters: torch, orthogonal, or identity (with relu).
+        init: initialisation of the parameters: torch, orthogonal, identity (with relu), or latch (with tanh).
         kernel: how the recurrence is computed; see `networks.rnn.RNN`.
         target: what to predict, the `last` digit or the `second_half`; the CLI takes it from `data.target`.
         optimizer: class or partial that takes the parameters.
         lr_scheduler: class or partial that takes the optimizer; as for `PalindromeLSTM`.
+        gain: of latch, above 1; see `networks.initialisers.latch`.
+        input_scale: of latch, above 0.
 
     Raises:
         ValueError: when the target isn't known or `networks.rnn.RNN` refuses an argument.
@@ -153,16 +155,28 @@ class PalindromeRNN(_Palindrome):
         target: Target = "last",
         optimizer: OptimizerCallable = torch.optim.Adam,
         lr_scheduler: LRSchedulerCallable | None = None,
+        gain: float = 3.0,
+        input_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.hidden_size = hidden_size
         self.nonlinearity = nonlinearity
         self.init = init
+        self.gain = gain
+        self.input_scale = input_scale
         self.kernel = kernel
         self.target = target
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
-        self.network = RNN(_symbols(target), hidden_size, kernel=kernel, nonlinearity=nonlinearity, init=init)
+        self.network = RNN(
+            _symbols(target),
+            hidden_size,
+            kernel=kernel,
+            nonlinearity=nonlinearity,
+            init=init,
+            gain=gain,
+            input_scale=input_scale,
+        )
         self.readout = nn.Linear(hidden_size, DIGITS)
 
 

@@ -5,7 +5,8 @@ Each function fills, in place and from torch's global random state, the four par
 
     forget_log(*torch.nn.LSTM(10, 64).parameters(), horizon=1000)
 
-Those of the LSTM take the horizon T, the longest length to remember, whether they use it or not.
+Those of the LSTM take the horizon T, the longest length to remember, and those of the RNN the gain and the input scale
+of `latch`, whether they use them or not.
 
 An LSTM stacks its gates in the order i, f, g, o and adds two bias vectors, `bias_ih + bias_hh`. Only the sum matters,
 so a function that sets a gate's bias writes it to `bias_ih` and zeros to `bias_hh`.
@@ -13,6 +14,7 @@ so a function that sets a gate's bias writes it to `bias_ih` and zeros to `bias_
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 Initialiser = Callable[..., None]
 
 
-def uniform(*parameters: Tensor, horizon: int | None = None) -> None:
+def uniform(*parameters: Tensor, **unused: Any) -> None:
     """All parameters from U(−1/√H, 1/√H) with H hidden units, the default of `torch.nn`."""
     _, weight_hh, _, _ = parameters
     bound = 1 / math.sqrt(weight_hh.shape[1])
@@ -66,14 +68,14 @@ def chrono(*parameters: Tensor, horizon: int | None = None) -> None:
     _bias_of("i", *parameters).copy_(-b_f)
 
 
-def orthogonal(*parameters: Tensor) -> None:
+def orthogonal(*parameters: Tensor, **unused: float) -> None:
     """An orthogonal recurrent matrix, the rest as in `uniform` (Saxe et al. 2014, https://arxiv.org/abs/1312.6120)."""
     uniform(*parameters)
     _, weight_hh, _, _ = parameters
     nn.init.orthogonal_(weight_hh)
 
 
-def identity(*parameters: Tensor) -> None:
+def identity(*parameters: Tensor, **unused: float) -> None:
     """The identity as recurrent matrix and zero biases, for `nonlinearity="relu"`.
 
     Le, Jaitly & Hinton 2015, "A simple way to initialize recurrent networks of rectified linear units"
@@ -86,13 +88,41 @@ def identity(*parameters: Tensor) -> None:
     nn.init.zeros_(bias_hh)
 
 
+def latch(*parameters: Tensor, gain: float = 3.0, input_scale: float = 1.0) -> None:
+    """W_hh = gain · I, W_ih from U(−input_scale, input_scale), zero biases, for `nonlinearity="tanh"`.
+
+    With g = gain > 1 and an input u, the map h ↦ tanh(g·h + u) has two stable states of opposite sign as long as
+    |u| < √(g(g−1)) − arccosh √g, 1.30 for g = 3. From h = 0 a unit takes the sign of its first input, and keeps it
+    whatever it reads later within that bound: it latches (Bengio, Simard & Frasconi 1994,
+    https://doi.org/10.1109/72.279181).
+
+    Raises:
+        ValueError: when `gain` is at most 1, where a unit has one stable state, or `input_scale` isn't above 0.
+    """
+    if gain <= 1:
+        raise ValueError(f"gain is {gain}; write more than 1, because with less a unit doesn't keep its sign")
+    if input_scale <= 0:
+        raise ValueError(f"input_scale is {input_scale}; write a number above 0")
+    weight_ih, weight_hh, bias_ih, bias_hh = parameters
+    nn.init.uniform_(weight_ih, -input_scale, input_scale)
+    with torch.no_grad():
+        nn.init.eye_(weight_hh).mul_(gain)
+    nn.init.zeros_(bias_ih)
+    nn.init.zeros_(bias_hh)
+
+
 LSTM_INITIALISERS: dict[str, Initialiser] = {
     "torch": uniform,
     "forget_one": forget_one,
     "forget_log": forget_log,
     "chrono": chrono,
 }
-RNN_INITIALISERS: dict[str, Initialiser] = {"torch": uniform, "orthogonal": orthogonal, "identity": identity}
+RNN_INITIALISERS: dict[str, Initialiser] = {
+    "torch": uniform,
+    "orthogonal": orthogonal,
+    "identity": identity,
+    "latch": latch,
+}
 
 
 def _bias_of(gate: str, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:

@@ -48,10 +48,12 @@ class RNN(nn.Module):
         kernel: equations (`equations_kernel` above), native (torch's kernel: oneDNN, cuDNN) or auto (native), with
             equal results up to rounding.
         nonlinearity: "tanh" or "relu".
-        init: a name in `networks.initialisers.RNN_INITIALISERS`; "identity" is meant for relu.
+        init: a name in `networks.initialisers.RNN_INITIALISERS`; "identity" is meant for relu, "latch" for tanh.
+        gain: the gain of "latch", above 1.
+        input_scale: the bound of the input weights of "latch", above 0.
 
     Raises:
-        ValueError: when a size is below 1 or a name isn't known.
+        ValueError: when a size is below 1, a name isn't known, or `gain` or `input_scale` is out of range.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class RNN(nn.Module):
         kernel: str = "auto",
         nonlinearity: str = "tanh",
         init: str = "torch",
+        gain: float = 3.0,
+        input_scale: float = 1.0,
     ) -> None:
         super().__init__()
         check_positive(input_size=input_size, hidden_size=hidden_size)
@@ -71,11 +75,12 @@ class RNN(nn.Module):
 
         self.input_size, self.hidden_size = input_size, hidden_size
         self.kernel, self.nonlinearity, self.init = kernel, nonlinearity, init
+        self.gain, self.input_scale = gain, input_scale
         self.weight_ih_l0 = nn.Parameter(torch.empty(hidden_size, input_size))
         self.weight_hh_l0 = nn.Parameter(torch.empty(hidden_size, hidden_size))
         self.bias_ih_l0 = nn.Parameter(torch.empty(hidden_size))
         self.bias_hh_l0 = nn.Parameter(torch.empty(hidden_size))
-        RNN_INITIALISERS[init](*self.parameters())
+        RNN_INITIALISERS[init](*self.parameters(), gain=gain, input_scale=input_scale)
 
     def forward(self, x: Inputs, h: State | None = None) -> Outputs:
         """Returns h of every step and the last one, from which a next call can go on; without an h, starts at 0.

@@ -69,6 +69,31 @@ def test_identity_recurrent_matrix_and_zero_biases() -> None:
     assert rnn.weight_ih_l0.all()
 
 
+@given(st.floats(1.1, 6), st.sampled_from([-1, 1]))
+def test_a_latch_keeps_its_sign_up_to_the_bound(gain: float, sign: int) -> None:
+    bound = math.sqrt(gain * (gain - 1)) - math.acosh(math.sqrt(gain))
+    for size, kept in ((0.98, True), (1.02, False)):
+        rnn = RNN(1, 1, init="latch", gain=gain).double()
+        nn.init.ones_(rnn.weight_ih_l0)
+        inputs = torch.full((4000, 1, 1), -sign * size * bound, dtype=torch.float64)
+        _, h = rnn(inputs, torch.full((1, 1, 1), float(sign), dtype=torch.float64))
+        assert (h.sign() == sign).all() == kept
+
+
+def test_latch_draws_its_inputs_and_has_no_biases() -> None:
+    rnn = RNN(9, 50, init="latch", gain=2.5, input_scale=0.3)
+    assert torch.equal(rnn.weight_hh_l0, 2.5 * torch.eye(50))
+    assert 0.29 < rnn.weight_ih_l0.abs().max() <= 0.3
+    assert not rnn.bias_ih_l0.any()
+    assert not rnn.bias_hh_l0.any()
+
+
+@pytest.mark.parametrize(("argument", "message"), [({"gain": 1.0}, "more than 1"), ({"input_scale": 0.0}, "above 0")])
+def test_a_latch_that_cannot_hold_is_refused(argument: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RNN(2, 3, init="latch", **argument)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("initialise", [forget_log, chrono])
 def test_nn_lstm_can_be_initialised(initialise: Callable[..., None]) -> None:
     lstm = nn.LSTM(3, 8)
