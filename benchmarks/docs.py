@@ -103,6 +103,13 @@ def gan() -> str:
     return table(rows, "config", columns, order="fid")
 
 
+def memory() -> str:
+    """The table of README.md: runs solved at the shortest and the longest of the main lengths."""
+    rows = read("memory_horizon", length=(20, 1000))
+    rows = [{**row, "training": "growing to" if row["growing"] else "fixed at"} for row in rows]
+    return table(rows, "network", "network: {network} | {training} {length:,} digits: {solved}", order="network")
+
+
 def of(name: str, by: str, columns: str, order: str = "", **values: tuple[object, ...]) -> Callable[[], str]:
     """A function that makes the `table` of a CSV file's rows with these values."""
     return lambda: table(read(name, **values), by, columns, order)
@@ -110,7 +117,7 @@ def of(name: str, by: str, columns: str, order: str = "", **values: tuple[object
 
 HORIZON = partial(of, "memory_horizon", "network", order="network")
 TABLES: dict[str, Callable[[], str]] = {
-    "memory": HORIZON("network: {network} | solved at {length:,} digits: {solved}", length=(20, 1000)),
+    "memory": memory,
     "memory_fixed": HORIZON("network: {network} | T = {length}: {solved}", growing=(False,)),
     "memory_longer": HORIZON(
         "network: {network} | runs: {seed.n} | T = 20: {T=20:.0%} | T = 50: {T=50:.0%} | T = 100: {T=100:.0%}"

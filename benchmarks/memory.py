@@ -5,6 +5,7 @@
 - untrained: trains configs/palindrome_long.yaml at 1,000 digits, then tests it at up to 1,000,000, each length in a
   process of its own. Writes untrained_lengths.csv: accuracy, peak memory and seconds, with starting up.
 - horizon: initialisations of RNN and LSTM, at fixed and growing lengths; see `benchmarks.memory_horizon`.
+- latch: gains, input scales and sizes of the RNN's latch; see there.
 - recall: an LSTM writes the second half of a palindrome, whose length grows by 10 % (2 digits at least) each time
   three batches in a row are perfect. 10 minutes of one core, one seed. Writes recall_growth.csv and
   recall_accuracy.csv.
@@ -29,7 +30,7 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 
 from benchmarks.command import run, twofold
-from benchmarks.memory_horizon import horizon, plain_trainer, settle
+from benchmarks.memory_horizon import horizon, latch, plain_trainer, settle
 from benchmarks.results import Results
 from callbacks import LengthCurriculum
 from datamodules import PalindromeDataModule
@@ -181,7 +182,7 @@ def train_recall(
     return mastered.lengths, {T: accuracy_by_position(module, T, seed=0).tolist() for T in lengths}
 
 
-BENCHMARKS = {"solved": solved, "untrained": untrained, "horizon": horizon, "recall": recall}
+BENCHMARKS = {"solved": solved, "untrained": untrained, "horizon": horizon, "latch": latch, "recall": recall}
 main = partial(run, "memory", __doc__, BENCHMARKS)
 
 if __name__ == "__main__":

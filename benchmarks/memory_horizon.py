@@ -6,8 +6,13 @@ rate and seed, on the same budget: 64 units, batches of 64 fresh palindromes, Ad
 batches without growth. The initialiser's horizon is the run's full length. Afterwards each network is tested at many
 lengths, most of which it wasn't trained at.
 
+The latch also trains at the greater length from the start.
+
 Writes memory_horizon.csv, a row per run, and memory_horizon.png. The runs are independent; finished ones are not
 repeated.
+
+`python -m benchmarks.memory latch` trains RNNs that start as latches of several gains, input scales and sizes, at
+`LATCH_LENGTH` digits, with three seeds and at most `LATCH_BATCHES` batches. Writes memory_latch.csv.
 """
 
 import logging
@@ -42,6 +47,7 @@ NETWORKS: dict[str, Callable[..., Network]] = {
     "RNN default": PalindromeRNN,
     "RNN orthogonal": partial(PalindromeRNN, init="orthogonal"),
     "RNN identity": partial(PalindromeRNN, nonlinearity="relu", init="identity"),
+    "RNN latch": partial(PalindromeRNN, init="latch"),
     "LSTM default": PalindromeLSTM,
     "LSTM forget bias 1": partial(PalindromeLSTM, init="forget_one"),
     "LSTM chrono": partial(PalindromeLSTM, init="chrono"),
@@ -71,27 +77,39 @@ class Run(NamedTuple):
 
 def all_runs() -> list[Run]:
     """Every combination, seed by seed."""
-    trainings = [(False, length) for length in LENGTHS] + [(True, GROWN_TO)]
+    trainings = [(False, length) for length in LENGTHS] + [(True, GROWN_TO), (False, GROWN_TO)]
     return [
         Run(network, growing, length, rate, seed, MAX_BATCHES)
         for seed, rate, (growing, length), network in product(SEEDS, LEARNING_RATES, trainings, NETWORKS)
+        if network == "RNN latch" or growing or length != GROWN_TO
     ]
 
 
 def horizon(options: Namespace) -> None:
-    """Trains what has no row yet, in as many processes as there are cores, each with one thread."""
+    """Initialisations of RNN and LSTM, at fixed and growing lengths."""
     results = Results(options.out / "memory_horizon.csv", *Run._fields)
-    missing = [run for run in all_runs() if not results.has(**run._asdict())]
+    train_missing(results, all_runs(), partial(train_run, tested=TESTED_LENGTHS))
+    with replacing(options.out / "memory_horizon.png") as draft:
+        draft.write_bytes(png(draw(results.rows), dpi=130))
+
+
+def latch(options: Namespace) -> None:
+    """Which latches solve the palindromes."""
+    runs = [LatchRun(*each) for each in product(LATCH_GAINS, LATCH_SCALES, LATCH_SIZES, SEEDS)]
+    train_missing(Results(options.out / "memory_latch.csv", *LatchRun._fields), runs, train_latch)
+
+
+def train_missing(results: Results, runs: Sequence[Any], train: Callable[[Any], dict[str, Any]]) -> None:
+    """Trains what has no row yet, in as many processes as there are cores, each with one thread."""
+    missing = [run for run in runs if not results.has(**run._asdict())]
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), initializer=settle) as processes:
-        futures = [processes.submit(train_run, run, TESTED_LENGTHS) for run in missing]
+        futures = [processes.submit(train, run) for run in missing]
         try:
             for future in as_completed(futures):
                 results.add(future.result())
         except BaseException:
             processes.shutdown(cancel_futures=True)
             raise
-    with replacing(options.out / "memory_horizon.png") as draft:
-        draft.write_bytes(png(draw(results.rows), dpi=130))
 
 
 def train_run(run: Run, tested: Sequence[int]) -> dict[str, Any]:
@@ -106,6 +124,32 @@ def train_run(run: Run, tested: Sequence[int]) -> dict[str, Any]:
     trainer.fit(module, datamodule=PalindromeDataModule(run.length, BATCH_SIZE))
     went = {"batches": trainer.global_step, "length_reached": curriculum.length, "solved": until_solved.solved}
     return run._asdict() | went | {f"T={length}": accuracy(module, length) for length in tested}
+
+
+class LatchRun(NamedTuple):
+    """An RNN that starts as a latch."""
+
+    gain: float
+    input_scale: float
+    hidden_size: int
+    seed: int
+
+
+LATCH_GAINS, LATCH_SCALES, LATCH_SIZES = (1.5, 2.0, 3.0, 5.0), (0.3, 1.0, 3.0), (8, 16, 64, 256)
+LATCH_LENGTH, LATCH_RATE, LATCH_BATCHES = 100, 3e-3, 200
+
+
+def train_latch(run: LatchRun) -> dict[str, Any]:
+    """The row of a latch: in how many batches it was solved, and its accuracy at the trained length and far above."""
+    seed_everything(run.seed, verbose=False)
+    optimizer = partial(torch.optim.Adam, lr=LATCH_RATE, fused=True)
+    sizes = {"hidden_size": run.hidden_size, "gain": run.gain, "input_scale": run.input_scale}
+    module = PalindromeRNN(**sizes, init="latch", optimizer=optimizer)  # type: ignore[arg-type]
+    until_solved = StopWhenSolved()
+    trainer = plain_trainer([until_solved], LATCH_BATCHES)
+    trainer.fit(module, datamodule=PalindromeDataModule(LATCH_LENGTH, BATCH_SIZE))
+    went = {"batches": trainer.global_step, "solved": until_solved.solved}
+    return run._asdict() | went | {f"T={length}": accuracy(module, length) for length in (LATCH_LENGTH, 10_000)}
 
 
 class GiveUp(Callback):

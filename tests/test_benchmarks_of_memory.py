@@ -69,12 +69,20 @@ def test_an_interrupted_study_resumes(tmp_path: Path, monkeypatch: pytest.Monkey
     table = tmp_path / "memory_horizon.csv"
     memory_horizon.horizon(Namespace(out=tmp_path))
     whole = table.read_text()
-    assert len(read_rows(table)) == len(all_runs()) == 21
+    assert len(read_rows(table)) == len(all_runs()) == 25
     table.write_text("".join(whole.splitlines(keepends=True)[:-2]))
     memory_horizon.horizon(Namespace(out=tmp_path))
     assert sorted(table.read_text().splitlines()) == sorted(whole.splitlines())
     assert (tmp_path / "memory_horizon.png").read_bytes().startswith(b"\x89PNG")
     plt.close(draw(read_rows(table)))
+
+
+def test_a_latch_is_solved_in_few_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_horizon, "LATCH_LENGTH", 20)
+    row = memory_horizon.train_latch(memory_horizon.LatchRun(3.0, 1.0, 64, 1))
+    assert row["solved"]
+    assert row["batches"] < 60
+    assert row["T=20"] > 0.98
 
 
 def test_recall_is_tested_at_each_position() -> None:
