@@ -1,15 +1,16 @@
-"""Initialisers of the LSTM's and the RNN's parameters.
+"""Initialisers of the parameters of the LSTM, the GRU and the RNN.
 
 Each function fills, in place and from torch's global random state, the four parameters of a one-layer network, ours or
 `torch.nn`'s:
 
     forget_log(*torch.nn.LSTM(10, 64).parameters(), horizon=1000)
 
-Those of the LSTM take the horizon T, the longest length to remember, and those of the RNN the gain and the input scale
-of `latch`, whether they use them or not.
+Those of the LSTM and the GRU take the horizon T, the longest length to remember, and those of the RNN the gain and the
+input scale of `latch`, whether they use them or not.
 
 An LSTM stacks its gates in the order i, f, g, o and adds two bias vectors, `bias_ih + bias_hh`. Only the sum matters,
-so a function that sets a gate's bias writes it to `bias_ih` and zeros to `bias_hh`.
+so a function that sets a gate's bias writes it to `bias_ih` and zeros to `bias_hh`. The same holds for r and z in a
+GRU, which stacks r, z, n.
 """
 
 import math
@@ -68,6 +69,22 @@ def chrono(*parameters: Tensor, horizon: int | None = None) -> None:
     _bias_of("i", *parameters).copy_(-b_f)
 
 
+@torch.no_grad()
+def update_log(*parameters: Tensor, horizon: int | None = None) -> None:
+    """b_z = log T for the horizon T, the rest as in `uniform`; `forget_log` for a GRU.
+
+    An update gate of σ(log T) = T/(T + 1) leaves 1/e of the hidden state after about T steps.
+
+    Raises:
+        ValueError: when `horizon` is missing or below 2.
+    """
+    T = _checked(horizon, "update_log")
+    uniform(*parameters)
+    _, _, bias_ih, bias_hh = parameters
+    bias_hh.chunk(3)[1].zero_()
+    bias_ih.chunk(3)[1].fill_(math.log(T))
+
+
 def orthogonal(*parameters: Tensor, **unused: float) -> None:
     """An orthogonal recurrent matrix, the rest as in `uniform` (Saxe et al. 2014, https://arxiv.org/abs/1312.6120)."""
     uniform(*parameters)
@@ -117,6 +134,7 @@ LSTM_INITIALISERS: dict[str, Initialiser] = {
     "forget_log": forget_log,
     "chrono": chrono,
 }
+GRU_INITIALISERS: dict[str, Initialiser] = {"torch": uniform, "update_log": update_log}
 RNN_INITIALISERS: dict[str, Initialiser] = {
     "torch": uniform,
     "orthogonal": orthogonal,

@@ -20,8 +20,15 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from networks.classifiers import DigitCNN, DigitReader
 from networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from networks.gru import GRU
+from networks.lru import LRU
+from networks.lstm import LSTM
+from networks.min_gru import MinGRU
 from networks.mlp_conv_gan import MLPConvGenerator, PixelUnshuffleDiscriminator
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
+from networks.rnn import RNN
+from networks.s6 import S6
+from networks.transformer import Transformer
 
 Spec = dict[str, Any]
 """`{"name": str, "arguments": {str: plain value} | None}`. A plain value is a number, a string, None, another spec, or
@@ -136,6 +143,13 @@ for _network in (
     PixelUnshuffleDiscriminator,
     DigitCNN,
     DigitReader,
+    LSTM,
+    RNN,
+    GRU,
+    MinGRU,
+    LRU,
+    S6,
+    Transformer,
 ):
     register(_network.__name__, _network)
 for _kind, _module in ((Optimizer, torch.optim), (LRScheduler, lr_scheduler)):
