@@ -23,23 +23,25 @@ from common.arguments import check_choice
 
 Steps = Inexact[Tensor, "steps batch *units"]
 State = Inexact[Tensor, "1 batch *units"]
+Factors = Steps | Inexact[Tensor, "*units"]
+"""Factors of every step, or constant ones."""
 
 
-def equations_kernel(a: Steps, b: Steps, h: State) -> Steps:
+def equations_kernel(a: Factors, b: Steps, h: State) -> Steps:
     """The equation, step by step; autograd differentiates it."""
     (h_t,) = h  # (batch, *units)
     output = []
-    for a_t, b_t in zip(a, b, strict=True):
+    for a_t, b_t in zip(a.expand(b.shape), b, strict=True):
         h_t = a_t * h_t + b_t
         output.append(h_t)
     return torch.stack(output)
 
 
-def linear_recurrence(a: Inexact[Tensor, "..."], b: Steps, h: State | None = None, *, kernel: str = "auto") -> Steps:
+def linear_recurrence(a: Factors, b: Steps, h: State | None = None, *, kernel: str = "auto") -> Steps:
     """Returns h of every step.
 
     Args:
-        a: the factors, real or complex, of a shape that broadcasts to that of b: `(units,)` for constant ones.
+        a: the factors, real or complex, of the same shape as b, or `(*units)` for constant ones.
         b: the inputs.
         h: the state before the first step; 0 by default.
         kernel: what computes it, with equal results up to rounding:
@@ -57,7 +59,7 @@ def linear_recurrence(a: Inexact[Tensor, "..."], b: Steps, h: State | None = Non
     if h is None:
         h = b.new_zeros(1, *b.shape[1:])
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
-    return KERNELS[kernel](a.to(dtype).expand(b.shape), b.to(dtype), h.to(dtype))
+    return KERNELS[kernel](a.to(dtype), b.to(dtype), h.to(dtype))
 
 
 def full_precision(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -77,7 +79,7 @@ class ManualBackward(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, h0: Tensor, solve: Solver) -> Tensor:
-        h = solve(a, b, h0, False)
+        h = solve(a.expand(b.shape), b, h0, False)
         ctx.save_for_backward(a, h0, h)
         ctx.solve = solve
         return h
@@ -86,15 +88,21 @@ class ManualBackward(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, doutput: Tensor) -> tuple[Tensor | None, ...]:
         a, h0, h = ctx.saved_tensors
-        # The conjugate of ∂h, so that a stays as it is: constant factors are one row in memory.
-        dh = ctx.solve(a, doutput.conj().resolve_conj(), torch.zeros_like(h0), True)
-        da = None
-        if ctx.needs_input_grad[0]:
-            da = torch.empty_like(dh)
-            torch.mul(dh[:1], h0, out=da[:1])
-            torch.mul(dh[1:], h[:-1], out=da[1:])
-            da = da.conj()
-        return da, dh.conj(), (a[:1] * dh[:1]).conj(), None
+        factors = a.conj().resolve_conj().expand(h.shape)
+        dh = ctx.solve(factors, doutput, torch.zeros_like(h0), True)
+        da = gradient_of_factors(dh, h0, h, a.dim() < h.dim()) if ctx.needs_input_grad[0] else None
+        return da, dh, factors[:1] * dh[:1], None
+
+
+def gradient_of_factors(dh: Steps, h0: State, h: Steps, constant: bool) -> Tensor:
+    """Returns ∂a⁽ᵗ⁾ = ∂h⁽ᵗ⁾ ⊙ h⁽ᵗ⁻¹⁾*, or for constant factors its sum over steps and batch."""
+    if constant:  # few steps at a time, which stay in the cache
+        pairs = zip(dh[1:].split(16), h[:-1].split(16), strict=True)
+        return sum(((dh_s * h_s.conj()).sum((0, 1)) for dh_s, h_s in pairs), (dh[0] * h0[0].conj()).sum(0))
+    da = torch.empty_like(dh)
+    torch.mul(dh[:1], h0.conj(), out=da[:1])
+    torch.mul(dh[1:], h[:-1].conj(), out=da[1:])
+    return da
 
 
 def solve_step_by_step(a: Steps, b: Steps, h: State, reverse: bool) -> Tensor:
@@ -139,19 +147,19 @@ def solve_in_chunks(a: Steps, b: Steps, h: State, reverse: bool) -> Tensor:
     return solution
 
 
-def manual_kernel(a: Steps, b: Steps, h: State) -> Steps:
+def manual_kernel(a: Factors, b: Steps, h: State) -> Steps:
     """One step after the other, with the hand-derived backward pass."""
     result: Tensor = ManualBackward.apply(a, b, h, solve_step_by_step)
     return result
 
 
-def chunked_kernel(a: Steps, b: Steps, h: State) -> Steps:
+def chunked_kernel(a: Factors, b: Steps, h: State) -> Steps:
     """All chunks side by side, with the hand-derived backward pass."""
     result: Tensor = ManualBackward.apply(a, b, h, solve_in_chunks)
     return result
 
 
-def auto_kernel(a: Steps, b: Steps, h: State) -> Steps:
+def auto_kernel(a: Factors, b: Steps, h: State) -> Steps:
     """Manual on a CPU, where an operation on one step costs little to start, else chunked."""
     return (manual_kernel if b.device.type == "cpu" else chunked_kernel)(a, b, h)
 
