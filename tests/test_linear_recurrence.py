@@ -51,8 +51,7 @@ def test_borders_of_chunks_and_chunks_of_chunks(steps: int) -> None:
 
 @pytest.mark.parametrize("factor", [0.0, 1e-30, -1.0, 1.0])
 def test_extreme_factors_do_no_harm(factor: float) -> None:
-    inputs = [torch.full((300, 1, 2), factor), torch.ones(300, 1, 2), torch.ones(1, 1, 2)]
-    check([t.requires_grad_() for t in inputs], tolerance=1e-4)
+    check([torch.full((n, 1, 2), value).requires_grad_() for n, value in ((300, factor), (300, 1.0), (1, 1.0))], 1e-4)
 
 
 @kernels
