@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from callbacks.batches import batches_trained
-from callbacks.postponed_stop import is_last_batch_of_run, may_stop
+from callbacks.postponed_stop import is_last_batch_of_run, stops
 from common.arguments import check_positive
 from common.files import replacing
 
@@ -106,7 +106,7 @@ class Checkpoints(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Again, with what other callbacks, such as EarlyStopping, have found out about the epoch in this hook.
-        if trainer.is_last_batch and (self._draft is not None or (trainer.should_stop and may_stop(trainer))):
+        if trainer.is_last_batch and (self._draft is not None or stops(trainer)):
             self._write_draft(trainer)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -120,7 +120,7 @@ class Checkpoints(ModelCheckpoint):
             return
         if self.monitor is not None:
             self._save_if_best(trainer)
-        if self._draft is not None or (trainer.should_stop and may_stop(trainer)):
+        if self._draft is not None or stops(trainer):
             self._write_draft(trainer)  # again: a resumed run doesn't repeat this validation
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -165,8 +165,7 @@ class Checkpoints(ModelCheckpoint):
         if not trainer.is_global_zero:
             return
         draft.replace(newest)
-        with replacing(last) as copy:
-            shutil.copyfile(newest, copy)
+        copy_checkpoint(newest, last)
         if self.save_top_k > 0:
             # By age, not by step: an earlier run in the same folder may have trained longer. Clocks may be set back.
             others = {path for path in newest.parent.glob("step=*.ckpt") if path.stem[5:].isdecimal()} - {newest}
@@ -181,6 +180,12 @@ class Checkpoints(ModelCheckpoint):
         self.best_model_score = state_dict["best_model_score"]
         if self.best_model_score is not None:
             self.best_model_path = os.path.join(str(self.dirpath), BEST)
+
+
+def copy_checkpoint(path: Path, to: Path) -> None:
+    """Copies a checkpoint; the copy appears whole or not at all."""
+    with replacing(to) as draft:
+        shutil.copyfile(path, draft)
 
 
 def _is_training(trainer: Trainer) -> bool:

@@ -47,9 +47,9 @@ def seed_of(module: LightningModule) -> int:
     return seed if isinstance(seed, int) else run_seed()
 
 
-def fixed_noise(module: LightningModule, n: int, *key: int | str) -> Float[Tensor, "n latent"]:
-    """Noise that depends on the run's seed and `key` alone, the same on every device."""
-    return latent_noise(sampling_generator(module), n, rng(seed_of(module), *key))
+def fixed_noise(module: LightningModule, n: int, *key: int | str, seed: int | None = None) -> Float[Tensor, "n latent"]:
+    """Noise that depends on the seed, by default the run's, and `key` alone, the same on every device."""
+    return latent_noise(sampling_generator(module), n, rng(seed_of(module) if seed is None else seed, *key))
 
 
 @contextmanager

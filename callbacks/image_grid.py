@@ -8,10 +8,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks.batches import batches_trained
 from callbacks.drawing import grid, page, write_png
-from callbacks.generators import may_write, sample_images, sampling_generator, seed_of, training_progress
+from callbacks.generators import fixed_noise, may_write, sample_images, seed_of, training_progress
 from callbacks.logging import log_image, warn_if_not_written
 from common.arguments import check_positive
-from common.seeding import latent_noise, rng
 
 ROWS = 8
 
@@ -43,7 +42,7 @@ class ImageGrid(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if batches_trained(trainer) == 0 or self.seed is None:
             self.seed = seed_of(pl_module)
-        self.noise = latent_noise(sampling_generator(pl_module), ROWS * ROWS, rng(self.seed, "image grid"))
+        self.noise = fixed_noise(pl_module, ROWS * ROWS, "image grid", seed=self.seed)
         if batches_trained(trainer) == 0:
             self._write_grid(trainer, pl_module)
 

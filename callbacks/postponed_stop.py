@@ -10,12 +10,17 @@ def may_stop(trainer: Trainer) -> bool:
     return trainer.global_step >= (trainer.min_steps or 0) and _epochs(trainer) >= (trainer.min_epochs or 0)
 
 
+def stops(trainer: Trainer) -> bool:
+    """Whether a callback stops the run, and it has had its `min_steps` and `min_epochs`."""
+    return bool(trainer.should_stop) and may_stop(trainer)
+
+
 def is_last_batch_of_run(trainer: Trainer) -> bool:
     """Whether the batch just trained reaches `max_steps` or `max_epochs`, or a callback stops the run after it."""
     return (
         0 <= trainer.max_steps <= trainer.global_step
         or (trainer.is_last_batch and _epochs(trainer) + 1 == trainer.max_epochs)
-        or (trainer.should_stop and may_stop(trainer))
+        or stops(trainer)
     )
 
 

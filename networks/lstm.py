@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from common.arguments import check_choice, check_positive
+from networks.blocks import check_sequence
 from networks.initialisers import LSTM_INITIALISERS
 from networks.lstm_backward import ManualBackward
 
@@ -126,8 +127,7 @@ class LSTM(nn.Module):
         return Gates(i, f, g, o, torch.cat(cells), h)
 
     def _start(self, x: Tensor, state: State | None) -> State:
-        if x.dim() != 3 or x.shape[0] < 1 or x.shape[2] != self.input_size:
-            raise ValueError(f"x has shape {tuple(x.shape)}; write (steps of 1 or more, batch, {self.input_size})")
+        check_sequence(x, self.input_size)
         zero = x.new_zeros(1, x.shape[1], self.hidden_size)
         h, c = state or (zero, zero)
         if h.shape != zero.shape or c.shape != zero.shape:

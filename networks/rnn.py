@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from common.arguments import check_choice, check_positive
+from networks.blocks import check_sequence
 from networks.initialisers import RNN_INITIALISERS
 
 Inputs = Float[Tensor, "steps batch input"]
@@ -88,8 +89,7 @@ class RNN(nn.Module):
         Raises:
             ValueError: when x or h has another shape, or x has no steps.
         """
-        if x.dim() != 3 or x.shape[0] < 1 or x.shape[2] != self.input_size:
-            raise ValueError(f"x has shape {tuple(x.shape)}; write (steps of 1 or more, batch, {self.input_size})")
+        check_sequence(x, self.input_size)
         zero = x.new_zeros(1, x.shape[1], self.hidden_size)
         h = zero if h is None else h
         if h.shape != zero.shape:

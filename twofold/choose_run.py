@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from callbacks.checkpoints import LAST, copy_checkpoint
 from twofold.checkpoint_io import batches_of, read_checkpoint
 from twofold.errors import UsageError
 from twofold.ranks import is_rank_zero, warn
@@ -76,7 +77,7 @@ def choose_run(settings: Any, text: str, own_config: Callable[[RunFolder], dict[
         if newest is None:
             warn(f"{folder.path} has no checkpoint to go on from: the run starts from batch 0, and its rows start anew")
         elif is_rank_zero():
-            folder.restore_last(newest[0])
+            _restore_last(newest[0])
         return Run(folder, *(newest or ()))
     if asked is not None:
         raise UsageError(f"fit can't resume from {asked}; write -c runs/…/config.yaml --ckpt_path last")
@@ -125,6 +126,13 @@ def newest_whole_checkpoint(folder: RunFolder) -> tuple[Path, int] | None:
             "start a new run without --ckpt_path"
         )
     return None
+
+
+def _restore_last(newest: Path) -> None:
+    """Makes `last.ckpt` a copy of the newest checkpoint, if a process was killed before it did so."""
+    last = newest.with_name(LAST)
+    if not last.exists() or last.stat().st_mtime_ns < newest.stat().st_mtime_ns:
+        copy_checkpoint(newest, last)
 
 
 def _run_of(settings: Any) -> RunFolder:

@@ -172,14 +172,6 @@ class RunFolder:
         path = self.path / "checkpoints" / f"{name}.ckpt"
         return path if path.is_file() else None
 
-    def restore_last(self, newest: Path) -> None:
-        """Makes `last.ckpt` a copy of the newest checkpoint, if a process was killed before it did so."""
-        last = newest.with_name("last.ckpt")
-        if not last.exists() or last.stat().st_mtime_ns < newest.stat().st_mtime_ns:
-            draft = last.with_name(".last.ckpt.part")
-            shutil.copyfile(newest, draft)
-            draft.replace(last)
-
     def checkpoints(self) -> list[Path]:
         """The files `checkpoints/step=….ckpt`, newest first."""
         found = (path for path in (self.path / "checkpoints").glob("step=*.ckpt") if path.stem[5:].isdigit())
