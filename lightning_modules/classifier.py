@@ -19,10 +19,14 @@ from lightning_modules.base import TwofoldModule
 from lightning_modules.batches import images_of, input_and_target
 
 DIGITS = 10
+UNASKED = -100
+"""A target where nothing is asked, which torch's cross-entropy ignores."""
 
 
 class Classification(TwofoldModule):
-    """Cross-entropy training on batches of `(input, target)`; a subclass defines `forward`: input → ten logits.
+    """Cross-entropy training on batches of `(input, target)`; a subclass defines `forward`: input → `classes` logits.
+
+    A target of −100 asks nothing.
 
     Logs `train/loss` and `train/accuracy` of each batch that is logged, and `loss` and `accuracy` of the whole set for
     `val/` and `test/`. `training_step` returns the accuracy of the global batch.
@@ -30,6 +34,7 @@ class Classification(TwofoldModule):
 
     optimizer: OptimizerCallable
     lr_scheduler: LRSchedulerCallable | None
+    classes = DIGITS
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,9 +42,11 @@ class Classification(TwofoldModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         logits, target = self.logits_and_target(batch)
-        n = sum_over_ranks(len(target))
-        loss = F.cross_entropy(logits, target) * self.loss_scale(target, n)
+        # Counted on the device, which a training step never waits for.
+        asked = (target != UNASKED).sum()
+        n = self.trainer.strategy.reduce(asked.clone(), reduce_op="sum")
         correct = self.trainer.strategy.reduce((logits.argmax(dim=1) == target).sum(), reduce_op="sum")
+        loss = F.cross_entropy(logits, target, ignore_index=UNASKED) * (asked * self.trainer.world_size / n)
         return {"loss": loss, "accuracy": correct / n}
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -63,11 +70,12 @@ class Classification(TwofoldModule):
         logits, target = self.logits_and_target(batch)
         name = f"{split}_{dataloader_idx}"
         if name not in self.accuracy_metrics:
-            self.accuracy_metrics[name] = MulticlassAccuracy(DIGITS, average="micro").to(self.device)
+            metric = MulticlassAccuracy(self.classes, average="micro", ignore_index=UNASKED)
+            self.accuracy_metrics[name] = metric.to(self.device)
         accuracy: Any = self.accuracy_metrics[name]
         accuracy(logits, target)
         # Lightning's mean over the ranks weighs them equally, so the loss is summed here.
-        n = sum_over_ranks(len(target))
+        n = sum_over_ranks(int((target != UNASKED).sum()))
         total = self.trainer.strategy.reduce(F.cross_entropy(logits, target, reduction="none").sum(), reduce_op="sum")
         self.log(f"{split}/loss", total / n, batch_size=n, sync_dist=True)
         # Lightning looks for the names of metrics once, before the first is logged.
