@@ -10,11 +10,11 @@ W_hn h + b_hn instead of h.
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from common.arguments import check_choice, check_positive
-from networks.blocks import check_sequence
+from common.arguments import check_choice
 from networks.initialisers import GRU_INITIALISERS
+from networks.recurrent import Recurrent, run, run_native
 
 Inputs = Float[Tensor, "steps batch input"]
 """x of all steps."""
@@ -52,7 +52,7 @@ def equations_kernel(x: Inputs, state: State, weights: Weights) -> Outputs:
     return torch.stack(output), h[None]
 
 
-class GRU(nn.Module):
+class GRU(Recurrent):
     """One layer that reads `(steps, batch, input_size)`; parameters and results are those of `torch.nn.GRU`.
 
     Args:
@@ -74,18 +74,13 @@ class GRU(nn.Module):
         init: str = "torch",
         horizon: int | None = None,
     ) -> None:
-        super().__init__()
-        check_positive(input_size=input_size, hidden_size=hidden_size)
         check_choice("kernel", kernel, KERNELS)
         check_choice("init", init, GRU_INITIALISERS)
-
-        self.input_size, self.hidden_size = input_size, hidden_size
         self.kernel, self.init, self.horizon = kernel, init, horizon
-        self.weight_ih_l0 = nn.Parameter(torch.empty(3 * hidden_size, input_size))
-        self.weight_hh_l0 = nn.Parameter(torch.empty(3 * hidden_size, hidden_size))
-        self.bias_ih_l0 = nn.Parameter(torch.empty(3 * hidden_size))
-        self.bias_hh_l0 = nn.Parameter(torch.empty(3 * hidden_size))
-        GRU_INITIALISERS[init](*self.parameters(), horizon=horizon)
+        super().__init__("GRU", input_size, hidden_size)
+
+    def reset_parameters(self) -> None:
+        GRU_INITIALISERS[self.init](*self.weights, horizon=self.horizon)
 
     def forward(self, x: Inputs, h: State | None = None) -> Outputs:
         """Returns h of every step and the last one, from which a next call can go on; without an h, starts at 0.
@@ -93,21 +88,12 @@ class GRU(nn.Module):
         Raises:
             ValueError: when x or h has another shape, or x has no steps.
         """
-        check_sequence(x, self.input_size)
-        zero = x.new_zeros(1, x.shape[1], self.hidden_size)
-        h = zero if h is None else h
-        if h.shape != zero.shape:
-            raise ValueError(f"h has shape {tuple(h.shape)}; write {tuple(zero.shape)}")
-        weights = self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0
-        return KERNELS[self.kernel](x, h, weights)
+        return run(KERNELS[self.kernel], x, self.start(x, h), self.weights)
 
 
 def native_kernel(x: Inputs, state: State, weights: Weights) -> Outputs:
     """torch's native kernel."""
-    train = torch.is_grad_enabled()  # cuDNN keeps what its backward needs only if told to, in eval mode as well
-    output, h = torch.gru(
-        x, state, weights, has_biases=True, num_layers=1, dropout=0, train=train, bidirectional=False, batch_first=False
-    )
+    output, h = run_native(torch.gru, x, state, weights)
     return output, h
 
 

@@ -15,12 +15,12 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from common.arguments import check_choice, check_positive
-from networks.blocks import check_sequence
+from common.arguments import check_choice
 from networks.initialisers import LSTM_INITIALISERS
 from networks.lstm_backward import ManualBackward
+from networks.recurrent import Recurrent, run, run_native
 
 Inputs = Float[Tensor, "steps batch input"]
 """x of all steps."""
@@ -59,7 +59,7 @@ def equations_kernel(x: Inputs, state: State, weights: Weights) -> Outputs:
     return torch.stack(output), (h[None], c[None])
 
 
-class LSTM(nn.Module):
+class LSTM(Recurrent):
     """One layer that reads `(steps, batch, input_size)`; parameters and results are those of `torch.nn.LSTM`.
 
     Args:
@@ -84,18 +84,13 @@ class LSTM(nn.Module):
         init: str = "torch",
         horizon: int | None = None,
     ) -> None:
-        super().__init__()
-        check_positive(input_size=input_size, hidden_size=hidden_size)
         check_choice("kernel", kernel, KERNELS)
         check_choice("init", init, LSTM_INITIALISERS)
-
-        self.input_size, self.hidden_size = input_size, hidden_size
         self.kernel, self.init, self.horizon = kernel, init, horizon
-        self.weight_ih_l0 = nn.Parameter(torch.empty(4 * hidden_size, input_size))
-        self.weight_hh_l0 = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
-        self.bias_ih_l0 = nn.Parameter(torch.empty(4 * hidden_size))
-        self.bias_hh_l0 = nn.Parameter(torch.empty(4 * hidden_size))
-        LSTM_INITIALISERS[init](*self.parameters(), horizon=horizon)
+        super().__init__("LSTM", input_size, hidden_size)
+
+    def reset_parameters(self) -> None:
+        LSTM_INITIALISERS[self.init](*self.weights, horizon=self.horizon)
 
     def forward(self, x: Inputs, state: State | None = None) -> Outputs:
         """Returns h of every step and the last (h, c), from which a next call can go on; without a state, starts at 0.
@@ -103,8 +98,7 @@ class LSTM(nn.Module):
         Raises:
             ValueError: when x or the state has another shape, or x has no steps.
         """
-        weights = self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0
-        return KERNELS[self.kernel](x, self._start(x, state), weights)
+        return run(KERNELS[self.kernel], x, self._start(x, state), self.weights)
 
     def gates(self, x: Inputs, state: State | None = None) -> "Gates":
         """Returns all that `forward` computes, for plots.
@@ -127,8 +121,7 @@ class LSTM(nn.Module):
         return Gates(i, f, g, o, torch.cat(cells), h)
 
     def _start(self, x: Tensor, state: State | None) -> State:
-        check_sequence(x, self.input_size)
-        zero = x.new_zeros(1, x.shape[1], self.hidden_size)
+        zero = self.start(x, None)
         h, c = state or (zero, zero)
         if h.shape != zero.shape or c.shape != zero.shape:
             raise ValueError(f"h is {tuple(h.shape)}, c is {tuple(c.shape)}; write {tuple(zero.shape)} for both")
@@ -155,10 +148,7 @@ def manual_kernel(x: Inputs, state: State, weights: Weights) -> Outputs:
 
 def native_kernel(x: Inputs, state: State, weights: Weights) -> Outputs:
     """torch's native kernel."""
-    train = torch.is_grad_enabled()  # cuDNN keeps what its backward needs only if told to, in eval mode as well
-    output, h, c = torch.lstm(
-        x, state, weights, has_biases=True, num_layers=1, dropout=0, train=train, bidirectional=False, batch_first=False
-    )
+    output, h, c = run_native(torch.lstm, x, state, weights)
     return output, (h, c)
 
 

@@ -5,13 +5,15 @@ h by W_hh and applies φ, and every step back multiplies the gradient by W_hhᵀ
 explode (Bengio, Simard & Frasconi 1994, https://doi.org/10.1109/72.279181).
 """
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from common.arguments import check_choice, check_positive
-from networks.blocks import check_sequence
+from common.arguments import check_choice
 from networks.initialisers import RNN_INITIALISERS
+from networks.recurrent import Recurrent, run, run_native
 
 Inputs = Float[Tensor, "steps batch input"]
 """x of all steps."""
@@ -42,7 +44,7 @@ def equations_kernel(x: Inputs, state: State, weights: Weights, nonlinearity: st
     return torch.stack(output), h[None]
 
 
-class RNN(nn.Module):
+class RNN(Recurrent):
     """One layer that reads `(steps, batch, input_size)`; parameters and results are those of `torch.nn.RNN`.
 
     Args:
@@ -68,20 +70,15 @@ class RNN(nn.Module):
         gain: float = 3.0,
         input_scale: float = 1.0,
     ) -> None:
-        super().__init__()
-        check_positive(input_size=input_size, hidden_size=hidden_size)
         check_choice("kernel", kernel, KERNELS)
         check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
         check_choice("init", init, RNN_INITIALISERS)
-
-        self.input_size, self.hidden_size = input_size, hidden_size
         self.kernel, self.nonlinearity, self.init = kernel, nonlinearity, init
         self.gain, self.input_scale = gain, input_scale
-        self.weight_ih_l0 = nn.Parameter(torch.empty(hidden_size, input_size))
-        self.weight_hh_l0 = nn.Parameter(torch.empty(hidden_size, hidden_size))
-        self.bias_ih_l0 = nn.Parameter(torch.empty(hidden_size))
-        self.bias_hh_l0 = nn.Parameter(torch.empty(hidden_size))
-        RNN_INITIALISERS[init](*self.parameters(), gain=gain, input_scale=input_scale)
+        super().__init__(f"RNN_{nonlinearity.upper()}", input_size, hidden_size)
+
+    def reset_parameters(self) -> None:
+        RNN_INITIALISERS[self.init](*self.weights, gain=self.gain, input_scale=self.input_scale)
 
     def forward(self, x: Inputs, h: State | None = None) -> Outputs:
         """Returns h of every step and the last one, from which a next call can go on; without an h, starts at 0.
@@ -89,22 +86,15 @@ class RNN(nn.Module):
         Raises:
             ValueError: when x or h has another shape, or x has no steps.
         """
-        check_sequence(x, self.input_size)
-        zero = x.new_zeros(1, x.shape[1], self.hidden_size)
-        h = zero if h is None else h
-        if h.shape != zero.shape:
-            raise ValueError(f"h has shape {tuple(h.shape)}; write {tuple(zero.shape)}")
-        weights = self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0
-        return KERNELS[self.kernel](x, h, weights, self.nonlinearity)
+        kernel = partial(KERNELS[self.kernel], nonlinearity=self.nonlinearity)
+        return run(kernel, x, self.start(x, h), self.weights)
 
 
 def native_kernel(x: Inputs, state: State, weights: Weights, nonlinearity: str) -> Outputs:
     """torch's native kernel."""
-    train = torch.is_grad_enabled()  # cuDNN keeps what its backward needs only if told to, in eval mode as well
-    native = {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}[nonlinearity]
-    return native(
-        x, state, weights, has_biases=True, num_layers=1, dropout=0, train=train, bidirectional=False, batch_first=False
-    )
+    function = {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}[nonlinearity]
+    output, h = run_native(function, x, state, weights)
+    return output, h
 
 
 KERNELS = {"auto": native_kernel, "equations": equations_kernel, "native": native_kernel}

@@ -108,15 +108,6 @@ def test_equations_have_second_derivatives() -> None:
     assert lstm.weight_hh_l0.grad is not None
 
 
-def test_state_dict_and_initial_weights_are_those_of_nn_lstm() -> None:
-    torch.manual_seed(1)
-    lstm = LSTM(3, 4)
-    torch.manual_seed(1)
-    reference = nn.LSTM(3, 4)
-    torch.testing.assert_close(lstm.state_dict(), dict(reference.state_dict()), rtol=0, atol=0)
-    assert list(lstm.state_dict()) == list(reference.state_dict())
-
-
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_eval_mode_has_gradients_and_tensors_of_their_own(kernel: str) -> None:
     lstm, x = LSTM(3, 4, kernel=kernel).eval(), torch.randn(5, 2, 3)
