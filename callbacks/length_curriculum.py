@@ -2,18 +2,20 @@
 
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+import torch
+from lightning.pytorch import LightningModule, Trainer
 
+from callbacks.perfect_batches import PerfectBatches
 from common.arguments import check_positive
 
 
-class LengthCurriculum(Callback):
+class LengthCurriculum(PerfectBatches):
     """Multiplies the length of the training palindromes each time a number of batches in a row is perfect.
 
     It ends at the datamodule's `length`. Works with a datamodule that has `length` and a `train_length` that can be
     set, and a module whose `training_step` returns the batch's `accuracy` in [0, 1]. With several processes, a batch is
     perfect if it is perfect on all of them. The length and the count are kept in the checkpoint; `train/length` is
-    logged.
+    logged. An accelerator is asked after each tenth batch only, so there the length grows after these.
 
     Args:
         start: length of the first palindromes, in digits.
@@ -32,12 +34,11 @@ class LengthCurriculum(Callback):
             raise ValueError(f"the curriculum's start is {start}; a palindrome has at least 2 digits")
         if not 1 < factor < float("inf"):
             raise ValueError(f"the curriculum's factor is {factor}; write a number above 1, such as 1.5")
-        check_positive(least_growth=least_growth, perfect_batches=perfect_batches)
+        check_positive(least_growth=least_growth)
+        super().__init__(perfect_batches)
         self.factor = factor
         self.least_growth = least_growth
-        self.perfect_batches = perfect_batches
         self.length = self.start = start
-        self.perfect_in_a_row = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data: Any = getattr(trainer, "datamodule", None)
@@ -51,19 +52,17 @@ class LengthCurriculum(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        pl_module.log("train/length", float(self.length), prog_bar=True)
-        if "accuracy" not in (outputs or ()):
-            raise ValueError("LengthCurriculum needs the accuracy of each batch, which this module doesn't return")
-        perfect = trainer.strategy.reduce_boolean_decision(bool(outputs["accuracy"] == 1))
-        self.perfect_in_a_row = self.perfect_in_a_row + 1 if perfect else 0
-        if self.length < self.data.length and self.perfect_in_a_row == self.perfect_batches:
+        # A tensor: Lightning would copy a number to the device, and wait for it.
+        pl_module.log("train/length", torch.tensor(float(self.length)), prog_bar=True)
+        self.count(trainer, outputs)
+        if self.length < self.data.length and self.found_enough(trainer):
             self.length = min(self.data.length, max(self.length + self.least_growth, int(self.length * self.factor)))
             self.perfect_in_a_row = 0
             self.data.train_length = self.length
 
     def state_dict(self) -> dict[str, Any]:
-        return {"length": self.length, "perfect_in_a_row": self.perfect_in_a_row}
+        return {"length": self.length, **super().state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
         self.length = state_dict["length"]
-        self.perfect_in_a_row = state_dict["perfect_in_a_row"]

@@ -8,10 +8,9 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
 
 from common.matmul_precision import matmul_precision
-from common.moving_average import moving_average
+from common.moving_average import MovingAverage
 from common.seeding import latent_noise, rng
 from common.sharding import all_gather, average_batchnorm_statistics, sum_over_ranks
 from lightning_modules.base import TwofoldModule, count_batch, exclude_from_global_step
@@ -100,7 +99,7 @@ class GAN(TwofoldModule):
         validate_gan_arguments(vars(self), generator, discriminator)
         self.gan_loss = GAN_LOSSES[loss]
         self._newest_losses: dict[str, Tensor | float] = {}
-        self.ema: AveragedModel | None = None if ema_decay is None else moving_average(generator, ema_decay)
+        self.ema: MovingAverage | None = None if ema_decay is None else MovingAverage(generator, ema_decay)
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         images = images_of(batch)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from common.eval_mode import evaluating
 from common.matmul_precision import MATMUL_PRECISIONS, matmul_precision
-from common.moving_average import moving_average
+from common.moving_average import MovingAverage
 from common.seeding import HIGHEST_SEED, derive, reseed, rng, run_seed
 
 seeds = st.integers(0, HIGHEST_SEED)
@@ -80,7 +80,7 @@ class Averaged(nn.Module):
 @given(st.floats(0.5, 0.9999), st.lists(st.integers(-9, 9), min_size=1, max_size=30))
 def test_moving_average_follows_its_formula(decay: float, values: list[int]) -> None:
     network = Averaged()
-    average = moving_average(network, decay)
+    average = MovingAverage(network, decay)
     assert not any(parameter.requires_grad for parameter in average.parameters())
     expected = float(values[0])
     for n, value in enumerate(values):
@@ -94,6 +94,13 @@ def test_moving_average_follows_its_formula(decay: float, values: list[int]) -> 
     assert averaged.weight.tolist() == pytest.approx([expected] * 2, abs=1e-5)
     assert averaged.statistic.tolist() == pytest.approx([expected] * 2, abs=1e-5)
     assert int(averaged.count) == values[-1]
+
+
+def test_a_moving_average_reads_no_number_from_the_device() -> None:
+    network = Averaged().to("meta")  # without values
+    average = MovingAverage(network, 0.9)
+    for _ in range(3):
+        average.update_parameters(network)
 
 
 def test_evaluating_restores_every_module_and_changes_nothing() -> None:
