@@ -27,6 +27,8 @@ class NonFiniteError(FloatingPointError):
 class TwofoldModule(SavedArguments, LightningModule):  # type: ignore[misc]
     """A LightningModule whose training is a function of (arguments, seed, step), for any number of processes.
 
+    On CUDA this is so with `Trainer(deterministic=True)`, because other algorithms add in an order that may change.
+
     A checkpoint holds the arguments of the constructor, also of a subclass, and names networks, optimizers and
     schedulers by `networks.registry`. So `load_from_checkpoint(path)` needs no other argument. A subclass that
     overrides a hook, such as `setup` or `on_save_checkpoint`, calls that of `super()`.

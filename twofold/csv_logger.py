@@ -17,7 +17,7 @@ MEASURED_TIME = "time/"
 
 
 class CSVLogger(Logger):
-    """Writes `metrics.csv`, which a run reproduces to the bit, and `timing.csv`, which holds measured times.
+    """Writes `metrics.csv`, which a run reproduces, and `timing.csv`, which holds measured times.
 
     A row is on disk as soon as it is logged. If it can't be written, no part of it is, and a warning says so once. A
     resumed run appends to the same files. (Lightning's own logger deletes them on resume.)
