@@ -53,7 +53,7 @@ def test_copies_have_weights_of_their_own(cls: Make, duplicate: Callable[[Recurr
 def test_kernels_on_cuda_take_32_bits_under_autocast(
     cls: Make, dtype: torch.dtype, autocast: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = set()
+    seen: set[tuple[bool, torch.dtype]] = set()
 
     def kernel(x: Tensor, state: Any, weights: Any, **_: Any) -> Any:
         states = state if isinstance(state, tuple) else (state,)

@@ -24,6 +24,7 @@ CASES = [
     *((name, f"{CUDA} --trainer.precision bf16-mixed", needs_cuda) for name in ["gan", *WITHOUT_PENALTY]),
     *((name, f"{CUDA} --trainer.precision 16-mixed", needs_cuda) for name in WITHOUT_PENALTY),
     *((name, CUDA, needs_cuda) for name in ("palindrome_lstm", "palindrome_rnn", "palindrome_recall")),
+    ("palindrome_recall", f"{CUDA} --trainer.precision bf16-mixed --trainer.deterministic true", needs_cuda),
     *((name, f"{CUDA} --compile true", needs_cuda) for name in ("gan_template", "wgan_gp")),
     *((name, f"{CUDA} --trainer.devices 2", needs_two) for name in ("palindrome_lstm", "gan_template", "wgan_gp")),
     *((name, MPS, needs_mps) for name in ("palindrome_lstm", "gan")),
