@@ -55,7 +55,7 @@ class LengthCurriculum(PerfectBatches):
         # A tensor: Lightning would copy a number to the device, and wait for it.
         pl_module.log("train/length", torch.tensor(float(self.length)), prog_bar=True)
         self.count(trainer, outputs)
-        if self.length < self.data.length and self.found_enough(trainer):
+        if self.length < self.data.length and self.found_solved(trainer):
             self.length = min(self.data.length, max(self.length + self.least_growth, int(self.length * self.factor)))
             self.perfect_in_a_row = 0
             self.data.train_length = self.length

@@ -23,7 +23,7 @@ class PerfectBatches(Callback):
         ValueError: if `perfect_batches` is below 1.
     """
 
-    def __init__(self, perfect_batches: int) -> None:
+    def __init__(self, perfect_batches: int = 10) -> None:
         check_positive(perfect_batches=perfect_batches)
         self.perfect_batches = perfect_batches
         self.perfect_in_a_row: Tensor | int = 0
@@ -42,13 +42,13 @@ class PerfectBatches(Callback):
         self.perfect_in_a_row = (self.perfect_in_a_row + 1) * perfect
 
     @property
-    def enough(self) -> bool:
+    def solved(self) -> bool:
         """Whether enough batches in a row are perfect; waits for the device."""
         return int(self.perfect_in_a_row) >= self.perfect_batches
 
-    def found_enough(self, trainer: Trainer) -> bool:
-        """Returns whether enough batches are perfect, after a batch whose count is read, and False after others."""
-        return batches_trained(trainer) % read_interval(trainer.strategy.root_device) == 0 and self.enough
+    def found_solved(self, trainer: Trainer) -> bool:
+        """Returns `solved` after a batch that `read_interval` says, and False after others."""
+        return batches_trained(trainer) % read_interval(trainer.strategy.root_device) == 0 and self.solved
 
     def state_dict(self) -> dict[str, Any]:
         return {"perfect_in_a_row": int(self.perfect_in_a_row)}

@@ -25,15 +25,8 @@ class StopWhenSolved(PerfectBatches):
         ValueError: if `perfect_batches` is below 1; after the first batch, if `training_step` returns no `accuracy`.
     """
 
-    def __init__(self, perfect_batches: int = 10) -> None:
-        super().__init__(perfect_batches)
-
-    @property
-    def solved(self) -> bool:
-        return self.enough
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        trainer.should_stop |= self.found_enough(trainer)  # a run that was killed between its last batch and its end
+        trainer.should_stop |= self.found_solved(trainer)  # a run that was killed between its last batch and its end
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         # Before the batch: after it, a curriculum may have set the length of the next one.
@@ -46,7 +39,7 @@ class StopWhenSolved(PerfectBatches):
         self.count(trainer, outputs)
         if not self._at_full_length:
             self.perfect_in_a_row = 0
-        trainer.should_stop |= self.found_enough(trainer)
+        trainer.should_stop |= self.found_solved(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.solved:

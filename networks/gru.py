@@ -8,22 +8,15 @@ Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder for 
 W_hn h + b_hn instead of h.
 """
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from common.arguments import check_choice
 from networks.initialisers import GRU_INITIALISERS
-from networks.recurrent import Recurrent, run, run_native
-
-Inputs = Float[Tensor, "steps batch input"]
-"""x of all steps."""
-
-State = Float[Tensor, "1 batch hidden"]
-"""h."""
-
-Outputs = tuple[Float[Tensor, "steps batch hidden"], State]
-"""h of all steps, and the last h."""
+from networks.recurrent import Inputs, Outputs, Recurrent, State, run_native
 
 Weights = tuple[
     Float[Tensor, "3*hidden input"],
@@ -76,11 +69,8 @@ class GRU(Recurrent):
     ) -> None:
         check_choice("kernel", kernel, KERNELS)
         check_choice("init", init, GRU_INITIALISERS)
+        super().__init__("GRU", input_size, hidden_size, partial(GRU_INITIALISERS[init], horizon=horizon))
         self.kernel, self.init, self.horizon = kernel, init, horizon
-        super().__init__("GRU", input_size, hidden_size)
-
-    def reset_parameters(self) -> None:
-        GRU_INITIALISERS[self.init](*self.weights, horizon=self.horizon)
 
     def forward(self, x: Inputs, h: State | None = None) -> Outputs:
         """Returns h of every step and the last one, from which a next call can go on; without an h, starts at 0.
@@ -88,13 +78,12 @@ class GRU(Recurrent):
         Raises:
             ValueError: when x or h has another shape, or x has no steps.
         """
-        return run(KERNELS[self.kernel], x, self.start(x, h), self.weights)
+        return self.run(KERNELS[self.kernel], x, self.start(x, h))
 
 
 def native_kernel(x: Inputs, state: State, weights: Weights) -> Outputs:
     """torch's native kernel."""
-    output, h = run_native(torch.gru, x, state, weights)
-    return output, h
+    return run_native(torch.gru, x, state, weights)
 
 
 KERNELS = {"auto": native_kernel, "equations": equations_kernel, "native": native_kernel}

@@ -10,6 +10,7 @@ Hochreiter & Schmidhuber 1997, "Long short-term memory" (https://doi.org/10.1162
 from Gers, Schmidhuber & Cummins 2000, "Learning to forget" (https://doi.org/10.1162/089976600300015015).
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -20,10 +21,7 @@ from torch import Tensor
 from common.arguments import check_choice
 from networks.initialisers import LSTM_INITIALISERS
 from networks.lstm_backward import ManualBackward
-from networks.recurrent import Recurrent, run, run_native
-
-Inputs = Float[Tensor, "steps batch input"]
-"""x of all steps."""
+from networks.recurrent import Inputs, Recurrent, run_native
 
 State = tuple[Float[Tensor, "1 batch hidden"], Float[Tensor, "1 batch hidden"]]
 """h and c."""
@@ -86,11 +84,8 @@ class LSTM(Recurrent):
     ) -> None:
         check_choice("kernel", kernel, KERNELS)
         check_choice("init", init, LSTM_INITIALISERS)
+        super().__init__("LSTM", input_size, hidden_size, partial(LSTM_INITIALISERS[init], horizon=horizon))
         self.kernel, self.init, self.horizon = kernel, init, horizon
-        super().__init__("LSTM", input_size, hidden_size)
-
-    def reset_parameters(self) -> None:
-        LSTM_INITIALISERS[self.init](*self.weights, horizon=self.horizon)
 
     def forward(self, x: Inputs, state: State | None = None) -> Outputs:
         """Returns h of every step and the last (h, c), from which a next call can go on; without a state, starts at 0.
@@ -98,7 +93,7 @@ class LSTM(Recurrent):
         Raises:
             ValueError: when x or the state has another shape, or x has no steps.
         """
-        return run(KERNELS[self.kernel], x, self._start(x, state), self.weights)
+        return self.run(KERNELS[self.kernel], x, self._start(x, state))
 
     def gates(self, x: Inputs, state: State | None = None) -> "Gates":
         """Returns all that `forward` computes, for plots.

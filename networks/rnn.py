@@ -13,16 +13,7 @@ from torch import Tensor
 
 from common.arguments import check_choice
 from networks.initialisers import RNN_INITIALISERS
-from networks.recurrent import Recurrent, run, run_native
-
-Inputs = Float[Tensor, "steps batch input"]
-"""x of all steps."""
-
-State = Float[Tensor, "1 batch hidden"]
-"""h."""
-
-Outputs = tuple[Float[Tensor, "steps batch hidden"], State]
-"""h of all steps, and the last h."""
+from networks.recurrent import Inputs, Outputs, Recurrent, State, run_native
 
 Weights = tuple[
     Float[Tensor, "hidden input"], Float[Tensor, "hidden hidden"], Float[Tensor, " hidden"], Float[Tensor, " hidden"]
@@ -73,12 +64,10 @@ class RNN(Recurrent):
         check_choice("kernel", kernel, KERNELS)
         check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
         check_choice("init", init, RNN_INITIALISERS)
+        initialise = partial(RNN_INITIALISERS[init], gain=gain, input_scale=input_scale)
+        super().__init__(f"RNN_{nonlinearity.upper()}", input_size, hidden_size, initialise)
         self.kernel, self.nonlinearity, self.init = kernel, nonlinearity, init
         self.gain, self.input_scale = gain, input_scale
-        super().__init__(f"RNN_{nonlinearity.upper()}", input_size, hidden_size)
-
-    def reset_parameters(self) -> None:
-        RNN_INITIALISERS[self.init](*self.weights, gain=self.gain, input_scale=self.input_scale)
 
     def forward(self, x: Inputs, h: State | None = None) -> Outputs:
         """Returns h of every step and the last one, from which a next call can go on; without an h, starts at 0.
@@ -87,14 +76,12 @@ class RNN(Recurrent):
             ValueError: when x or h has another shape, or x has no steps.
         """
         kernel = partial(KERNELS[self.kernel], nonlinearity=self.nonlinearity)
-        return run(kernel, x, self.start(x, h), self.weights)
+        return self.run(kernel, x, self.start(x, h))
 
 
 def native_kernel(x: Inputs, state: State, weights: Weights, nonlinearity: str) -> Outputs:
     """torch's native kernel."""
-    function = {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}[nonlinearity]
-    output, h = run_native(function, x, state, weights)
-    return output, h
+    return run_native(torch.rnn_tanh if nonlinearity == "tanh" else torch.rnn_relu, x, state, weights)
 
 
 KERNELS = {"auto": native_kernel, "equations": equations_kernel, "native": native_kernel}

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from networks.gru import GRU
 from networks.initialisers import LSTM_INITIALISERS, chrono, forget_log
 from networks.lstm import LSTM
 from networks.rnn import RNN
@@ -53,6 +54,20 @@ def test_other_parameters_are_those_of_torch(init: str) -> None:
     assert torch.equal(plain.weight_ih_l0, named.weight_ih_l0)
     assert torch.equal(plain.weight_hh_l0, named.weight_hh_l0)
     assert all(map(torch.equal, biases(plain)[2:], biases(named)[2:]))
+
+
+@pytest.mark.parametrize("T", [2, 20, 10**6])
+def test_update_log_sets_the_update_bias_and_nothing_else(T: int) -> None:
+    torch.manual_seed(3)
+    plain = GRU(4, 30)
+    torch.manual_seed(3)
+    gru = GRU(4, 30, init="update_log", horizon=T)
+    b_r, b_z, b_n = (gru.bias_ih_l0 + gru.bias_hh_l0).chunk(3)
+    plain_b_r, _, plain_b_n = (plain.bias_ih_l0 + plain.bias_hh_l0).chunk(3)
+    torch.testing.assert_close(b_z, torch.full((30,), math.log(T)))
+    assert torch.equal(b_r, plain_b_r)
+    assert torch.equal(b_n, plain_b_n)
+    assert torch.equal(gru.weight_hh_l0, plain.weight_hh_l0)
 
 
 @given(sizes)

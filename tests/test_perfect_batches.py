@@ -31,7 +31,7 @@ def count(plain_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> Count:
         for batch in range(1, batches + 1):
             total.started = total.processed = batch
             callback.count(trainer, {"accuracy": accuracy})
-            assert not callback.found_enough(trainer)
+            assert not callback.found_solved(trainer)
         total.started = total.processed = batches + 1
         return callback, trainer
 
@@ -41,7 +41,7 @@ def count(plain_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> Count:
 def test_the_device_is_read_every_tenth_batch(count: Count) -> None:
     callback, trainer = count("meta", 9)
     with pytest.raises(RuntimeError, match="meta"):  # which has no values to read
-        callback.found_enough(trainer)
+        callback.found_solved(trainer)
     assert (read_interval(torch.device("cpu")), read_interval(torch.device("cuda"))) == (1, 10)
 
 
@@ -53,7 +53,7 @@ def test_counting_does_not_wait_for_a_gpu(count: Count) -> None:
         callback, trainer = count("cuda", 9)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert callback.found_enough(trainer)
+    assert callback.found_solved(trainer)
 
 
 @pytest.fixture
