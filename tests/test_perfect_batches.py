@@ -86,15 +86,19 @@ def test_a_run_ends_where_the_count_is_read(plain_trainer: MakeTrainer, accuraci
 
 
 @pytest.mark.usefixtures("accelerator")
-@pytest.mark.parametrize("reached", [9, 10, 13, 15, 16, 19])
-def test_a_resumed_run_reads_after_the_same_batches(plain_trainer: MakeTrainer, tmp_path: Path, reached: int) -> None:
+@pytest.mark.parametrize("reached", [9, 10, 13, 16, 19])
+@pytest.mark.parametrize(("growing", "expected"), [(True, 30), (False, 20)])  # at batch 20 the length grows
+def test_a_resumed_run_reads_after_the_same_batches(
+    plain_trainer: MakeTrainer, tmp_path: Path, growing: bool, expected: int, reached: int
+) -> None:
     accuracies = [1.0] * 9 + [0.5] + [1.0] * 5 + [0.5] + [1.0]  # batches 10 and 16 have errors
 
     def callbacks() -> list[Any]:
-        return [LengthCurriculum(18, factor=1.2, perfect_batches=3), StopWhenSolved(2), Checkpoints()]
+        curriculum = [LengthCurriculum(18, factor=1.2, perfect_batches=3)] if growing else []
+        return [*curriculum, StopWhenSolved(2), Checkpoints()]
 
-    assert fit(plain_trainer, callbacks(), [*accuracies]) == 30  # from batch 21 on the length is 20
+    assert fit(plain_trainer, callbacks(), [*accuracies]) == expected
     assert fit(plain_trainer, callbacks(), accuracies[:reached], limit=reached) == reached
-    last, resumed = tmp_path / "checkpoints" / "last.ckpt", callbacks()
-    assert fit(plain_trainer, resumed, accuracies[reached:] or [1.0], ckpt_path=last, weights_only=True) == 30
-    assert [one.state_dict()["perfect_in_a_row"] for one in resumed[:2]] == [10, 10]
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    resumed = fit(plain_trainer, callbacks(), accuracies[reached:] or [1.0], ckpt_path=last, weights_only=True)
+    assert resumed == expected
