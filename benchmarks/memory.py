@@ -30,12 +30,13 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 
 from benchmarks.command import run, twofold
-from benchmarks.memory_horizon import horizon, latch, plain_trainer, settle
+from benchmarks.memory_horizon import horizon, latch, settle
 from benchmarks.results import Results
 from callbacks import LengthCurriculum
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
 from scripts.reporting.memory import accuracy_by_position
+from scripts.reporting.sequence_tasks import plain_trainer
 from twofold.provenance import CONFIGS
 from twofold.tables import read_rows
 

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from benchmarks.results import Results, grouped
 from callbacks import LengthCurriculum, StopWhenSolved
@@ -38,6 +39,7 @@ from datamodules import ChunkedPalindromes, PalindromeDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 from scripts.plotting import panels, png
 from scripts.reporting.memory import accuracy_axis
+from scripts.reporting.sequence_tasks import plain_trainer
 from twofold.warning_filters import filter_warnings
 
 Network = PalindromeLSTM | PalindromeRNN
@@ -100,13 +102,17 @@ def latch(options: Namespace) -> None:
 
 
 def train_missing(results: Results, runs: Sequence[Any], train: Callable[[Any], dict[str, Any]]) -> None:
-    """Trains what has no row yet, in as many processes as there are cores, each with one thread."""
+    """Trains what has no row yet, in as many processes as there are cores, each with one thread, under one bar."""
     missing = [run for run in runs if not results.has(**run._asdict())]
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), initializer=settle) as processes:
+    with (
+        ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), initializer=settle) as processes,
+        tqdm(initial=len(runs) - len(missing), total=len(runs), unit="run") as bar,
+    ):
         futures = [processes.submit(train, run) for run in missing]
         try:
             for future in as_completed(futures):
-                results.add(future.result())
+                results.add(future.result(), quiet=True)
+                bar.update()
         except BaseException:
             processes.shutdown(cancel_futures=True)
             raise
@@ -188,22 +194,6 @@ def settle() -> None:
     filter_warnings()
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-
-
-def plain_trainer(callbacks: Sequence[Callback], max_steps: int = -1) -> Trainer:
-    """On the CPU, with gradients clipped at norm 1, without validation, logger, checkpoints and progress bar."""
-    return Trainer(
-        accelerator="cpu",
-        max_steps=max_steps,
-        max_epochs=-1,
-        gradient_clip_val=1.0,
-        limit_val_batches=0,
-        callbacks=list(callbacks),
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
 
 
 def draw(rows: Sequence[Row]) -> Figure:
