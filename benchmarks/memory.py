@@ -1,4 +1,4 @@
-"""What recurrent networks learn to remember: python -m benchmarks.memory [solved] [untrained] [horizon] [recall]
+"""What recurrent networks learn to remember: python -m benchmarks.memory [solved] [tasks] [recall] …
 
 - solved: the shipped palindrome configs by `twofold fit`, several seeds each, until they are solved (ten batches in a
   row without an error at the full length), then `twofold test` on fresh palindromes. Writes palindromes_solved.csv.
@@ -6,6 +6,7 @@
   process of its own. Writes untrained_lengths.csv: accuracy, peak memory and seconds, with starting up.
 - horizon: initialisations of RNN and LSTM, at fixed and growing lengths; see `benchmarks.memory_horizon`.
 - latch: gains, input scales and sizes of the RNN's latch; see there.
+- tasks, lengths, far: ten networks on six tasks; see `benchmarks.memory_tasks`.
 - recall: an LSTM writes the second half of a palindrome, whose length grows by 10 % (2 digits at least) each time
   three batches in a row are perfect. 10 minutes of one core, one seed. Writes recall_growth.csv and
   recall_accuracy.csv.
@@ -183,7 +184,16 @@ def train_recall(
     return mastered.lengths, {T: accuracy_by_position(module, T, seed=0).tolist() for T in lengths}
 
 
-BENCHMARKS = {"solved": solved, "untrained": untrained, "horizon": horizon, "latch": latch, "recall": recall}
+BENCHMARKS = {
+    "solved": solved,
+    "untrained": untrained,
+    "horizon": horizon,
+    "latch": latch,
+    "tasks": tasks,
+    "lengths": lengths,
+    "far": far,
+    "recall": recall,
+}
 main = partial(run, "memory", __doc__, BENCHMARKS)
 
 if __name__ == "__main__":
