@@ -32,6 +32,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 
 from benchmarks.command import run, twofold
 from benchmarks.memory_horizon import horizon, latch, settle
+from benchmarks.memory_tasks import far, lengths, tasks
 from benchmarks.results import Results
 from callbacks import LengthCurriculum
 from datamodules import PalindromeDataModule
