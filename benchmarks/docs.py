@@ -141,6 +141,9 @@ TABLES: dict[str, Callable[[], str]] = {
         " | seconds: {seconds} | test accuracy, worst seed: {accuracy.min:.2%} of {tested:,}",
         order="config",
     ),
+    "memory_latch": of(
+        "memory_latch", "gain input_scale", "gain: {gain} | input scale: {input_scale} | {hidden_size} units: {solved}"
+    ),
     "memory_recall": of(
         "recall_accuracy",
         "hidden_size",

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from matplotlib.figure import Figure
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks.results import Results, grouped
 from callbacks import LengthCurriculum, StopWhenSolved

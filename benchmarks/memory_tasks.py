@@ -16,28 +16,40 @@ gets 5,000 batches, or fewer if they take more than about 30 seconds of one core
 its row's first columns; only the seconds depend on the machine. Solved means ten batches in a row without an error. A
 run that isn't solved says nothing about more batches.
 
-- `tasks`: these runs, and their accuracy at other lengths on 128 sequences. Writes memory_tasks.csv, memory_tasks.png
-  (who solves what) and memory_task_lengths.png (accuracy against length).
+- `tasks`: these runs, and their accuracy at other lengths on 128 sequences. Writes memory_tasks.csv and
+  memory_tasks.png, who solves what.
 - `lengths`: random training lengths (one for each batch, from the shortest that is useful to the full one) and growing
-  ones, at the learning rate that was best at the fixed length. The same files.
+  ones, at the learning rate that was best at the fixed length. The same CSV file.
 - `far`: for each pair with a solved run, the run of the median seed at the best rate, trained again and tested at up to
   100,000 steps on 32 sequences; the transformers, whose work grows with the square of the length, at up to 10,000 on 8.
-  Writes memory_far.csv.
+  Writes memory_far.csv and memory_far.png, accuracy against length.
 
 The best rate solves most seeds; at a tie its median run takes the fewest batches. Finished runs are not repeated.
 """
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
-from statistics import mean, median_low
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from benchmarks.memory_horizon import train_missing
-from benchmarks.results import Results, grouped
+from benchmarks.results import Results
 from common.files import replacing
 from scripts.plotting import png
-from scripts.reporting.sequence_tasks import NETWORKS, TASKS, Training, accuracy, draw_lengths, draw_solved, train
+from scripts.reporting.sequence_tasks import (
+    NETWORKS,
+    TASKS,
+    Row,
+    Training,
+    accuracy,
+    best_rate,
+    by_pair,
+    draw_lengths,
+    draw_solved,
+    train,
+)
 
 LEARNING_RATES = (1e-3, 3e-3, 1e-2)
 SEEDS = (1, 2, 3)
@@ -57,8 +69,6 @@ TESTED = 128
 FAR_LENGTHS = (1000, 10_000, 100_000)
 """The last one for networks with a state."""
 FAR_TESTED = 32
-
-Row = dict[str, str]
 
 
 def tasks(options: Namespace) -> None:
@@ -88,6 +98,7 @@ def far(options: Namespace) -> None:
     results = Results(options.out / "memory_far.csv", *Training._fields)
     best = [median_run(rows) for rows in by_pair(_results(options).rows).values()]
     train_missing(results, [run for run in best if run is not None], train_far)
+    _draw(options, "memory_far.png", draw_lengths, results)
 
 
 def _results(options: Namespace) -> Results:
@@ -97,10 +108,12 @@ def _results(options: Namespace) -> Results:
 def _train(options: Namespace, runs: Sequence[Training]) -> None:
     results = _results(options)
     train_missing(results, runs, train_run)
-    pictures = {"memory_tasks.png": draw_solved, "memory_task_lengths.png": draw_lengths}
-    for name, draw in pictures.items():
-        with replacing(options.out / name) as draft:
-            draft.write_bytes(png(draw(results.rows), dpi=130))
+    _draw(options, "memory_tasks.png", draw_solved, results)
+
+
+def _draw(options: Namespace, name: str, draw: Callable[[Sequence[Row]], Figure], results: Results) -> None:
+    with replacing(options.out / name) as draft:
+        draft.write_bytes(png(draw(results.rows), dpi=130))
 
 
 def train_run(run: Training) -> dict[str, Any]:
@@ -108,24 +121,6 @@ def train_run(run: Training) -> dict[str, Any]:
     module, went = train(run, MAX_BATCHES[run.network])
     tested = (TASKS[run.task].length, *TESTED_LENGTHS)
     return run._asdict() | went | {f"T={length}": accuracy(module, run.task, length, TESTED) for length in tested}
-
-
-def by_pair(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
-    """The runs at a fixed length of each (task, network)."""
-    fixed = [row for row in rows if row["training"] == "fixed"]
-    return grouped(fixed, lambda row: (row["task"], row["network"]))
-
-
-def best_rate(rows: Sequence[Row]) -> float:
-    """The learning rate that solves most seeds; at a tie the one with the fewest batches or the highest accuracy."""
-
-    def quality(same: Sequence[Row]) -> tuple[int, float, float]:
-        length = f"T={TASKS[same[0]['task']].length}"
-        batches = median_low(sorted(int(row["batches"]) for row in same))
-        return sum(row["solved"] == "True" for row in same), -batches, mean(float(row[length]) for row in same)
-
-    rates = grouped(rows, lambda row: float(row["learning_rate"]))
-    return float(max(rates, key=lambda rate: quality(rates[rate])))
 
 
 def median_run(rows: Sequence[Row]) -> Training | None:
@@ -143,5 +138,7 @@ def train_far(run: Training) -> dict[str, Any]:
     """The row of a run that is tested far beyond its training length."""
     module, went = train(run, MAX_BATCHES[run.network])
     transformer = run.network.startswith("transformer")
+    near = (TASKS[run.task].length, *TESTED_LENGTHS)
     lengths, rows = (FAR_LENGTHS[:-1], FAR_TESTED // 4) if transformer else (FAR_LENGTHS, FAR_TESTED)
-    return run._asdict() | went | {f"T={length}": accuracy(module, run.task, length, rows) for length in lengths}
+    tested = {**dict.fromkeys(near, TESTED), **dict.fromkeys(lengths, rows)}
+    return run._asdict() | went | {f"T={T}": accuracy(module, run.task, T, rows) for T, rows in tested.items()}

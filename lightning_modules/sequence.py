@@ -109,7 +109,8 @@ def symbols_and_targets(batch: Any) -> tuple[Int[Tensor, "steps batch"], Int[Ten
     digits, target = batch.digits, batch.target
     symbols = F.pad(digits, (0, target.shape[1] if target.dim() == 2 else 0), value=BLANK).T
     targets = torch.full_like(symbols, UNASKED)
-    targets[-target[0].numel() :] = target.T
+    answers = target.view(len(target), -1).T
+    targets[-len(answers) :] = answers
     return symbols, targets
 
 

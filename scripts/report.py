@@ -15,9 +15,9 @@ from functools import partial
 from typing import NamedTuple
 
 from scripts.digits import open_digits
-from scripts.reporting import gan, memory, page
+from scripts.reporting import gan, memory, page, sequence_tasks
 from scripts.reporting.page import Figure, measured
-from scripts.reporting.runs import LENGTHS, NETWORKS, REPORT, Scale, TrainedRun, data_names, memory_name
+from scripts.reporting.runs import DEMO, LENGTHS, NETWORKS, REPORT, Scale, TrainedRun, data_names, memory_name
 from scripts.train_runs import train
 from twofold.errors import OneLineParser, UsageError, exit_code
 from twofold.warning_filters import filter_warnings
@@ -43,6 +43,7 @@ FIGURES = {
         [memory_name("lstm", "forget_log", 20), memory_name("rnn", "orthogonal", 20)], partial(memory.gates, length=20)
     ),
     "recall": Plan(["recall"], lambda runs: memory.recall(*runs)),
+    "tasks": Plan([], lambda _: sequence_tasks.short(DEMO.runs / "sequence_tasks.csv")),
     "grids": Plan(GANS, gan.grids),
     "learning": Plan(GANS, gan.learning),
     "quality": Plan(GANS, gan.quality),

@@ -1,14 +1,20 @@
 """Networks on sequence tasks: training one in a plain Trainer, its accuracy at other lengths, and two pictures."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import product
+from pathlib import Path
+from statistics import mean, median_low
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from lightning.pytorch import Callback, Trainer, seed_everything
+from matplotlib.figure import Figure as Drawing
 from torch import Tensor, nn
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from callbacks import LengthCurriculum, StopWhenSolved
 from common.eval_mode import evaluating
@@ -29,6 +35,11 @@ from networks.min_gru import MinGRU
 from networks.rnn import RNN
 from networks.s6 import S6
 from networks.transformer import Transformer
+from scripts.plotting import panels, png
+from scripts.reporting.page import Figure, Picture
+from twofold.tables import read_rows, write_rows
+
+Row = Mapping[str, str]
 
 HIDDEN_SIZE = BATCH_SIZE = 64
 
@@ -106,6 +117,38 @@ def train(training: Training, max_batches: int) -> tuple[SequenceModel, dict[str
     return module, went | {"weights": sum(weight.numel() for weight in module.parameters())}
 
 
+SHORT = {
+    "RNN latch": (1e-2, 300),
+    "LSTM forget bias log T": (1e-2, 300),
+    "GRU update bias log T": (1e-2, 300),
+    "transformer ALiBi": (3e-3, 150),
+}
+"""The networks of the short form: their learning rate and batches at most."""
+
+
+def short(path: Path) -> Figure:
+    """The experiment in under a minute of one core: four networks, one rate and one seed each; rows are kept in a CSV.
+
+    Args:
+        path: of the CSV file. Networks on tasks that have a row aren't trained again.
+    """
+    rows = read_rows(path)
+    done = {(row["task"], row["network"]) for row in rows}
+    missing = [(task, network) for task, network in product(TASKS, SHORT) if (task, network) not in done]
+    for task, network in tqdm(missing, desc="sequence tasks", disable=not missing):
+        rate, batches = SHORT[network]
+        run = Training(task, network, "fixed", rate, seed=1)
+        module, went = train(run, batches)
+        length = TASKS[task].length
+        row = run._asdict() | went | {f"T={T}": accuracy(module, task, T, 64) for T in (length, 4 * length)}
+        rows.append({name: str(value) for name, value in row.items()})
+        write_rows(path, list(dict.fromkeys(name for row in rows for name in row)), rows)
+    budgets = ", ".join(f"{name} {most}" for name, (_, most) in SHORT.items())
+    note = f"One seed and one learning rate each, batches at most: {budgets}. A 0 says nothing about more batches."
+    alt = "Who solves which of six tasks, and in how many batches"
+    return Figure([Picture("tasks.png", png(draw_solved(rows), 110), alt)], notes=[note], origin=str(path.name))
+
+
 def accuracy(module: SequenceModel, task: str, length: int, rows: int) -> float:
     """The share of right answers at a length, on sequences that are the same for every network."""
     symbols, targets = sequences(task, length, rows)
@@ -141,9 +184,75 @@ def plain_trainer(callbacks: Sequence[Callback], max_steps: int = -1) -> Trainer
     )
 
 
-def draw_solved(rows: Any) -> Any:
-    """Who solves what."""
+def by_pair(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    """The runs at a fixed length of each (task, network)."""
+    pairs: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row["training"] == "fixed":
+            pairs.setdefault((row["task"], row["network"]), []).append(row)
+    return pairs
 
 
-def draw_lengths(rows: Any) -> Any:
-    """Accuracy against length."""
+def best_rate(rows: Sequence[Row]) -> float:
+    """The learning rate that solves most seeds; at a tie the one with the fewest batches or the highest accuracy."""
+
+    def quality(same: Sequence[Row]) -> tuple[int, float, float]:
+        length = f"T={TASKS[same[0]['task']].length}"
+        batches = median_low(sorted(int(row["batches"]) for row in same))
+        return sum(row["solved"] == "True" for row in same), -batches, mean(float(row[length]) for row in same)
+
+    rates = dict.fromkeys(row["learning_rate"] for row in rows)
+    return float(max(rates, key=lambda rate: quality([row for row in rows if row["learning_rate"] == rate])))
+
+
+def at_best_rate(rows: Sequence[Row]) -> list[Row]:
+    """The runs of a pair at its best rate, one for each seed."""
+    return [row for row in rows if float(row["learning_rate"]) == best_rate(rows)]
+
+
+def draw_solved(rows: Sequence[Row]) -> Drawing:
+    """A cell for each network and task: seeds solved at the best rate, and the batches of the median one."""
+    pairs = {pair: at_best_rate(same) for pair, same in by_pair(rows).items()}
+    networks, names = (list(dict.fromkeys(pair[part] for pair in pairs)) for part in (1, 0))
+    figure, (axis,) = panels(1)
+    batches = np.full((len(networks), len(names)), np.nan)
+    for (name, network), runs in pairs.items():
+        solved = sorted(int(row["batches"]) for row in runs if row["solved"] == "True")
+        y, x = networks.index(network), names.index(name)
+        text = f"0 of {len(runs)}"
+        if solved:
+            batches[y, x] = median_low(solved)
+            text = f"{len(solved)} of {len(runs)}\n{batches[y, x]:,.0f}"
+        axis.text(x, y, text, ha="center", va="center", fontsize=8)
+    axis.imshow(np.log(batches), cmap="summer", alpha=0.6, aspect="auto")
+    axis.set_xticks(range(len(names)), [f"{name.replace('_', ' ')}\n{TASKS[name].length} steps" for name in names])
+    axis.set_yticks(range(len(networks)), networks)
+    axis.set_title("seeds solved at the best learning rate, and the batches they took (median)", fontsize=10)
+    axis.grid(visible=False)
+    figure.set_size_inches(1.8 + 1.1 * len(names), 1 + 0.42 * len(networks))
+    return figure
+
+
+def draw_lengths(rows: Sequence[Row]) -> Drawing:
+    """Accuracy against length for each task, a line for each network: the mean of its runs."""
+    names, networks = [list(dict.fromkeys(row[part] for row in rows)) for part in ("task", "network")]
+    figure, axes = panels(len(names), per_row=3)
+    for axis, name in zip(axes, names, strict=True):
+        task, lengths = TASKS[name], set[int]()
+        for number, network in enumerate(networks):
+            runs = [row for row in rows if (row["task"], row["network"]) == (name, network)]
+            columns = [column for column in rows[0] if column.startswith("T=") and any(row[column] for row in runs)]
+            points = sorted((int(column[2:]), mean(float(row[column]) for row in runs)) for column in columns)
+            lengths.update(length for length, _ in points)
+            line = "--" if network.startswith("RNN") else ":" if network.startswith("transformer") else "-"
+            axis.plot(
+                *(zip(*points, strict=True) if points else ([], [])), f"C{number}{line}", label=network, marker="."
+            )
+        axis.axhline(task.chance, color="grey", linewidth=0.8, linestyle=":")
+        axis.axvline(task.length, color="grey", linewidth=0.8, linestyle=":")
+        axis.set(title=name.replace("_", " "), xscale="log", xlabel="steps", ylabel="accuracy", ylim=(0, 1.03))
+        ticks = sorted(lengths)
+        axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=7, rotation=45)
+        axis.minorticks_off()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False, fontsize=8)
+    return figure
