@@ -15,8 +15,8 @@ from datamodules.resumable import BatchStream, EvaluationBatches, ResumableDataM
 UNASKED = -100
 """The target at a step where nothing is asked; `torch.nn.functional.cross_entropy` ignores it."""
 
-Drawn = tuple[Int[np.ndarray, "rows steps"], Int[np.ndarray, "rows steps"]]
-"""Symbols and targets."""
+Rows = Int[np.ndarray, "rows steps"]
+"""Symbols or targets of several sequences."""
 
 
 class SequenceBatch(NamedTuple):
@@ -30,7 +30,7 @@ class SequenceBatch(NamedTuple):
 class SequenceDataModule(ResumableDataModule):
     """Random sequences of a task. Every batch is drawn anew from (seed, split, batch number, length).
 
-    A subclass is a task: it defines `symbol_names`, `least_length`, `cases` and `draw`.
+    A subclass is a task: it defines `symbol_names`, `least_length`, `cases`, `draw` and `targets`.
 
     Args:
         length: T, the steps of a sequence.
@@ -86,14 +86,22 @@ class SequenceDataModule(ResumableDataModule):
         """The name of each symbol, without spaces."""
 
     @abstractmethod
-    def draw(self, random: np.random.Generator, rows: int, length: int, case: str = "") -> Drawn:
-        """Returns sequences and their targets.
+    def draw(self, random: np.random.Generator, rows: int, length: int, case: str = "") -> Rows:
+        """Returns the symbols of sequences.
 
         Args:
             random: where all random numbers come from.
             rows: number of sequences.
             length: steps of each.
             case: one of `cases`; by default sequences as in training.
+        """
+
+    @abstractmethod
+    def targets(self, symbols: Rows) -> Rows:
+        """Returns the right answer at each step, `UNASKED` where nothing is asked or no answer is right.
+
+        Args:
+            symbols: of any sequences, also such as `draw` never returns.
         """
 
     @property
@@ -146,7 +154,7 @@ class SequenceDataModule(ResumableDataModule):
         """This rank's rows of batch k."""
         # In NumPy, because torch would wake its threads for this, which takes longer than the work.
         drawn = self.draw(philox(self.seed, type(self).__name__, split, case, k, length), rows, length, case)
-        symbols, targets = (self.shard(torch.from_numpy(part)).T for part in drawn)
+        symbols, targets = (self.shard(torch.from_numpy(part)).T for part in (drawn, self.targets(drawn)))
         return SequenceBatch(symbols, targets)
 
     def _check_length(self, name: str, length: int) -> None:
@@ -154,6 +162,6 @@ class SequenceDataModule(ResumableDataModule):
             raise ValueError(f"{name} is {length}; write {self.least_length} or more")
 
 
-def unasked(rows: int, length: int) -> Int[np.ndarray, "rows steps"]:
+def unasked(rows: int, length: int) -> Rows:
     """Returns targets of sequences where nothing is asked."""
     return np.full((rows, length), UNASKED)

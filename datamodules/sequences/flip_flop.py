@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.sequences.datamodule import UNASKED, Drawn, SequenceDataModule
+from datamodules.sequences.datamodule import UNASKED, Rows, SequenceDataModule
 
 WRITE, IGNORE, READ = 2, 3, 4
 
@@ -51,7 +51,7 @@ class FlipFlopDataModule(SequenceDataModule):
     def symbol_names(self) -> list[str]:
         return ["0", "1", "w", "i", "r"]
 
-    def draw(self, random: np.random.Generator, rows: int, length: int, case: str = "") -> Drawn:
+    def draw(self, random: np.random.Generator, rows: int, length: int, case: str = "") -> Rows:
         pairs = length // 2
         p_ignore = {"p_ignore=0.98": 0.98, "p_ignore=0.1": 0.1, "one_write": 1.0}.get(case, self.p_ignore)
         p = ((1 - p_ignore) / 2, p_ignore, (1 - p_ignore) / 2)
@@ -62,10 +62,14 @@ class FlipFlopDataModule(SequenceDataModule):
         bits = random.integers(0, 2, (rows, pairs))
         if case == "same_value":
             bits = np.where(instructions == IGNORE, 1 - bits[:, :1], bits[:, :1])
-        last_write = np.maximum.accumulate(np.where(instructions == WRITE, np.arange(pairs), 0), axis=1)
-        written = np.take_along_axis(bits, last_write, axis=1)
-        read = instructions == READ
-        symbols = np.stack([instructions, np.where(read, written, bits)], axis=2).reshape(rows, -1)
-        asked = np.where(read, written, UNASKED)
-        targets = np.stack([asked, np.full_like(asked, UNASKED)], axis=2).reshape(rows, -1)
-        return symbols, targets
+        symbols = np.stack([instructions, bits], axis=2).reshape(rows, -1)
+        answers = self.targets(symbols)[:, ::2]
+        symbols[:, 1::2] = np.where(answers == UNASKED, bits, answers)
+        return symbols
+
+    def targets(self, symbols: Rows) -> Rows:
+        step = np.arange(symbols.shape[1])
+        instructions = np.where(step % 2, UNASKED, symbols)
+        last_write = np.maximum.accumulate(np.where(instructions == WRITE, step, -1), axis=1)
+        written = np.take_along_axis(symbols, np.minimum(last_write + 1, step[-1]), axis=1)
+        return np.where((instructions == READ) & (last_write >= 0) & (written < WRITE), written, UNASKED)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from common.arguments import check_positive
-from datamodules.sequences.datamodule import Drawn, SequenceDataModule, unasked
+from datamodules.sequences.datamodule import UNASKED, Rows, SequenceDataModule, unasked
 
 
 class InductionDataModule(SequenceDataModule):
@@ -48,7 +48,7 @@ class InductionDataModule(SequenceDataModule):
     def symbol_names(self) -> list[str]:
         return [*map(str, range(self.tokens)), "*"]
 
-    def draw(self, random: np.random.Generator, rows: int, length: int, case: str = "") -> Drawn:
+    def draw(self, random: np.random.Generator, rows: int, length: int, case: str = "") -> Rows:
         every, special = np.arange(rows), self.tokens
         symbols = random.integers(0, self.tokens, (rows, length))
         answer = random.integers(0, self.tokens, rows)
@@ -63,6 +63,12 @@ class InductionDataModule(SequenceDataModule):
             case "answer_rest":
                 symbols[:] = answer[:, None]
         symbols[every, place], symbols[every, place + 1], symbols[:, -1] = special, answer, special
-        targets = unasked(rows, length)
-        targets[:, -1] = answer
-        return symbols, targets
+        return symbols
+
+    def targets(self, symbols: Rows) -> Rows:
+        targets, special = unasked(*symbols.shape), symbols == self.tokens
+        follower = np.minimum(special.argmax(axis=1, keepdims=True) + 1, symbols.shape[1] - 1)
+        answer = np.take_along_axis(symbols, follower, axis=1)[:, 0]
+        asked = special[:, -1] & (special.sum(axis=1) == 2) & (answer != self.tokens)
+        targets[:, -1] = np.where(asked, answer, UNASKED)
+        return targets

@@ -13,7 +13,7 @@ state in state-space models" (arXiv 2404.08819).
 
 import numpy as np
 
-from datamodules.sequences.datamodule import Drawn, SequenceDataModule
+from datamodules.sequences.datamodule import Rows, SequenceDataModule
 
 
 class ParityDataModule(SequenceDataModule):
@@ -26,7 +26,7 @@ class ParityDataModule(SequenceDataModule):
     def symbol_names(self) -> list[str]:
         return ["0", "1"]
 
-    def draw(self, random: np.random.Generator, rows: int, length: int, case: str = "") -> Drawn:
+    def draw(self, random: np.random.Generator, rows: int, length: int, case: str = "") -> Rows:
         symbols = random.integers(0, 2, (rows, length))
         match case:
             case "all_ones":
@@ -34,4 +34,7 @@ class ParityDataModule(SequenceDataModule):
             case "one_one":
                 symbols[:] = 0
                 symbols[:, 0] = 1
-        return symbols, symbols.cumsum(axis=1) % 2
+        return symbols
+
+    def targets(self, symbols: Rows) -> Rows:
+        return symbols.cumsum(axis=1) % 2

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from common.arguments import check_positive
-from datamodules.sequences.datamodule import Drawn, SequenceDataModule, unasked
+from datamodules.sequences.datamodule import UNASKED, Rows, SequenceDataModule, unasked
 
 POWER = 0.01
 
@@ -57,7 +57,7 @@ class RecallDataModule(SequenceDataModule):
     def symbol_names(self) -> list[str]:
         return [f"k{n}" for n in range(self.keys)] + [f"v{n}" for n in range(self.values)]
 
-    def draw(self, random: np.random.Generator, rows: int, length: int, case: str = "") -> Drawn:
+    def draw(self, random: np.random.Generator, rows: int, length: int, case: str = "") -> Rows:
         places = length // 2 - self.pairs
         keys = _distinct(random, rows, np.zeros(self.keys), self.pairs)
         values = self.keys + _distinct(random, rows, np.zeros(self.values), self.pairs)
@@ -74,10 +74,18 @@ class RecallDataModule(SequenceDataModule):
                 asked = slice(None)
         pairs = 2 * self.pairs
         symbols[:, 0:pairs:2], symbols[:, 1:pairs:2] = keys, values
-        targets = unasked(*symbols.shape)
         np.put_along_axis(symbols, pairs + 2 * place, keys[:, asked], axis=1)
-        np.put_along_axis(targets, pairs + 2 * place, values[:, asked], axis=1)
-        return symbols, targets
+        return symbols
+
+    def targets(self, symbols: Rows) -> Rows:
+        targets, pairs = unasked(*symbols.shape), 2 * self.pairs
+        keys, values = symbols[:, 0:pairs:2], symbols[:, 1:pairs:2]
+        if symbols.shape[1] > pairs:
+            same = symbols[:, pairs:, None] == keys[:, None]  # (rows, steps, pairs)
+            value = np.take_along_axis(values, same.argmax(axis=2), axis=1)
+            asked = (same.sum(axis=2) == 1) & (symbols[:, pairs:] < self.keys) & (value >= self.keys)
+            targets[:, pairs:] = np.where(asked, value, UNASKED)
+        return targets
 
 
 def _distinct(random: np.random.Generator, rows: int, log_weights: np.ndarray, n: int) -> np.ndarray:
