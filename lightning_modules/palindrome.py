@@ -62,18 +62,18 @@ class _Palindrome(Classification):
         """
         digits, target, *chunk = batch if hasattr(batch, "ends") else input_and_target(batch)
         length, starts, ends, case = chunk or (digits.shape[1] + (_blanks(target) or 1), True, True, "")
-        if case == ADVERSARY:
-            logits = greedy_adversary(lambda digits, state: self._forward(digits, 0, state), digits, length - 1)
+        if case == ADVERSARY:  # it picks what is read after these digits
+            logits = greedy_adversary(lambda read, state: self._forward(read, 0, state), digits, length - 1)
         else:
             logits, self._state = self._forward(digits, _blanks(target), None if starts else self._state)
         if not ends:
             return
         correct = all_gather((logits.argmax(dim=-1) == target).float())  # (batch, *positions)
-        accuracy = {f"test/accuracy/T={length}" + (f"/{case}" if case else ""): correct.mean()}
+        accuracy = {f"test/accuracy/{batch.name if chunk else f'T={length}'}": correct.mean()}
         if correct.dim() == 2:
             first = digits.shape[1] + 1
             accuracy |= {f"test/accuracy/position={first + n}": at for n, at in enumerate(correct.mean(dim=0))}
-        # The datamodule has one loader for each length. Others may share a length, so their number is added.
+        # The datamodule has one loader for all lengths. Others may share a length, so their number is added.
         self.log_dict(accuracy, batch_size=len(correct), sync_dist=True, add_dataloader_idx=not chunk)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[str]]:

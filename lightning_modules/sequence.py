@@ -10,8 +10,11 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from common.eval_mode import evaluating
+from common.palindrome import ADVERSARY
+from common.sharding import all_gather
 from lightning_modules.batches import input_and_target
 from lightning_modules.classifier import UNASKED, Classification
+from metrics.adversary import greedy_adversary
 
 BLANK = 10
 """The symbol that a network reads where it has to write the second half of a palindrome."""
@@ -70,12 +73,28 @@ class SequenceModel(Classification):
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Logs the accuracy under the name of each batch, such as its length."""
+        if getattr(batch, "case", "") == ADVERSARY:
+            self._test_adversary(batch)
+            return
         symbols, targets = symbols_and_targets(batch)
         right = torch.cat([logits.argmax(dim=2) for logits in self.read(symbols)]) == targets
         asked = int((targets != UNASKED).sum())
         name = getattr(batch, "name", "") or f"T={len(symbols)}"
         accuracy = right.sum() / asked
         self.log(f"test/accuracy/{name}", accuracy, batch_size=asked, sync_dist=True, add_dataloader_idx=False)
+
+    def _test_adversary(self, batch: Any) -> None:
+        """Logs the accuracy on palindromes whose digits an adversary picks; nothing without a state."""
+
+        def step(digits: Int[Tensor, "batch steps"], state: Any) -> tuple[Float[Tensor, "batch symbols"], Any]:
+            logits, state = self(digits.T, state)
+            return logits[-1], state
+
+        if step(batch.digits, None)[1] is not None:
+            logits = greedy_adversary(step, batch.digits, batch.length - 1)
+            right = all_gather((logits.argmax(dim=1) == batch.target).float())
+            name = f"test/accuracy/{batch.name}"
+            self.log(name, right.mean(), batch_size=len(right), sync_dist=True, add_dataloader_idx=False)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[str]]:
         """Columns `sequence`, `answer` (the targets) and `prediction` (where there is a target), each as text."""

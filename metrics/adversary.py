@@ -9,7 +9,7 @@ from torch import Tensor
 
 DIGITS = 10
 
-Step = Callable[[Int[Tensor, "batch steps"], Any], tuple[Float[Tensor, "batch 10"], Any]]
+Step = Callable[[Int[Tensor, "batch steps"], Any], tuple[Float[Tensor, "batch classes"], Any]]
 """(digits, the state before them or None) → (logits for the first digit after the last one, the state then).
 
 A state is a tensor whose second dimension is the batch, or a tuple or list of states.
@@ -17,7 +17,7 @@ A state is a tensor whose second dimension is the batch, or a tuple or list of s
 
 
 @torch.no_grad()
-def greedy_adversary(step: Step, digits: Int[Tensor, "batch given"], length: int) -> Float[Tensor, "batch 10"]:
+def greedy_adversary(step: Step, digits: Int[Tensor, "batch given"], length: int) -> Float[Tensor, "batch classes"]:
     """Continues the digits to `length` by the worst of the ten each time, and returns the logits after the last one.
 
     The worst digit leaves the smallest margin, which is the logit of the first digit minus the largest other logit. The

@@ -82,12 +82,10 @@ def test_the_test_logs_accuracy_for_each_position(plain_trainer: MakeTrainer) ->
 @pytest.mark.parametrize("make", BOTH)
 def test_chunks_give_the_logits_of_the_whole(plain_trainer: MakeTrainer, make: Any) -> None:
     lengths, module = [2, 4100], make(5).double()
-    data = palindromes(batch_size=50, test_lengths=lengths, test_size=70)
-    logged: dict[str, float] = {}
-    for metrics in plain_trainer().test(module, datamodule=data, verbose=False):
-        logged |= metrics
+    data = palindromes(batch_size=100, test_lengths=lengths, test_size=130)
+    (logged,) = plain_trainer().test(module, datamodule=data, verbose=False)
     loaders: Any = data.test_dataloader()
-    chunked = [loader for loader in loaders if isinstance(loader, ChunkedPalindromes)]
+    chunked = [loader for loader in loaders.loaders if isinstance(loader, ChunkedPalindromes)]
     expected = {
         f"test/accuracy/T={loader.length}/{loader.case}".rstrip("/"): accuracy_of_the_whole(module, loader)
         for loader in chunked
@@ -103,9 +101,7 @@ def test_an_adversary_picks_the_worst_digit_each_time(plain_trainer: MakeTrainer
     with torch.no_grad():
         module.readout.weight *= 20
         right = [worst(module, [n // 10, n % 10], read=6) for n in range(100)]
-    logged: dict[str, float] = {}
-    for metrics in plain_trainer().test(module, datamodule=palindromes(length=7, batch_size=33), verbose=False):
-        logged |= metrics
+    (logged,) = plain_trainer().test(module, datamodule=palindromes(length=7, batch_size=33), verbose=False)
     assert logged["test/accuracy/T=7/adversary"] == pytest.approx(sum(right) / 100)
 
 

@@ -22,9 +22,8 @@ def seeded(seed: int, length: int, **arguments: Any) -> PalindromeDataModule:
 
 def loaders(datamodule: PalindromeDataModule) -> list[Any]:
     """The loaders of all stages."""
-    test: Any = datamodule.test_dataloader()
-    tests = test if isinstance(test, list) else [test]
-    return [datamodule.train_dataloader(), datamodule.val_dataloader(), datamodule.predict_dataloader(), *tests]
+    others = [datamodule.train_dataloader(), datamodule.val_dataloader(), datamodule.predict_dataloader()]
+    return [*others, datamodule.test_dataloader()]
 
 
 def rows(loader: Any) -> list[tuple[int, ...]]:
@@ -102,11 +101,12 @@ def test_a_share_of_the_training_rows_has_a_constant_rest(share: float, constant
     assert rows(mixed.val_dataloader()) == rows(uniform.val_dataloader())
 
 
-def test_each_test_length_has_a_loader() -> None:
+def test_each_test_length_is_tested() -> None:
     for lengths, expected in (([5, 5000], [5, 5000]), (None, [20])):
         test: Any = seeded(0, 20, batch_size=8, test_lengths=lengths, test_size=30).test_dataloader()
-        assert all(isinstance(loader, ChunkedPalindromes) for loader in test)
-        assert [(loader.length, loader.size, loader.batch_size) for loader in test] == [(T, 30, 8) for T in expected]
+        assert all(isinstance(loader, ChunkedPalindromes) for loader in test.loaders)
+        assert [(each.length, each.size, each.batch_size) for each in test.loaders] == [(T, 30, 8) for T in expected]
+        assert len(test) == len(list(test))
 
 
 def test_second_half_is_tested_in_whole_batches() -> None:

@@ -7,11 +7,19 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from lightning.pytorch import Trainer
 from torch import Tensor
 
 from datamodules import ChunkedPalindromes, PalindromeDataModule
 from datamodules.palindromes.worst_cases import CASES
+from lightning_modules import SequenceModel
 from metrics.adversary import greedy_adversary
+from networks.gru import GRU
+from networks.lru import LRU
+from networks.lstm import LSTM
+from networks.min_gru import MinGRU
+from networks.s6 import S6
+from networks.transformer import Transformer
 
 Row = list[int]
 
@@ -72,13 +80,12 @@ def test_random_cases_differ_by_seed_length_and_block(case: str) -> None:
     assert len(rows[:, :400].unique(dim=0)) == 100
 
 
-@pytest.mark.parametrize("batch_size", [1, 33, 64, 99, 128])
+@pytest.mark.parametrize("batch_size", [33, 64, 99, 128])
 def test_all_cases_are_tested_at_each_length(batch_size: int) -> None:
-    loaders: Any = PalindromeDataModule(5, batch_size, test_lengths=[9, 1001]).test_dataloader()
+    chunks: Any = PalindromeDataModule(5, batch_size, test_lengths=[9, 1001]).test_dataloader()
     cases: dict[Any, list[int]] = {}
-    for loader in loaders:
-        for chunk in loader:
-            cases.setdefault((chunk.length, chunk.case), []).append(len(chunk.target))
+    for chunk in chunks:
+        cases.setdefault((chunk.length, chunk.case), []).append(len(chunk.target))
     assert list(cases) == [*((9, case) for case in ["", *CASES, "adversary"]), *((1001, case) for case in ["", *CASES])]
     for (_, case), sizes in cases.items():
         assert sum(sizes) == (100 if case else 1000)
@@ -130,3 +137,11 @@ def test_an_adversary_reads_up_to_the_length(given: int) -> None:
 def test_an_adversary_needs_a_state() -> None:
     with pytest.raises(ValueError, match="the network returns no state"):
         greedy_adversary(lambda digits, state: (torch.zeros(len(digits), 10), None), torch.zeros(2, 1).long(), 3)
+
+
+@pytest.mark.parametrize("network", [LSTM(10, 4), GRU(10, 4), MinGRU(10, 4), LRU(10, 4), S6(10, 4), Transformer(10, 8)])
+def test_any_network_with_a_state_meets_the_worst_cases(plain_trainer: Callable[..., Trainer], network: Any) -> None:
+    data = PalindromeDataModule(6, test_size=10)
+    (logged,) = plain_trainer().test(SequenceModel(network), datamodule=data, verbose=False)
+    cases = [*CASES] if isinstance(network, Transformer) else [*CASES, "adversary"]
+    assert logged.keys() == {"test/accuracy/T=6", *(f"test/accuracy/T=6/{case}" for case in cases)}

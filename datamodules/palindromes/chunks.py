@@ -9,7 +9,8 @@ Every digit is a function of (seed, case, length, batch, position). Digits of th
         if chunk.ends: ...  # predict chunk.target from the last output
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch import Tensor
 from common.arguments import check_choice
 from common.palindrome import DIGITS
 from datamodules.palindromes.worst_cases import CASES, RANDOM_BELOW
-from datamodules.resumable import count_batches, philox
+from datamodules.resumable import EvaluationBatches, count_batches, philox
 
 CHUNK = 4096
 
@@ -38,6 +39,11 @@ class PalindromeChunk(NamedTuple):
     starts: bool = True
     ends: bool = True
     case: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a test calls its accuracy, such as "T=1000/constant_rest"."""
+        return f"T={self.length}" + (f"/{self.case}" if self.case else "")
 
 
 class ChunkedPalindromes:
@@ -114,3 +120,16 @@ class ChunkedPalindromes:
         key = [self.case] if self.case else []
         random = philox(self.seed, "chunked palindromes", *key, self.length, batch, block)
         return random.integers(0, RANDOM_BELOW if self.case else DIGITS, (rows, CHUNK), dtype=np.uint8)
+
+
+class AllPalindromes:
+    """The chunks of several loaders, one after the other. Lightning would print a column for each loader."""
+
+    def __init__(self, loaders: Sequence[ChunkedPalindromes | EvaluationBatches[PalindromeChunk]]) -> None:
+        self.loaders = loaders
+
+    def __len__(self) -> int:
+        return sum(map(len, self.loaders))
+
+    def __iter__(self) -> Iterator[PalindromeChunk]:
+        return chain.from_iterable(self.loaders)

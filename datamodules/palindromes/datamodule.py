@@ -22,12 +22,11 @@ from torch import Tensor
 
 from common.arguments import check_choice, check_positive
 from common.palindrome import ADVERSARY, DIGITS, Target
-from datamodules.palindromes.chunks import ChunkedPalindromes, PalindromeChunk
+from datamodules.palindromes.chunks import AllPalindromes, ChunkedPalindromes, PalindromeChunk
 from datamodules.palindromes.worst_cases import CASES, PAIRS
 from datamodules.resumable import BatchStream, EvaluationBatches, ResumableDataModule, count_batches, in_order, philox
 
 Split = Literal["train", "validation", "test"]
-Chunks = ChunkedPalindromes | EvaluationBatches[PalindromeChunk]
 
 LONGEST_ADVERSARY = 1000
 """Digits. An adversary calls the network for each digit that it picks."""
@@ -53,8 +52,8 @@ class PalindromeDataModule(ResumableDataModule):
         target: what the network predicts, the `last` digit or the `second_half`.
         batches_per_epoch: training batches per epoch.
         validation_batches: batches per validation.
-        test_lengths: lengths to test at, each with its own loader, for the `last` digit only; by default `length`.
-            Sequences longer than 4,096 digits are read in chunks.
+        test_lengths: lengths to test at, for the `last` digit only; by default `length`. Sequences longer than 4,096
+            digits are read in chunks.
         test_size: palindromes to test with at each length.
         worst_cases: whether the last digit is tested on the cases of `datamodules.palindromes.worst_cases`, too, each
             with 100 palindromes at each length, and up to `ADVERSARY_LENGTH` on digits that an adversary picks.
@@ -125,10 +124,11 @@ class PalindromeDataModule(ResumableDataModule):
     def val_dataloader(self) -> EvaluationBatches[PalindromeBatch]:
         return EvaluationBatches(partial(self._evaluation_batch, "validation"), self.validation_batches)
 
-    def test_dataloader(self) -> list[Chunks] | EvaluationBatches[PalindromeChunk]:
-        """For the last digit, one loader for each test length and each worst case at it. One for the second half."""
+    def test_dataloader(self) -> AllPalindromes | EvaluationBatches[PalindromeChunk]:
+        """For the last digit, the palindromes of each length and, at each length, of each worst case."""
         if self.target == "last":
-            return [loader for T in self.test_lengths or [self.length] for loader in self._test_loaders(T)]
+            lengths = self.test_lengths or [self.length]
+            return AllPalindromes([loader for length in lengths for loader in self._test_loaders(length)])
         return EvaluationBatches(self._test_batch, count_batches(self.test_size, self.batch_size))
 
     def predict_dataloader(self) -> EvaluationBatches[PalindromeBatch]:
@@ -138,7 +138,7 @@ class PalindromeDataModule(ResumableDataModule):
     def _train_batch(self, k: int) -> PalindromeBatch:
         return self._draw("train", k, self.batch_size, self.train_length)
 
-    def _test_loaders(self, length: int) -> Iterator[Chunks]:
+    def _test_loaders(self, length: int) -> Iterator[ChunkedPalindromes | EvaluationBatches[PalindromeChunk]]:
         yield ChunkedPalindromes(length, self.test_size, self.batch_size, self.seed, self.shard)
         if self.worst_cases:
             # Batches of equal size, so that none has fewer rows than there are ranks.
