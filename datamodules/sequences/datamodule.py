@@ -159,7 +159,7 @@ class SequenceDataModule(ResumableDataModule):
 
     def _check_length(self, name: str, length: int) -> None:
         if length < self.least_length:
-            raise ValueError(f"{name} is {length}; write {self.least_length} or more")
+            raise ValueError(f"{name} is {length}, too short for this task; write {self.least_length} or more")
 
 
 def unasked(rows: int, length: int) -> Rows:

@@ -8,7 +8,8 @@ The answer is asked when the instruction r is read; the bit that follows it repe
 what it keeps at w and keep it at i, however many there are.
 
 Flip-flop language modelling of Liu et al. 2023, "Exposing attention glitches with flip-flop language modeling" (arXiv
-2306.00946), who train at 512 steps with p(ignore) = 0.8, and test at 0.98 and 0.1.
+2306.00946), who train at 512 steps with p(ignore) = 0.8, and test at 0.98 and 0.1. `configs/flip_flop.yaml` is reduced
+to 32 steps.
 """
 
 from typing import Any

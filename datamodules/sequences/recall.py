@@ -6,9 +6,10 @@
 
 The network must find a value by its key. Random values fill the steps between the keys that are asked.
 
-Multi-query associative recall of Arora et al. 2023, "Zoology" (arXiv 2312.04927), with the gap between the pairs and a
-query from a power law, p(gap) ∝ gap^(a−1) with a = 0.01, so that most queries come soon. They take 64 to 512 steps with
-4 to 64 pairs and 8,192 symbols.
+Multi-query associative recall of Arora et al. 2023, "Zoology" (arXiv 2312.04927; `multiquery_ar` in the code of the
+paper), with the gap between the pairs and a query from a power law, p(gap) ∝ gap^(a−1) with a = 0.01, so that most
+queries come soon. Two things differ. It is reduced: they take 64 to 512 steps with 4 to 64 pairs and 8,192 symbols. And
+they fill with random symbols, keys as well, for which their targets ask nothing; here a key that comes again is asked.
 """
 
 from typing import Any
