@@ -134,7 +134,7 @@ def _spec(cls: Any, arguments: dict[str, Any] | None) -> Spec:
     return {"name": name, "arguments": to_plain(arguments)}
 
 
-for _network in (
+NETWORKS = (
     MLPGenerator,
     MLPDiscriminator,
     DCGANGenerator,
@@ -150,7 +150,8 @@ for _network in (
     LRU,
     S6,
     Transformer,
-):
+)
+for _network in NETWORKS:
     register(_network.__name__, _network)
 for _kind, _module in ((Optimizer, torch.optim), (LRScheduler, lr_scheduler)):
     for _name, _class in vars(_module).items():

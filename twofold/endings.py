@@ -68,6 +68,8 @@ def raise_evaluation_error(error: BaseException, checkpoint: str, module: Lightn
     """Raises what `validate`, `test` and `predict` say about an error of the trainer's."""
     _raise_if_interrupted(error)
     _raise_if_process_lost(error, "")
+    if isinstance(error, ValueError):
+        raise UsageError(one_line(error)) from error
     if "loading state_dict" not in str(error):
         raise error
     saved = read_checkpoint(Path(checkpoint)).get("hyper_parameters", {})

@@ -28,7 +28,7 @@ from twofold.config_checks import LINKED, check_config, check_links
 from twofold.endings import raise_evaluation_error, raise_fit_error, what_ended
 from twofold.errors import NothingToDo, Stopped, UsageError
 from twofold.loggers import identify_loggers, take_wandb_variables
-from twofold.parser import Parser, condense, expand_home, fill_schedule_lengths, find_configs, known_settings
+from twofold.parser import Parser, condense, expand_home, expand_names, fill_schedule_lengths, known_settings
 from twofold.progress import RunProgress
 from twofold.provenance import CONFIGS
 from twofold.ranks import is_rank_zero
@@ -108,7 +108,7 @@ class TwofoldCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         try:
-            self.config = parser.parse_args(find_configs(args))
+            self.config = parser.parse_args(expand_names(args))
         except UnicodeDecodeError as error:
             raise UsageError("the config isn't UTF-8 text; -c takes a YAML file, --ckpt_path a checkpoint") from error
         except ArgumentError as error:
@@ -211,9 +211,11 @@ class TwofoldCLI(LightningCLI):
             raise_fit_error(error, self.run.folder, refused, trained)
 
     def _evaluate(self, command: str, **kwargs: Any) -> None:
+        shows = bool(kwargs.get("verbose")) and not self.settings.trainer.fast_dev_run
+        kwargs |= {"verbose": False} if shows else {}  # Lightning's tables have a column for each loader
         try:
             getattr(self.trainer, command)(**kwargs)
-        except (RuntimeError, SystemExit) as error:
+        except (RuntimeError, ValueError, SystemExit) as error:
             raise_evaluation_error(error, self.settings.ckpt_path, self.model)
         if not is_rank_zero() or self.settings.trainer.fast_dev_run:
             return
@@ -221,8 +223,7 @@ class TwofoldCLI(LightningCLI):
         if command == "predict":
             print(f"predictions in {path}")
         else:
-            write_metrics(path / f"{command}.csv", self.run, self.trainer)
-            print(f"metrics in {path / command}.csv")
+            write_metrics(path / f"{command}.csv", self.run, self.trainer, shows)
 
     validate = partialmethod(_evaluate, "validate")
     test = partialmethod(_evaluate, "test")

@@ -23,6 +23,7 @@ import callbacks
 import datamodules
 import lightning_modules
 from common.schedules import SCHEDULE_LENGTHS, missing_length
+from networks.registry import NETWORKS
 from twofold.errors import UsageError, one_line
 from twofold.provenance import CONFIGS
 
@@ -100,8 +101,12 @@ class Parser(LightningArgumentParser):
         return yaml.safe_dump(_without_objects(yaml.safe_load(text), cfg), sort_keys=False) if OBJECT in text else text
 
 
-def find_configs(arguments: list[str]) -> list[str]:
-    """Returns the arguments with the paths of configs: `-c gan` means gan.yaml if there is no file `gan`."""
+def expand_names(arguments: list[str]) -> list[str]:
+    """Returns the arguments with paths instead of the names of configs and networks.
+
+    `-c gan` means gan.yaml if there is no file `gan`, and `--model.network GRU` means ours, not `torch.nn.GRU`.
+    """
+    ours = {network.__name__: f"{network.__module__}.{network.__name__}" for network in NETWORKS}
     found: list[str] = []
     for argument in arguments:
         found += argument.split("=", 1) if argument.startswith(("-c=", "--config=")) else [argument]
@@ -109,6 +114,9 @@ def find_configs(arguments: list[str]) -> list[str]:
         if before in ("-c", "--config"):
             path, shipped = Path(name).expanduser(), CONFIGS / f"{name}.yaml"
             found[place] = str(shipped if shipped.exists() and not path.is_file() else path)
+        option, sign, value = name.rpartition("=")
+        if value in ours and (option or before).startswith("--model."):
+            found[place] = f"{option}{sign}{ours[value]}"
     return found
 
 
@@ -150,6 +158,9 @@ def condense(error: BaseException, known: Iterable[str] = ()) -> str:
         return "the config holds no settings; start from a shipped one, such as -c gan"
     keys, nested = list(dict.fromkeys(KEY.findall(message))), NESTED.search(message)
     setting = f"{keys[0]}.{nested[1]}" if keys and nested else ".".join(keys)
+    if "but is abstract" in message:
+        value = re.findall("Given value: (.*)", message)[-1]
+        return f"--{setting} can't be {value}, which is the base of others; write one of its subclasses"
     if script := re.search(r"sub-config file (\S+\.py):", message):
         return f"--{setting} can't be {script[1]}; write {A_CLASS}"
     if place := re.findall(r"line (\d+), column (\d+)", message):

@@ -112,14 +112,22 @@ class RunMetadata(Callback):
                 self.folder.note(state="failed", step=step)
 
 
-def write_metrics(path: Path, run: Run, trainer: Trainer) -> None:
-    """Writes the metrics of `validate` or `test` as one row, which also names the weights and the data."""
+def write_metrics(path: Path, run: Run, trainer: Trainer, shows: bool) -> None:
+    """Writes the metrics of `validate` or `test` as one row, which also names the weights and the data.
+
+    Args:
+        shows: whether to print them as well, one per line.
+    """
     assert run.checkpoint is not None
     row: dict[str, Any] = {"checkpoint": run.checkpoint.name, "step": run.step}
     data = getattr(trainer, "datamodule", None)
     row |= {name: getattr(data, name) for name in ("length", "data_source") if hasattr(data, name)}
     row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
     write_rows(path, list(row), [row])
+    width = max(map(len, trainer.callback_metrics), default=0)
+    for name, value in trainer.callback_metrics.items() if shows else ():
+        print(f"{name:{width}}  {float(value):.4g}")
+    print(f"metrics in {path}")
 
 
 def _weights(folder: RunFolder) -> Iterator[Path]:
