@@ -40,6 +40,7 @@ EXPERIMENTS = {
     "palindrome_rnn": f"{_PALINDROMES} --data.length 20",
     "palindrome_long": f"{_PALINDROMES} --data.length 200",
     "palindrome_recall": _PALINDROMES.replace("400", "200"),
+    "flip_flop": f"{_PALINDROMES} --data.shortest 8",
     "gan": _GAN,
     "gan_template": _GAN,
     "dcgan": _GAN.replace("150", "40"),

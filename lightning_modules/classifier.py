@@ -43,11 +43,10 @@ class Classification(TwofoldModule):
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         logits, target = self.logits_and_target(batch)
         # Counted on the device, which a training step never waits for.
-        asked = (target != UNASKED).sum()
-        n = self.trainer.strategy.reduce(asked.clone(), reduce_op="sum")
+        n = self.trainer.strategy.reduce((target != UNASKED).sum(), reduce_op="sum").clamp(min=1)
         correct = self.trainer.strategy.reduce((logits.argmax(dim=1) == target).sum(), reduce_op="sum")
-        loss = F.cross_entropy(logits, target, ignore_index=UNASKED) * (asked * self.trainer.world_size / n)
-        return {"loss": loss, "accuracy": correct / n}
+        total = F.cross_entropy(logits, target, ignore_index=UNASKED, reduction="sum")  # a rank may have none
+        return {"loss": total / n * self.trainer.world_size, "accuracy": correct / n}
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         super().on_train_batch_end(outputs, batch, batch_idx)
@@ -77,7 +76,7 @@ class Classification(TwofoldModule):
         # Lightning's mean over the ranks weighs them equally, so the loss is summed here.
         n = sum_over_ranks(int((target != UNASKED).sum()))
         total = self.trainer.strategy.reduce(F.cross_entropy(logits, target, reduction="none").sum(), reduce_op="sum")
-        self.log(f"{split}/loss", total / n, batch_size=n, sync_dist=True)
+        self.log(f"{split}/loss", total / max(n, 1), batch_size=n, sync_dist=True)
         # Lightning looks for the names of metrics once, before the first is logged.
         attribute = f"accuracy_metrics.{name}"
         self.log(f"{split}/accuracy", accuracy, prog_bar=True, batch_size=n, metric_attribute=attribute)

@@ -10,11 +10,9 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from common.eval_mode import evaluating
-from common.palindrome import ADVERSARY
-from common.sharding import all_gather
+from common.sharding import sum_over_ranks
 from lightning_modules.batches import input_and_target
 from lightning_modules.classifier import UNASKED, Classification
-from metrics.adversary import greedy_adversary
 
 BLANK = 10
 """The symbol that a network reads where it has to write the second half of a palindrome."""
@@ -33,9 +31,12 @@ class SequenceModel(Classification):
             (`total_iters`, `total_steps` or `T_max`) it lasts for the trainer's `max_steps`.
 
     Raises:
-        ValueError: when the network doesn't map sequences so; when training starts, if the task has more symbols than
+        ValueError: when the network doesn't map sequences so; before the first batch, if the task has more symbols than
             the network reads.
     """
+
+    _state: Any = None
+    """The network's state after the last call of `read`."""
 
     def __init__(
         self,
@@ -47,8 +48,9 @@ class SequenceModel(Classification):
         self.network = network
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
-        self.classes, hidden_size = _sizes(network)
+        self.classes, hidden_size, self.has_state = _properties(network)
         self.readout = nn.Linear(hidden_size, self.classes)
+        self._symbol_names = [*map(str, range(self.classes))]
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
@@ -58,6 +60,7 @@ class SequenceModel(Classification):
                 f"the task has {len(names)} symbols and {type(self.network).__name__} reads {self.classes}; write "
                 f"--model.network.input_size {len(names)}"
             )
+        self._symbol_names[: len(names)] = names
 
     def forward(
         self, symbols: Int[Tensor, "steps batch"], state: Any = None
@@ -72,59 +75,72 @@ class SequenceModel(Classification):
         return self(symbols)[0].flatten(0, 1), targets.flatten()
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Logs the accuracy under the name of each batch, such as its length."""
-        if getattr(batch, "case", "") == ADVERSARY:
-            self._test_adversary(batch)
-            return
+        """Logs the accuracy under the name of each batch, such as its length.
+
+        Args:
+            batch: a `datamodules.SequenceBatch`; a `datamodules.PalindromeChunk`, where the network continues from its
+                state after the chunk before; or whole sequences and their targets.
+
+        Raises:
+            ValueError: when the batch is a part of a sequence, and the network has no state.
+        """
         symbols, targets = symbols_and_targets(batch)
-        right = torch.cat([logits.argmax(dim=2) for logits in self.read(symbols)]) == targets
-        asked = int((targets != UNASKED).sum())
-        name = getattr(batch, "name", "") or f"T={len(symbols)}"
-        accuracy = right.sum() / asked
-        self.log(f"test/accuracy/{name}", accuracy, batch_size=asked, sync_dist=True, add_dataloader_idx=False)
-
-    def _test_adversary(self, batch: Any) -> None:
-        """Logs the accuracy on palindromes whose digits an adversary picks; nothing without a state."""
-
-        def step(digits: Int[Tensor, "batch steps"], state: Any) -> tuple[Float[Tensor, "batch symbols"], Any]:
-            logits, state = self(digits.T, state)
-            return logits[-1], state
-
-        if step(batch.digits, None)[1] is not None:
-            logits = greedy_adversary(step, batch.digits, batch.length - 1)
-            right = all_gather((logits.argmax(dim=1) == batch.target).float())
-            name = f"test/accuracy/{batch.name}"
-            self.log(name, right.mean(), batch_size=len(right), sync_dist=True, add_dataloader_idx=False)
+        starts, ends = getattr(batch, "starts", True), getattr(batch, "ends", True)
+        if not (self.has_state or (starts and ends)):
+            raise ValueError(
+                f"{type(self.network).__name__} has no state, so it can't read a palindrome of {batch.length:,} digits "
+                f"in parts of {PART:,}; test it at {PART:,} digits or fewer"
+            )
+        predictions = torch.cat([logits.argmax(dim=2) for logits in self.read(symbols, continues=not starts)])
+        if not ends:
+            return
+        asked = targets != UNASKED
+        right, n = (sum_over_ranks(int(each.sum())) for each in (asked & (predictions == targets), asked))
+        name = getattr(batch, "name", "") or (f"T={batch.length}" if hasattr(batch, "length") else "")
+        # Other loaders than the datamodules' may share a length, so their number is added.
+        key, indexed = f"test/accuracy/{name or f'T={len(symbols)}'}", not name
+        self.log(key, right / max(n, 1), batch_size=n, sync_dist=True, add_dataloader_idx=indexed)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[str]]:
         """Columns `sequence`, `answer` (the targets) and `prediction` (where there is a target), each as text."""
         symbols, targets = symbols_and_targets(batch)
         predictions = torch.cat([logits.argmax(dim=2) for logits in self.read(symbols)])
         predictions = predictions.where(targets != UNASKED, UNASKED)
-        names = getattr(getattr(self.trainer, "datamodule", None), "symbol_names", [*map(str, range(self.classes))])
         columns = {"sequence": symbols, "answer": targets, "prediction": predictions}
-        return {name: [_as_text(row, names) for row in rows.T.tolist()] for name, rows in columns.items()}
+        return {name: [self._as_text(row) for row in rows.T.tolist()] for name, rows in columns.items()}
 
-    def read(self, symbols: Int[Tensor, "steps batch"]) -> Iterator[Float[Tensor, "part batch symbols"]]:
-        """Yields the logits of a long sequence part by part; a network without a state reads the whole at once."""
-        parts = symbols.split(PART)
-        state: Any = None
-        for part in parts:
+    def read(
+        self, symbols: Int[Tensor, "steps batch"], continues: bool = False
+    ) -> Iterator[Float[Tensor, "part batch symbols"]]:
+        """Yields the logits of a long sequence part by part; a network without a state reads the whole at once.
+
+        Args:
+            continues: whether the sequence continues the one of the last call.
+        """
+        state = self._state if continues else None
+        for part in symbols.split(PART if self.has_state else len(symbols)):
             logits, state = self(part, state)
-            if state is None and len(parts) > 1:
-                yield self(symbols)[0]
-                return
             yield logits
+        self._state = state
+
+    def _as_text(self, row: list[int]) -> str:
+        return " ".join("-" if symbol == UNASKED else self._symbol_names[symbol] for symbol in row)
 
 
 def symbols_and_targets(batch: Any) -> tuple[Int[Tensor, "steps batch"], Int[Tensor, "steps batch"]]:
     """Returns the two parts of a `datamodules.SequenceBatch`, also of a batch of palindromes.
 
     Raises:
-        ValueError: when the batch isn't a pair of tensors, or is a part of a sequence.
+        ValueError: when the batch isn't a pair of such tensors.
     """
     if not hasattr(batch, "digits"):
-        return input_and_target(batch[:2] if hasattr(batch, "symbols") else batch)
+        symbols, targets = input_and_target(batch[:2] if hasattr(batch, "symbols") else batch)
+        if symbols.dim() != 2 or symbols.shape != targets.shape or symbols.dtype != torch.int64:
+            raise ValueError(
+                f"this batch holds {symbols.dtype} {tuple(symbols.shape)} and {targets.dtype} {tuple(targets.shape)}; "
+                "sequences are two int64 tensors (steps, batch), as of RecallDataModule"
+            )
+        return symbols, targets
     digits, target = batch.digits, batch.target
     symbols = F.pad(digits, (0, target.shape[1] if target.dim() == 2 else 0), value=BLANK).T
     targets = torch.full_like(symbols, UNASKED)
@@ -133,25 +149,24 @@ def symbols_and_targets(batch: Any) -> tuple[Int[Tensor, "steps batch"], Int[Ten
     return symbols, targets
 
 
-def _sizes(network: nn.Module) -> tuple[int, int]:
-    """Returns `input_size` and `hidden_size`."""
+def _properties(network: nn.Module) -> tuple[int, int, bool]:
+    """Returns `input_size`, `hidden_size`, and whether the network has a state."""
     name = type(network).__name__
-    sizes = tuple(getattr(network, size, None) for size in ("input_size", "hidden_size"))
-    match sizes:
+    match getattr(network, "input_size", None), getattr(network, "hidden_size", None):
         case (int(input_size), int(hidden_size)):
             pass
         case _:
             raise ValueError(f"{name} has no input_size and hidden_size; give it both, as networks.lstm.LSTM has")
+    if getattr(network, "batch_first", False):
+        raise ValueError(f"{name} has batch_first; leave it out, because sequences are (steps, batch, {input_size})")
     like = next(network.parameters(), torch.empty(0))
-    x = torch.zeros(1, 2, input_size, dtype=like.dtype, device=like.device)
-    with evaluating(network):
-        output, _ = network(x, None)
-    if output.shape != (1, 2, hidden_size):
-        raise ValueError(
-            f"for x of (1, 2, {input_size}) {name} returns {tuple(output.shape)}; write (1, 2, {hidden_size})"
-        )
-    return input_size, hidden_size
-
-
-def _as_text(row: list[int], names: list[str]) -> str:
-    return " ".join("-" if symbol == UNASKED else names[symbol] for symbol in row)
+    x = torch.zeros(3, 2, input_size, dtype=like.dtype, device=like.device)
+    try:
+        with evaluating(network):
+            output, state = network(x, None)
+        shape = tuple(output.shape)
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} doesn't map x and a state to an output and the next state: {error}") from error
+    if shape != (3, 2, hidden_size):
+        raise ValueError(f"for x of (3, 2, {input_size}) {name} returns {shape}; return (3, 2, {hidden_size})")
+    return input_size, hidden_size, state is not None

@@ -4,6 +4,7 @@ from pathlib import Path
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 LSTM, RNN, LONG = (str(CONFIGS / f"palindrome_{name}.yaml") for name in ("lstm", "rnn", "long"))
+FLIP_FLOP, PARITY, RECALL = (str(CONFIGS / f"{name}.yaml") for name in ("flip_flop", "parity", "recall"))
 GAN, DCGAN, HINGE, WGAN, CLASSIFIER = (
     str(CONFIGS / f"{name}.yaml") for name in ("gan", "dcgan", "hinge_sn", "wgan_gp", "digit_classifier")
 )
@@ -120,6 +121,26 @@ TWOFOLD = [
         f"fit -c {LSTM} --data MNISTDataModule",
         "the model needs palindromes, but --data has no length; write --data Pal",
     ),
+    # Sequence tasks and their networks.
+    (f"fit -c {FLIP_FLOP} --data RecallDataModule", "32 symbols and LSTM reads 5; write --model.network.input_size 32"),
+    (f"fit -c {PARITY} --data PalindromeDataModule --data.length 20", "the task has 10 symbols and LSTM reads 2"),
+    (f"fit -c {PARITY} --data.shortest 41", "shortest is 41, above the length 40; write at most 40"),
+    (f"fit -c {PARITY} --data.lenght 41", "there is no setting --data.lenght here; did you mean --data.length?"),
+    (f"fit -c {PARITY} --data SequenceDataModule", "--data can't be SequenceDataModule, which is the base of others"),
+    (f"fit -c {PARITY} --data MNISTDataModule --data.source packaged", "sequences are two int64 tensors (steps, batc"),
+    (f"fit -c {PARITY} --model.network Transformer --model.network.heads 5", "hidden_size is 64; write a multiple of"),
+    (f"fit -c {PARITY} --model.network LSTM --model.network.init chrono", "init 'chrono' can't use horizon None; wri"),
+    (f"fit -c {PARITY} --model.network=GRU --model.network.init chrono", "init is 'chrono'; write one of torch, upda"),
+    (f"fit -c {PARITY} --model.network DigitCNN", "DigitCNN has no input_size and hidden_size; give it both"),
+    (f"fit -c {PARITY} --model.network classes.Network", "Network needs width and depth; write --model.network.width"),
+    (f"fit -c {RECALL} --data.length 11", "length is 11, too short for this task; write 12 or more"),
+    (f"fit -c {RECALL} --data.keys 2", "keys is 2 and values 8; write 3 or more, one for each of the pairs"),
+    (f"fit -c {RECALL} --trainer.callbacks+=LengthCurriculum", "train_length is 5, too short for this task; write 12"),
+    (
+        f"fit -c {CLASSIFIER} --data ParityDataModule --data.length 9",
+        "a batch is two tensors, (input, target); this is",
+    ),
+    (f"fit -c {LSTM} --data ParityDataModule --data.length 9", "the model needs palindromes, but --data has no target"),
     # Checkpoints.
     (f"fit -c {LSTM} --ckpt_path last --trainer.fast_dev_run true", "fast_dev_run starts from fresh weights"),
     (f"fit -c {LSTM} --ckpt_path last", "--ckpt_path last needs a run's own config"),

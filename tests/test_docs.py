@@ -48,7 +48,7 @@ def test_named_files_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if re.search(r"\btwofold \w+ -c", command)])
 def test_twofold_commands_parse(command: str, twofold: Twofold, capsys: pytest.CaptureFixture[str]) -> None:
-    if any(name in command for name in ("shapes", "recurrent_norm", "residual_gan", "pearson")):
+    if any(name in command for name in ("shapes", "recurrent_norm", "residual_gan", "pearson", "copy_first")):
         pytest.skip("needs the files of docs/add_a_*.md; see tests/integration/test_adding.py")
     subcommand, *settings = shlex.split(re.split(r"\btwofold\)? ", command)[-1])
     text = re.sub(r"-c runs/(\w+)/RUN/config.yaml", r"-c \1", shlex.join(settings))

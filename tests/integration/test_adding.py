@@ -41,6 +41,16 @@ def test_dataset_is_added(checkout: Path, typed: Typed) -> None:
 
 
 @pytest.mark.slow
+def test_task_is_added(checkout: Path, typed: Typed) -> None:
+    follow("add_a_task", checkout, typed)
+    (solved,) = (
+        run for run in (checkout / "runs" / "flip_flop").iterdir() if "LSTM" in (run / "config.yaml").read_text()
+    )
+    assert columns(solved / "metrics.csv")["train/accuracy"][-1][1] > 0.9
+    assert "test/accuracy/T=32/one_mark" in typed(f"twofold test -c {solved}/config.yaml --ckpt_path last")
+
+
+@pytest.mark.slow
 def test_loss_is_added(checkout: Path, typed: Typed) -> None:
     follow("add_a_loss", checkout, typed)
     (gan,) = (checkout / "runs" / "gan").iterdir()
