@@ -62,6 +62,16 @@ class SequenceModel(Classification):
             )
         self._symbol_names[: len(names)] = names
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compiles the network in place, with `torch.compile`'s arguments; the names of its weights stay.
+
+        Raises:
+            ValueError: when the network has a state: a compiler unrolls the recurrence, which gains nothing.
+        """
+        if self.has_state:
+            raise ValueError(f"compiling {type(self.network).__name__} gains nothing; leave compile out")
+        self.network.compile(*args, **kwargs)
+
     def forward(
         self, symbols: Int[Tensor, "steps batch"], state: Any = None
     ) -> tuple[Float[Tensor, "steps batch symbols"], Any]:
@@ -166,7 +176,7 @@ def _properties(network: nn.Module) -> tuple[int, int, bool]:
             output, state = network(x, None)
         shape = tuple(output.shape)
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"{name} doesn't map x and a state to an output and the next state: {error}") from error
+        raise ValueError(f"{name} doesn't map x and a state to an output and the next state: {error}") from None
     if shape != (3, 2, hidden_size):
         raise ValueError(f"for x of (3, 2, {input_size}) {name} returns {shape}; return (3, 2, {hidden_size})")
     return input_size, hidden_size, state is not None

@@ -133,6 +133,8 @@ TWOFOLD = [
     (f"fit -c {PARITY} --model.network=GRU --model.network.init chrono", "init is 'chrono'; write one of torch, upda"),
     (f"fit -c {PARITY} --model.network DigitCNN", "DigitCNN has no input_size and hidden_size; give it both"),
     (f"fit -c {PARITY} --model.network classes.Network", "Network needs width and depth; write --model.network.width"),
+    (f"fit -c {PARITY} --model.network classes.Plain", "doesn't map x and a state to an out"),
+    (f"fit -c {PARITY} --compile true", "compiling LSTM gains nothing; leave compile out"),
     (f"fit -c {RECALL} --data.length 11", "length is 11, too short for this task; write 12 or more"),
     (f"fit -c {RECALL} --data.keys 2", "keys is 2 and values 8; write 3 or more, one for each of the pairs"),
     (f"fit -c {RECALL} --trainer.callbacks+=LengthCurriculum", "train_length is 5, too short for this task; write 12"),
@@ -186,6 +188,10 @@ import torch
 
 class Network(torch.nn.Module):
     def __init__(self, width: int, depth: int) -> None: ...
+
+class Plain(torch.nn.Module):
+    input_size = hidden_size = 2
+    def forward(self, x): ...
 
 class Optimizer(torch.optim.SGD):
     def __init__(self, params, size: float) -> None: ...
