@@ -153,7 +153,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "memory_untrained": of(
         "untrained_lengths",
         "length",
-        "length: {length:,} | accuracy: {accuracy:.0%} | seconds: {seconds} | peak memory, MB: {peak_mb:,}",
+        "length: {length:,} | {case}: {right} of {of} | seconds: {seconds} | peak memory, MB: {peak_mb:,}",
     ),
     "gan": gan,
     "gan_recipes": of("gan_recipes", "config", f"{QUALITY} | {MODES}", order="fid_over_real"),

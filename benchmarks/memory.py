@@ -2,8 +2,9 @@
 
 - solved: the shipped palindrome configs by `twofold fit`, several seeds each, until they are solved (ten batches in a
   row without an error at the full length), then `twofold test` on fresh palindromes. Writes palindromes_solved.csv.
-- untrained: trains configs/palindrome_long.yaml at 1,000 digits, then tests it at up to 1,000,000, each length in a
-  process of its own. Writes untrained_lengths.csv: accuracy, peak memory and seconds, with starting up.
+- untrained: trains five seeds of configs/palindrome_long.yaml at 1,000 digits, then tests each at up to 1,000,000, on
+  100 palindromes of uniform digits and 100 of each worst case. Each length is tested in a process of its own. Writes
+  untrained_lengths.csv: right answers of each seed, length and case; peak memory and seconds of the process.
 - horizon: initialisations of RNN and LSTM, at fixed and growing lengths; see `benchmarks.memory_horizon`.
 - latch: gains, input scales and sizes of the RNN's latch; see there.
 - tasks, lengths, far: ten networks on six tasks; see `benchmarks.memory_tasks`.
@@ -79,7 +80,7 @@ def solve(case: Case, seed: int) -> dict[str, Any]:
         length = ("--data.length", case.length)
         twofold(runs, "fit", "-c", config, *length, "--seed_everything", seed, *case.settings)
         (run,) = (path.parent for path in Path(runs).glob("*/*/run.json"))
-        size = ("--data.test_size", case.tested)
+        size = ("--data.test_size", case.tested, "--data.worst_cases", "false")
         twofold(runs, "test", "-c", run / "config.yaml", "--ckpt_path", "last", *size)
         limit = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["trainer"]["max_steps"]
         timing, (test,) = read_rows(run / "timing.csv")[-1], read_rows(run / "test.csv")
@@ -97,22 +98,38 @@ def solve(case: Case, seed: int) -> dict[str, Any]:
 
 
 LENGTHS = (1000, 10_000, 100_000, 1_000_000)
+SEEDS = (1, 2, 3, 4, 5)
+TESTED = 100
+"""Palindromes of uniform digits, as many as there are of each worst case."""
 
 
 def untrained(options: Namespace) -> None:
-    """Accuracy at lengths that the network wasn't trained at."""
-    results = Results(options.out / "untrained_lengths.csv", "length")
-    with TemporaryDirectory() as runs:
-        twofold(runs, "fit", "-c", CONFIGS / "palindrome_long.yaml")
-        (config,) = Path(runs).glob("*/*/config.yaml")
-        for length in LENGTHS:
-            start = time.perf_counter()
-            settings = ("--data.test_lengths", f"[{length}]", "--data.test_size", 100)
-            peak = twofold(runs, "test", "-c", config, "--ckpt_path", "last", *settings)
-            seconds = round(time.perf_counter() - start, 1)
-            (test,) = read_rows(config.parent / "test.csv")
-            row = {"length": length, "accuracy": test[f"test/accuracy/T={length}"]}
-            results.add({**row, "peak_mb": round(peak), "seconds": seconds})
+    """Right answers at lengths that the network wasn't trained at."""
+    results = Results(options.out / "untrained_lengths.csv", "seed", "length", "case")
+    for seed in SEEDS:
+        missing = [length for length in LENGTHS if not results.has(seed=seed, length=length)]
+        with TemporaryDirectory() as runs:
+            if missing:
+                twofold(runs, "fit", "-c", CONFIGS / "palindrome_long.yaml", "--seed_everything", seed)
+            for length in missing:
+                (config,) = Path(runs).glob("*/*/config.yaml")
+                results.add(*({"seed": seed, **row} for row in right_answers(config, length)))
+
+
+def right_answers(config: Path, length: int) -> list[dict[str, Any]]:
+    """Tests the last checkpoint of a run; returns a row for each case."""
+    start = time.perf_counter()
+    settings = ("--data.test_lengths", f"[{length}]", "--data.test_size", TESTED, "--data.batch_size", TESTED)
+    peak = twofold(config.parents[2], "test", "-c", config, "--ckpt_path", "last", *settings)
+    used = {"peak_mb": round(peak), "seconds": round(time.perf_counter() - start, 1)}
+    (test,) = read_rows(config.parent / "test.csv")
+    rows = []
+    for name, accuracy in test.items():
+        tested, _, case = name.removeprefix("test/accuracy/").partition("/")
+        if tested == f"T={length}":
+            right = round(TESTED * float(accuracy))
+            rows.append({"length": length, "case": case or "uniform", "right": right, "of": TESTED, **used})
+    return rows
 
 
 HIDDEN_SIZES = (64, 128, 256)

@@ -7,3 +7,6 @@ DIGITS = 10
 
 Target = Literal["last", "second_half"]
 """What the network predicts: the last digit, or the whole second half."""
+
+ADVERSARY = "adversary"
+"""The case of test palindromes of which the first digits are given, and a `metrics.adversary` picks the others."""

@@ -14,10 +14,11 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from common.arguments import check_choice
-from common.palindrome import DIGITS, Target
+from common.palindrome import ADVERSARY, DIGITS, Target
 from common.sharding import all_gather
 from lightning_modules.batches import input_and_target
 from lightning_modules.classifier import Classification
+from metrics.adversary import greedy_adversary
 from networks.lstm import LSTM
 from networks.rnn import RNN
 
@@ -53,23 +54,26 @@ class _Palindrome(Classification):
         return self(digits, _blanks(target)).flatten(0, -2), target.flatten()
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Logs the accuracy for each length, and with `target: second_half` for each position.
+        """Logs the accuracy for each length and worst case, and with `target: second_half` for each position.
 
         Args:
             batch: a `datamodules.PalindromeChunk`, where the network continues from its state after the chunk before;
                 or whole sequences and their targets.
         """
         digits, target, *chunk = batch if hasattr(batch, "ends") else input_and_target(batch)
-        length, starts, ends = chunk or (digits.shape[1] + (_blanks(target) or 1), True, True)
-        logits, self._state = self._forward(digits, _blanks(target), None if starts else self._state)
+        length, starts, ends, case = chunk or (digits.shape[1] + (_blanks(target) or 1), True, True, "")
+        if case == ADVERSARY:  # it picks what is read after these digits
+            logits = greedy_adversary(lambda read, state: self._forward(read, 0, state), digits, length - 1)
+        else:
+            logits, self._state = self._forward(digits, _blanks(target), None if starts else self._state)
         if not ends:
             return
         correct = all_gather((logits.argmax(dim=-1) == target).float())  # (batch, *positions)
-        accuracy = {f"test/accuracy/T={length}": correct.mean()}
+        accuracy = {f"test/accuracy/{batch.name if chunk else f'T={length}'}": correct.mean()}
         if correct.dim() == 2:
             first = digits.shape[1] + 1
             accuracy |= {f"test/accuracy/position={first + n}": at for n, at in enumerate(correct.mean(dim=0))}
-        # The datamodule has one loader for each length. Others may share a length, so their number is added.
+        # The datamodule has one loader for all lengths. Others may share a length, so their number is added.
         self.log_dict(accuracy, batch_size=len(correct), sync_dist=True, add_dataloader_idx=not chunk)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[str]]:

@@ -10,9 +10,11 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from common.eval_mode import evaluating
-from common.sharding import sum_over_ranks
+from common.palindrome import ADVERSARY
+from common.sharding import all_gather, sum_over_ranks
 from lightning_modules.batches import input_and_target
 from lightning_modules.classifier import UNASKED, Classification
+from metrics.adversary import greedy_adversary
 
 BLANK = 10
 """The symbol that a network reads where it has to write the second half of a palindrome."""
@@ -94,6 +96,9 @@ class SequenceModel(Classification):
         Raises:
             ValueError: when the batch is a part of a sequence, and the network has no state.
         """
+        if getattr(batch, "case", "") == ADVERSARY:
+            self._test_adversary(batch)
+            return
         symbols, targets = symbols_and_targets(batch)
         starts, ends = getattr(batch, "starts", True), getattr(batch, "ends", True)
         if not (self.has_state or (starts and ends)):
@@ -110,6 +115,19 @@ class SequenceModel(Classification):
         # Other loaders than the datamodules' may share a length, so their number is added.
         key, indexed = f"test/accuracy/{name or f'T={len(symbols)}'}", not name
         self.log(key, right / max(n, 1), batch_size=n, sync_dist=True, add_dataloader_idx=indexed)
+
+    def _test_adversary(self, batch: Any) -> None:
+        """Logs the accuracy on palindromes whose digits an adversary picks; nothing without a state."""
+
+        def step(digits: Int[Tensor, "batch steps"], state: Any) -> tuple[Float[Tensor, "batch symbols"], Any]:
+            logits, state = self(digits.T, state)
+            return logits[-1], state
+
+        if self.has_state:
+            logits = greedy_adversary(step, batch.digits, batch.length - 1)
+            right = all_gather((logits.argmax(dim=1) == batch.target).float())
+            name = f"test/accuracy/{batch.name}"
+            self.log(name, right.mean(), batch_size=len(right), sync_dist=True, add_dataloader_idx=False)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[str]]:
         """Columns `sequence`, `answer` (the targets) and `prediction` (where there is a target), each as text."""

@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.profilers import Profiler, SimpleProfiler
 
+from datamodules.palindromes.worst_cases import CASES
 from scripts.arguments import file_name
 from twofold.errors import OneLineParser
 from twofold.main import PACKAGES
@@ -133,12 +134,14 @@ def test_a_test_has_a_row_for_its_checkpoint_and_a_column_for_each_length(twofol
     code, _, complained = twofold(f"test -c {folder}/config.yaml --ckpt_path best")
     assert (code, "has no best checkpoint" in complained) == (2, True)
     folder = fitted(twofold, "--data.batches_per_epoch", 2)
-    command = f"test -c {folder}/config.yaml --ckpt_path best --data.test_lengths [5,50,5000] --data.test_size 20"
+    command = f"test -c {folder}/config.yaml --ckpt_path best --data.test_lengths [5,50,1001] --data.test_size 20"
     assert twofold(command)[::2] == (0, "")
     [tested] = read_rows(folder / "test.csv")
     columns = [name for name in tested if name.startswith("test/")]
-    assert columns == ["test/accuracy/T=5", "test/accuracy/T=50", "test/accuracy/T=5000"]
-    for name in columns:
+    uniform = ["test/accuracy/T=5", "test/accuracy/T=50", "test/accuracy/T=1001"]
+    worst = [f"{name}/{case}" for name in uniform for case in [*CASES, "adversary"]]
+    assert set(columns) == {*uniform, *worst} - {"test/accuracy/T=1001/adversary"}
+    for name in uniform:
         assert float(tested[name]) * 20 == pytest.approx(round(float(tested[name]) * 20), abs=1e-4)
     assert (tested["checkpoint"], tested["length"]) == ("best.ckpt", "20")
     assert tested["step"] in ("2", "4")

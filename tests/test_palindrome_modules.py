@@ -11,7 +11,8 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ExponentialLR
 
-from datamodules import PalindromeDataModule
+from datamodules import ChunkedPalindromes, PalindromeDataModule
+from datamodules.palindromes.worst_cases import CASES
 from lightning_modules import PalindromeLSTM, PalindromeRNN
 
 MakeTrainer = Callable[..., Trainer]
@@ -80,15 +81,38 @@ def test_the_test_logs_accuracy_for_each_position(plain_trainer: MakeTrainer) ->
 
 @pytest.mark.parametrize("make", BOTH)
 def test_chunks_give_the_logits_of_the_whole(plain_trainer: MakeTrainer, make: Any) -> None:
-    lengths, module = [2, 4100, 8193], make(5).double()
-    data = palindromes(batch_size=8, test_lengths=lengths, test_size=20)
-    logged: dict[str, float] = {}
-    for metrics in plain_trainer().test(module, datamodule=data, verbose=False):
-        logged |= metrics
+    lengths, module = [2, 4100], make(5).double()
+    data = palindromes(batch_size=100, test_lengths=lengths, test_size=130)
+    (logged,) = plain_trainer().test(module, datamodule=data, verbose=False)
     loaders: Any = data.test_dataloader()
-    expected = {f"test/accuracy/T={loader.length}": accuracy_of_the_whole(module, loader) for loader in loaders}
-    assert logged == pytest.approx(expected)
-    assert len(expected) == len(lengths)
+    chunked = [loader for loader in loaders.loaders if isinstance(loader, ChunkedPalindromes)]
+    expected = {
+        f"test/accuracy/T={loader.length}/{loader.case}".rstrip("/"): accuracy_of_the_whole(module, loader)
+        for loader in chunked
+    }
+    assert len(expected) == len(lengths) * (1 + len(CASES))
+    assert {name: logged[name] for name in expected} == pytest.approx(expected)
+    assert logged.keys() - expected.keys() == {"test/accuracy/T=2/adversary"}  # the other lengths are too long
+
+
+@pytest.mark.parametrize("make", BOTH)
+def test_an_adversary_picks_the_worst_digit_each_time(plain_trainer: MakeTrainer, make: Any) -> None:
+    module = make(5).double()
+    with torch.no_grad():
+        module.readout.weight *= 20
+        right = [worst(module, [n // 10, n % 10], read=6) for n in range(100)]
+    (logged,) = plain_trainer().test(module, datamodule=palindromes(length=7, batch_size=33), verbose=False)
+    assert logged["test/accuracy/T=7/adversary"] == pytest.approx(sum(right) / 100)
+
+
+def worst(module: Any, digits: list[int], read: int) -> bool:
+    """Whether the network is right at the end; it reads the whole sequence again for each digit."""
+    for _ in range(read - len(digits)):
+        logits = module(torch.tensor([[*digits, digit] for digit in range(10)]))
+        others = logits.clone()
+        others[:, digits[0]] = -torch.inf
+        digits = [*digits, int((logits[:, digits[0]] - others.amax(dim=1)).argmin())]
+    return int(module(torch.tensor([digits])).argmax()) == digits[0]
 
 
 def accuracy_of_the_whole(module: Any, loader: Any) -> float:

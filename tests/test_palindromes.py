@@ -1,5 +1,6 @@
 """Palindrome batches: their contents, and that they follow from (seed, split, k, length)."""
 
+import math
 from typing import Any
 
 import pytest
@@ -14,16 +15,15 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def seeded(seed: int, length: int, **arguments: Any) -> PalindromeDataModule:
-    datamodule = PalindromeDataModule(length, **arguments)
+    datamodule = PalindromeDataModule(length, **{"worst_cases": False, **arguments})
     datamodule.load_state_dict({"seed": seed})
     return datamodule
 
 
 def loaders(datamodule: PalindromeDataModule) -> list[Any]:
     """The loaders of all stages."""
-    test: Any = datamodule.test_dataloader()
-    tests = test if isinstance(test, list) else [test]
-    return [datamodule.train_dataloader(), datamodule.val_dataloader(), datamodule.predict_dataloader(), *tests]
+    others = [datamodule.train_dataloader(), datamodule.val_dataloader(), datamodule.predict_dataloader()]
+    return [*others, datamodule.test_dataloader()]
 
 
 def rows(loader: Any) -> list[tuple[int, ...]]:
@@ -90,11 +90,23 @@ def test_train_length_applies_from_the_next_batch(target: Any) -> None:
         datamodule.train_length = 1
 
 
-def test_each_test_length_has_a_loader() -> None:
+@pytest.mark.parametrize(("share", "constant"), [(0.25, 2), (1.0, 8), (0.01, 0)])
+def test_a_share_of_the_training_rows_has_a_constant_rest(share: float, constant: int) -> None:
+    mixed, uniform = (seeded(4, 20, batch_size=8, constant_rest=each) for each in (share, 0.0))
+    batch, before = (next(iter(each.train_dataloader())) for each in (mixed, uniform))
+    assert_palindromes(batch, 20, "last")
+    assert [len(row.unique()) == 1 for row in batch.digits[:, 1:]] == [True] * constant + [False] * (8 - constant)
+    assert torch.equal(batch.target, before.target)
+    assert torch.equal(batch.digits[constant:], before.digits[constant:])
+    assert rows(mixed.val_dataloader()) == rows(uniform.val_dataloader())
+
+
+def test_each_test_length_is_tested() -> None:
     for lengths, expected in (([5, 5000], [5, 5000]), (None, [20])):
         test: Any = seeded(0, 20, batch_size=8, test_lengths=lengths, test_size=30).test_dataloader()
-        assert all(isinstance(loader, ChunkedPalindromes) for loader in test)
-        assert [(loader.length, loader.size, loader.batch_size) for loader in test] == [(T, 30, 8) for T in expected]
+        assert all(isinstance(loader, ChunkedPalindromes) for loader in test.loaders)
+        assert [(each.length, each.size, each.batch_size) for each in test.loaders] == [(T, 30, 8) for T in expected]
+        assert len(test) == len(list(test))
 
 
 def test_second_half_is_tested_in_whole_batches() -> None:
@@ -114,6 +126,9 @@ def test_second_half_is_tested_in_whole_batches() -> None:
         ({"test_lengths": []}, r"test_lengths is \[\]; write numbers of 1 or more"),
         ({"test_lengths": [5, 1]}, "a length in test_lengths is 1; write 2 or more"),
         ({"test_lengths": [9], "target": "second_half"}, "test_lengths are for the last digit"),
+        ({"constant_rest": 1.1}, "constant_rest is 1.1; write a share from 0 to 1"),
+        ({"constant_rest": math.nan}, "constant_rest is nan; write a share from 0 to 1"),
+        ({"constant_rest": 0.5, "target": "second_half"}, "constant_rest is for the last digit"),
     ],
 )
 def test_bad_arguments_are_refused(unchecked: None, arguments: dict[str, Any], message: str) -> None:

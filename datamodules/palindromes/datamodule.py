@@ -11,6 +11,7 @@ The network has to keep one digit over T−2 others that don't matter, so T sets
     target                 7  0  4
 """
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Literal, NamedTuple, get_args
 
@@ -20,11 +21,15 @@ from jaxtyping import Int
 from torch import Tensor
 
 from common.arguments import check_choice, check_positive
-from common.palindrome import DIGITS, Target
-from datamodules.palindromes.chunks import ChunkedPalindromes, PalindromeChunk
-from datamodules.resumable import BatchStream, EvaluationBatches, ResumableDataModule, count_batches, philox
+from common.palindrome import ADVERSARY, DIGITS, Target
+from datamodules.palindromes.chunks import AllPalindromes, ChunkedPalindromes, PalindromeChunk
+from datamodules.palindromes.worst_cases import CASES, PAIRS
+from datamodules.resumable import BatchStream, EvaluationBatches, ResumableDataModule, count_batches, in_order, philox
 
 Split = Literal["train", "validation", "test"]
+
+LONGEST_ADVERSARY = 1000
+"""Digits. An adversary calls the network for each digit that it picks."""
 
 
 class PalindromeBatch(NamedTuple):
@@ -47,9 +52,13 @@ class PalindromeDataModule(ResumableDataModule):
         target: what the network predicts, the `last` digit or the `second_half`.
         batches_per_epoch: training batches per epoch.
         validation_batches: batches per validation.
-        test_lengths: lengths to test at, each with its own loader, for the `last` digit only; by default `length`.
-            Sequences longer than 4,096 digits are read in chunks.
+        test_lengths: lengths to test at, for the `last` digit only; by default `length`. Sequences longer than 4,096
+            digits are read in chunks.
         test_size: palindromes to test with at each length.
+        worst_cases: whether the last digit is tested on the cases of `datamodules.palindromes.worst_cases`, too, each
+            with 100 palindromes at each length, and up to `ADVERSARY_LENGTH` on digits that an adversary picks.
+        constant_rest: the share of training palindromes, from 0 to 1, whose digits are all equal but the first and the
+            last; for the `last` digit only.
 
     Raises:
         ValueError: when an argument is out of range.
@@ -64,12 +73,18 @@ class PalindromeDataModule(ResumableDataModule):
         validation_batches: int = 4,
         test_lengths: list[int] | None = None,
         test_size: int = 1000,
+        worst_cases: bool = True,
+        constant_rest: float = 0.0,
     ) -> None:
         super().__init__()
         _check_length("length", length)
         check_positive(batch_size=batch_size, batches_per_epoch=batches_per_epoch)
         check_positive(validation_batches=validation_batches, test_size=test_size)
         check_choice("target", target, get_args(Target))
+        if not 0 <= constant_rest <= 1:
+            raise ValueError(f"constant_rest is {constant_rest}; write a share from 0 to 1")
+        if constant_rest and target != "last":
+            raise ValueError("constant_rest is for the last digit; leave it out with target: second_half")
         if test_lengths is not None:
             if target != "last":
                 raise ValueError("test_lengths are for the last digit; leave them out with target: second_half")
@@ -85,6 +100,8 @@ class PalindromeDataModule(ResumableDataModule):
         self.validation_batches = validation_batches
         self.test_lengths = test_lengths
         self.test_size = test_size
+        self.worst_cases = worst_cases
+        self.constant_rest = constant_rest
         self._train_length = length
 
     @property
@@ -112,11 +129,11 @@ class PalindromeDataModule(ResumableDataModule):
     def val_dataloader(self) -> EvaluationBatches[PalindromeBatch]:
         return EvaluationBatches(partial(self._evaluation_batch, "validation"), self.validation_batches)
 
-    def test_dataloader(self) -> list[ChunkedPalindromes] | EvaluationBatches[PalindromeChunk]:
-        """One loader per test length for the last digit, one loader for the second half."""
+    def test_dataloader(self) -> AllPalindromes | EvaluationBatches[PalindromeChunk]:
+        """For the last digit, the palindromes of each length and, at each length, of each worst case."""
         if self.target == "last":
             lengths = self.test_lengths or [self.length]
-            return [ChunkedPalindromes(T, self.test_size, self.batch_size, self.seed, self.shard) for T in lengths]
+            return AllPalindromes([loader for length in lengths for loader in self._test_loaders(length)])
         return EvaluationBatches(self._test_batch, count_batches(self.test_size, self.batch_size))
 
     def predict_dataloader(self) -> EvaluationBatches[PalindromeBatch]:
@@ -125,6 +142,22 @@ class PalindromeDataModule(ResumableDataModule):
 
     def _train_batch(self, k: int) -> PalindromeBatch:
         return self._draw("train", k, self.batch_size, self.train_length)
+
+    def _test_loaders(self, length: int) -> Iterator[ChunkedPalindromes | EvaluationBatches[PalindromeChunk]]:
+        yield ChunkedPalindromes(length, self.test_size, self.batch_size, self.seed, self.shard)
+        if self.worst_cases:
+            # Batches of equal size, so that none has fewer rows than there are ranks.
+            size = max(n for n in range(1, min(PAIRS, self.batch_size) + 1) if PAIRS % n == 0)
+            for case in CASES:
+                yield ChunkedPalindromes(length, PAIRS, size, self.seed, self.shard, case)
+            if length <= LONGEST_ADVERSARY:
+                yield EvaluationBatches(partial(self._adversary_batch, length, size), PAIRS // size)
+
+    def _adversary_batch(self, length: int, size: int, k: int) -> PalindromeChunk:
+        """The first two digits of the palindromes that an adversary continues, all pairs of digits."""
+        pairs = in_order(PAIRS, size, k)
+        digits = torch.stack([pairs // DIGITS, pairs % DIGITS], dim=1)[:, : length - 1]
+        return PalindromeChunk(self.shard(digits), self.shard(digits[:, 0]), length, case=ADVERSARY)
 
     def _test_batch(self, k: int) -> PalindromeChunk:
         return PalindromeChunk(*self._evaluation_batch("test", k), self.length)
@@ -138,6 +171,9 @@ class PalindromeDataModule(ResumableDataModule):
         # In NumPy, because torch would wake its threads for this, which takes longer than the work.
         random = philox(self.seed, "fresh palindromes", split, k, length)
         first_half = random.integers(0, DIGITS, (rows, (length + 1) // 2))
+        if split == "train" and self.constant_rest:
+            constant = round(rows * self.constant_rest)
+            first_half[:constant, 1:] = random.integers(0, DIGITS, (constant, 1))
         second_half = first_half[:, : length // 2][:, ::-1]  # the middle digit of an odd length is in the first half
         if self.target == "last":
             digits, target = np.concatenate([first_half, second_half[:, :-1]], axis=1), second_half[:, -1]

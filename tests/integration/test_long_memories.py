@@ -7,6 +7,8 @@ import pytest
 
 from benchmarks import memory
 from benchmarks.memory import STOP, Case
+from benchmarks.results import grouped
+from datamodules.palindromes.worst_cases import CASES
 from twofold.tables import read_rows
 
 pytestmark = pytest.mark.slow
@@ -38,7 +40,9 @@ def test_network_trained_on_1000_digits_answers_100_000_in_constant_memory(
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(memory, "LENGTHS", [10_000, 100_000])
+    monkeypatch.setattr(memory, "SEEDS", [1])
     memory.untrained(Namespace(out=tmp_path))
-    short, long = read_rows(tmp_path / "untrained_lengths.csv")
-    assert float(short["accuracy"]) == float(long["accuracy"]) == 1
-    assert int(long["peak_mb"]) < 1.1 * int(short["peak_mb"])
+    short, long = grouped(read_rows(tmp_path / "untrained_lengths.csv"), lambda row: row["length"]).values()
+    assert [row["case"] for row in short] == [row["case"] for row in long] == ["uniform", *CASES]
+    assert all(row["right"] == row["of"] == "100" for row in [*short, *long])
+    assert int(long[0]["peak_mb"]) < 1.1 * int(short[0]["peak_mb"])
