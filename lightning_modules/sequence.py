@@ -111,7 +111,7 @@ class SequenceModel(Classification):
             return
         asked = targets != UNASKED
         right, n = (sum_over_ranks(int(each.sum())) for each in (asked & (predictions == targets), asked))
-        name = getattr(batch, "name", "") or (f"T={batch.length}" if hasattr(batch, "length") else "")
+        name = getattr(batch, "name", "")
         # Other loaders than the datamodules' may share a length, so their number is added.
         key, indexed = f"test/accuracy/{name or f'T={len(symbols)}'}", not name
         self.log(key, right / max(n, 1), batch_size=n, sync_dist=True, add_dataloader_idx=indexed)
