@@ -2,7 +2,9 @@
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from common.seeding import HIGHEST_SEED
 
@@ -32,3 +34,11 @@ def file_name(*endings: str) -> Callable[[str], Path]:
         return Path(text).expanduser()
 
     return parse
+
+
+def user_module(name: str) -> ModuleType:
+    """The `type` of the name of a module of the user's own, which is imported."""
+    try:
+        return import_module(name)
+    except Exception as error:  # whatever the module raises
+        raise ArgumentTypeError(f"can't import {name}: {error}") from error

@@ -1,4 +1,4 @@
-"""Serves a page to try trained networks in: morph digits, ask palindrome networks, plot their gates.
+"""Serves a page to try trained networks in: morph digits, ask networks with memory, plot their gates.
 
     python -m scripts.explore               the networks under runs/, or $TWOFOLD_RUNS
     python -m scripts.explore runs/demo     those under another folder
@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from fastapi import FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from scripts.arguments import whole_number
+from scripts.arguments import user_module, whole_number
 from twofold.errors import OneLineParser, UsageError, exit_code
 from twofold.run_folder import runs_root
 
@@ -33,6 +33,7 @@ def _run(arguments: list[str]) -> int:
     parser = OneLineParser(prog="python -m scripts.explore", description=__doc__)
     parser.add_argument("runs", nargs="?", type=Path, help="folder that holds runs, by default $TWOFOLD_RUNS, or runs")
     parser.add_argument("--port", type=whole_number(0, 65535), default=7860, help="by default 7860; 0: any free one")
+    parser.add_argument("--import", type=user_module, help="the module of your own task or network, such as mine")
     options = parser.parse_args(arguments)
     if options.runs and not options.runs.is_dir():
         raise UsageError(f"{options.runs} is not a folder; write the folder that holds your runs, such as runs")

@@ -18,7 +18,7 @@ install_import_hook(PACKAGES, "shape_checks.checked")
 
 import torch  # noqa: E402
 import wandb  # noqa: E402
-from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer  # noqa: E402
 from torch import nn  # noqa: E402
 
 from datamodules import MNISTDataModule  # noqa: E402
@@ -74,6 +74,18 @@ def save_checkpoint(plain_trainer: Callable[..., Trainer]) -> Callable[[Lightnin
         trainer = plain_trainer()
         trainer.strategy.connect(module)
         module.trainer = trainer
+        trainer.save_checkpoint(path)
+
+    return save
+
+
+@pytest.fixture
+def save_trained(plain_trainer: Callable[..., Trainer]) -> Callable[[LightningModule, LightningDataModule, Path], None]:
+    """`save_trained(module, data, path)` trains a module for a step and saves it; the file names its data."""
+
+    def save(module: LightningModule, data: LightningDataModule, path: Path) -> None:
+        trainer = plain_trainer(max_steps=1, limit_val_batches=0)
+        trainer.fit(module, datamodule=data)
         trainer.save_checkpoint(path)
 
     return save

@@ -10,24 +10,36 @@ import numpy as np
 import pytest
 import torch
 from fastapi.testclient import TestClient
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule
 from PIL import Image
 
-from lightning_modules import PalindromeLSTM, PalindromeRNN
+from datamodules import (
+    FlipFlopDataModule,
+    InductionDataModule,
+    PalindromeDataModule,
+    ParityDataModule,
+    RecallDataModule,
+    SequenceDataModule,
+)
+from lightning_modules import PalindromeLSTM, PalindromeRNN, SequenceModel
 from metrics.interpolation import interpolate_latents
 from networks.generator_files import save_generator
+from networks.lstm import LSTM
 from networks.mlp_gan import MLPGenerator
+from networks.registry import register
+from networks.rnn import RNN
 from scripts import explore
 from scripts.explorer.gan import STRIP_FRAMES, GANExplorer
 from scripts.explorer.memory import MemoryExplorer
 from scripts.explorer.model_index import ModelIndex
 from scripts.interpolate import between_seeds
 from scripts.interpolate import main as interpolate
-from scripts.plot_gates import to_palindrome, to_text
+from scripts.plot_gates import main as plot_gates
+from scripts.tasks import ask, draw, load, parse
 from twofold.errors import UsageError
 
 Script = Callable[..., tuple[int, str, str]]
-Save = Callable[[LightningModule, str], str]
+Save = Callable[..., str]
 GENERATOR = "gan/one/mnist_generator.pth"
 
 
@@ -48,12 +60,17 @@ def gan(digit_painter: MLPGenerator, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def save(runs: Path, save_checkpoint: Callable[[LightningModule, Path], None]) -> Save:
-    """Saves a network as the best checkpoint of a run; returns the checkpoint's name."""
+def save(
+    runs: Path, save_checkpoint: Callable[[LightningModule, Path], None], save_trained: Callable[..., None]
+) -> Save:
+    """Saves a network as the best checkpoint of a run, on data after a step; returns the checkpoint's name."""
 
-    def save(module: LightningModule, run: str) -> str:
+    def save(module: LightningModule, run: str, data: LightningDataModule | None = None) -> str:
         name = f"memory/{run}/checkpoints/best.ckpt"
-        save_checkpoint(module, runs / name)
+        if data is None:
+            save_checkpoint(module, runs / name)
+        else:
+            save_trained(module, data, runs / name)
         return name
 
     return save
@@ -62,7 +79,7 @@ def save(runs: Path, save_checkpoint: Callable[[LightningModule, Path], None]) -
 def listed(explorer: Callable[[ModelIndex], Any], root: Path) -> Any:
     index = ModelIndex(root)
     index.generators()
-    index.palindrome_networks()
+    index.networks()
     return explorer(index)
 
 
@@ -85,16 +102,33 @@ def test_index_lists_generators_newest_first(runs: Path, digit_painter: MLPGener
         index.generator("gan/damaged/mnist_generator.pth")
 
 
-def test_index_lists_the_palindrome_network_of_each_run(runs: Path, save: Save) -> None:
-    lstm = save(PalindromeLSTM(4, init="forget_log", horizon=6), "a")
-    rnn = save(PalindromeRNN(4), "b")
-    recall = save(PalindromeLSTM(4, target="second_half"), "c")
-    index = ModelIndex(runs)
-    assert sorted(index.palindrome_networks()) == [
-        ("memory/a, LSTM, last digit, forget_log, 6 digits", lstm),
-        ("memory/b, RNN, last digit, torch", rnn),
-        ("memory/c, LSTM, second half, torch", recall),
+def test_index_lists_the_network_of_each_run_by_its_task(
+    runs: Path, save: Save, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [
+        save(PalindromeLSTM(4, init="forget_log", horizon=6), "a"),
+        save(PalindromeRNN(4), "b", PalindromeDataModule(6)),
+        save(PalindromeLSTM(4, target="second_half"), "c"),
+        save(SequenceModel(RNN(10, 5, init="latch")), "d", PalindromeDataModule(6)),
+        save(SequenceModel(RNN(9, 5)), "e", InductionDataModule(6, tokens=8)),
+        save(SequenceModel(LSTM(17, 5)), "f", InductionDataModule(6)),
+        save(SequenceModel(RNN(2, 3)), "g", ParityDataModule(6)),
     ]
+    save(SequenceModel(RNN(2, 3)), "without a task")
+    found = ModelIndex(runs).networks()
+    assert {task: sorted(choices) for task, choices in found.items()} == {
+        "last digit": [
+            ("memory/a, LSTM, forget_log, 4 units", names[0]),
+            ("memory/b, RNN, torch, 4 units", names[1]),
+            ("memory/d, RNN, latch, 5 units", names[3]),
+        ],
+        "second half": [("memory/c, LSTM, torch, 4 units", names[2])],
+        "induction, tokens 8": [("memory/e, RNN, torch, 5 units", names[4])],
+        "induction, tokens 16": [("memory/f, LSTM, torch, 5 units", names[5])],
+        "parity": [("memory/g, RNN, torch, 3 units", names[6])],
+    }
+    assert [load(runs / name)[1].length for name in names[:2]] == [20, 6]
+    assert "without a task/checkpoints/best.ckpt is of a task that isn't known here" in capsys.readouterr().err
 
 
 def test_index_opens_only_what_it_has_listed_and_again_when_it_changes(runs: Path, digit_painter: MLPGenerator) -> None:
@@ -112,7 +146,8 @@ def test_index_opens_only_what_it_has_listed_and_again_when_it_changes(runs: Pat
 
 def test_missing_folder_is_an_empty_index(tmp_path: Path) -> None:
     index = ModelIndex(tmp_path / "nowhere")
-    assert index.generators() == index.palindrome_networks() == []
+    assert index.generators() == []
+    assert index.networks() == {}
     with pytest.raises(UsageError, match=r"train one with twofold fit -c configs/gan\.yaml"):
         GANExplorer(index).samples(None, 1)
     with pytest.raises(UsageError, match=r"train one with twofold fit -c configs/palindrome_lstm\.yaml"):
@@ -150,15 +185,111 @@ def test_samples_depend_on_their_seed(gan: GANExplorer) -> None:
 # The second tab
 
 
-def test_typed_digits_become_a_palindrome() -> None:
-    typed = ["4079704", "40", "7", " 12 "]
-    assert [to_text(to_palindrome(text)) for text in typed] == ["4079704", "4004", "77", "1221"]
+TASKS = [
+    PalindromeDataModule(6),
+    PalindromeDataModule(6, target="second_half"),
+    InductionDataModule(6, tokens=5),
+    FlipFlopDataModule(6),
+    RecallDataModule(8, pairs=2),
+    ParityDataModule(6),
+]
 
 
-@pytest.mark.parametrize("typed", ["", "-1", "٣", "12 21", "1" * 1001, "12" * 300])
-def test_text_that_makes_no_palindrome_is_refused(typed: str) -> None:
-    with pytest.raises(UsageError, match="write a palindrome of up to 1,000 digits"):
-        to_palindrome(typed)
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: type(task).__name__)
+def test_a_random_sequence_can_be_typed_and_has_an_answer(task: PalindromeDataModule | SequenceDataModule) -> None:
+    for case in ("", *task.cases):
+        question = ask(task, draw(task, 12, case, seed=3))
+        again = ask(task, parse(task, question.text.replace(" ", "\n ")))
+        assert again.text == question.text
+        assert torch.equal(again.symbols, question.symbols)
+        assert (question.targets[question.asked] >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("task", "typed", "text"),
+    [
+        *((TASKS[0], typed, text) for typed, text in (("4079704", "4079704"), ("40", "4004"), ("7", "77"))),
+        *((TASKS[1], typed, text) for typed, text in ((" 12 ", "1221"), ("12 21", "1221"))),
+        *((TASKS[3], typed, "w 1 r 1") for typed in ("w1r1", "w 1 r 1", " w1  r1\n")),
+        (InductionDataModule(6), "12 * 3 *", "12 * 3 *"),
+    ],
+)
+def test_symbols_of_one_character_need_no_spaces(task: Any, typed: str, text: str) -> None:
+    assert ask(task, parse(task, typed)).text == text
+
+
+@pytest.mark.parametrize(
+    ("task", "typed", "message"),
+    [
+        (TASKS[0], "-1", "symbol '-' isn't one of 0 1 2 3 4 5 6 7 8 9"),
+        (TASKS[0], "٣", "symbol '٣' isn't one of 0 1"),
+        (TASKS[0], "", "a sequence of 0 symbols; write 1 to 1,000 of 0 1"),
+        (TASKS[0], "12" * 300, "a sequence of 1,200 symbols; write 1 to 1,000"),
+        (TASKS[1], "1_", "symbol '_' isn't one of 0 1"),
+        (TASKS[3], "w 1 x 0", "symbol 'x' isn't one of 0 1 w i r"),
+        (TASKS[4], "k1v1", "symbol 'k1v1' isn't one of k0 k1"),
+        (TASKS[5], " ", "a sequence of 0 symbols; write 1 to 1,000 of 0 1"),
+        (TASKS[5], "1" * 1001, "a sequence of 1,001 symbols; write 1 to 1,000 of 0 1"),
+    ],
+)
+def test_a_wrong_sequence_gets_one_line(task: Any, typed: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message.replace("(", r"\(")):
+        parse(task, typed)
+
+
+@pytest.mark.parametrize(
+    ("task", "typed", "answers"),
+    [
+        (TASKS[2], "1 * 2 3 *", {4: "2"}),
+        *((TASKS[2], typed, {}) for typed in ("1 * 2 3", "* *", "1 2 *", "* 2 * 3 *", "*", "1 * * *")),
+        (TASKS[3], "w 1 r 0 r", {2: "1", 4: "1"}),
+        (TASKS[3], "r 1 w 0 r 1 0 r", {4: "0"}),
+        *((TASKS[3], typed, {}) for typed in ("r 1", "0 w 1 r", "w w r 1", "w", "r", "1")),
+        (TASKS[4], "k0 v1 k1 v2 v3 k1 k0", {5: "v2", 6: "v1"}),
+        (TASKS[4], "k0 v1 k0 v2 k0 v2 k5", {}),
+        *((TASKS[4], typed, {}) for typed in ("v1 k0 v2 k1 k0", "k0 k1 k1 k0 k0", "k0", "k0 v1 k0", "k0 v1 k1 v2")),
+        (TASKS[5], "1", {0: "1"}),
+    ],
+)
+def test_sequences_that_are_not_of_the_task_have_no_answer(task: Any, typed: str, answers: dict[int, str]) -> None:
+    question = ask(task, parse(task, typed))
+    steps = enumerate(question.targets.tolist())
+    assert {step: question.name(target) for step, target in steps if target >= 0} == answers
+    assert question.asked.tolist() == ([*answers] or [len(question.symbols) - 1])
+
+
+class Parity(torch.nn.Module):
+    """Has no weights, and is right at every length."""
+
+    input_size = hidden_size = 2
+
+    def __init__(self) -> None:  # whose arguments a checkpoint holds
+        super().__init__()
+
+    def forward(self, x: torch.Tensor, state: Any) -> tuple[torch.Tensor, None]:
+        return torch.nn.functional.one_hot(x[:, :, 1].cumsum(dim=0).long() % 2, 2).float(), None
+
+
+register("TestParity", Parity)
+
+
+def test_answers_show_what_is_right_and_mark_what_is_wrong(runs: Path, save: Save) -> None:
+    right, wrong = SequenceModel(Parity()), SequenceModel(Parity())
+    right.readout.weight.data, wrong.readout.bias.data = 100 * torch.eye(2), torch.tensor([100.0, 0])
+    names = [save(module, run, ParityDataModule(5)) for module, run in ((right, "right"), (wrong, "wrong"))]
+    induction = save(SequenceModel(RNN(17, 3)), "induction", InductionDataModule(5))
+    memory = listed(MemoryExplorer, runs)
+    head, _, _, _, first, second = memory.answers("0110", names).splitlines()
+    assert head == "4 steps of parity: 0 1 1 0"
+    assert first == "| memory/right | 0 1 0 0 | 0 1 0 0 | 4 of 4 | 100% |"
+    assert second == "| memory/wrong | 0 <mark>0</mark> 0 0 | 0 1 0 0 | 3 of 4 | 100% |"
+    assert "| none; asked at the last step |  |" in memory.answers("1 2 3", [induction]).splitlines()[-1]
+    assert set(memory.random(names, "all_ones", 6)) == {"1", " "}
+    with pytest.raises(UsageError, match="is of the task induction, tokens 16, not parity; choose one task"):
+        memory.answers("0110", [*names, induction])
+    picture, answers = memory.gates("0110", names)
+    assert picture.format == "PNG"
+    assert answers == memory.answers("0110", names)
 
 
 def test_answers_mark_wrong_digits_and_overflows(runs: Path, save: Save) -> None:
@@ -168,20 +299,31 @@ def test_answers_mark_wrong_digits_and_overflows(runs: Path, save: Save) -> None
         model.readout.bias.data = 100.0 * torch.eye(10)[4]  # answers 4
     overflowing = PalindromeRNN(5, nonlinearity="relu", init="identity")
     overflowing.network.weight_hh_l0.data *= 3
-    names = [save(lstm, "a"), save(recall, "c")]
-    overflown = save(overflowing, "overflow")
+    names = [save(lstm, "a"), save(overflowing, "overflow"), save(recall, "c")]
     memory = listed(MemoryExplorer, runs)
-    head, _, _, _, *rows = memory.answers("4079704", names).splitlines()
-    assert head == "Palindrome of 7 digits: 4079704"
-    assert rows[0].startswith("| memory/a | 4 | 4 | 1 of 1 | 100% |")
-    assert "<mark>4</mark>" in rows[1]
-    assert "| 704 | 1 of 3 |" in rows[1]
-    picture, answers = memory.gates("4079704", names)
-    assert picture.format == "PNG"
-    assert answers == memory.answers("4079704", names)
-    *_, first, second = memory.answers("1" * 1000, [overflown, names[0]]).splitlines()
-    assert "the memory overflows; write fewer digits" in first
-    assert "of 1 |" in second
+    head, _, _, _, row = memory.answers("4079704", names[:1]).splitlines()
+    assert (head, row) == ("Palindrome of 7 digits: 4079704", "| memory/a | 4 | 4 | 1 of 1 | 100% |")
+    *_, row = memory.answers("4079704", names[2:]).splitlines()
+    assert row == "| memory/c | <mark>4</mark><mark>4</mark>4 | 704 | 1 of 3 | 100% |"
+    *_, first, second = memory.answers("1" * 1000, names[:2]).splitlines()
+    assert "of 1 |" in first
+    assert "the memory overflows; write fewer symbols" in second
+
+
+def test_a_task_of_the_users_own_is_known_once_its_module_is_imported(
+    runs: Path, save: Save, script: Script, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = runs / save(SequenceModel(RNN(2, 3)), "mine", ParityDataModule(5))
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["UsersParity"] = checkpoint.pop("ParityDataModule")
+    torch.save(checkpoint, path)
+    (tmp_path / "users_task.py").write_text(
+        "import datamodules\nclass UsersParity(datamodules.ParityDataModule): ...\n", encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(tmp_path)  # as `python -m` does
+    assert script(plot_gates, path)[0] == 2
+    assert script(plot_gates, path, "--import", "users_task") == (0, "gates.png\n", "")
+    assert [*ModelIndex(runs).networks()] == ["users-parity"]
 
 
 # The server
@@ -207,6 +349,31 @@ def test_server_answers_and_shows_errors_as_messages(client: TestClient) -> None
     assert no_picture is None
     assert message == "**digits holds 81; write digits from 0 to 9**"
     assert call(client, "answers", "44", []).json()["data"][0].startswith("**choose a network")
+
+
+def test_a_session_chooses_a_task_and_asks_its_networks(
+    runs: Path, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parity = save(SequenceModel(Parity()), "parity", ParityDataModule(5))
+    os.utime(runs / save(PalindromeRNN(3), "rnn"), (2**31, 2**31))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "pictures"))
+    with TestClient(explore.app(runs), base_url="http://127.0.0.1") as client:
+
+        def ask(function: str, *values: object) -> Any:
+            body = {"data": values, "session_hash": "session"}
+            return client.post(f"/gradio_api/run/{function}", json=body)
+
+        assert ask("answers", "0110", [parity]).status_code == 500, "it isn't among the networks of the first task"
+        names, cases, length, typed = ask("choose", "parity", 20).json()["data"]
+        assert names["value"] == [parity]
+        assert [value for _, value in cases["choices"]] == ["as in training", "all_ones", "one_one"]
+        assert (length["minimum"], length["value"]) == (1, 20)
+        assert ask("answers", typed["value"], [parity]).json()["data"][0].startswith("20 steps of parity: ")
+        assert ask("random", [parity], "one_one", 3).json()["data"] == ["1 0 0"]
+        for wrong in ([parity], "nearest", 3), ([parity], "one_one", 0), (["../parity"], "one_one", 3):
+            assert ask("random", *wrong).status_code == 500, wrong
+        assert ask("choose", "recall", 20).status_code == 500
+        assert ask("answers", "01x", [parity]).json()["data"] == ["**symbol 'x' isn't one of 0 1**"]
 
 
 def test_server_refuses_values_that_are_no_choice(client: TestClient) -> None:

@@ -64,6 +64,9 @@ class PalindromeDataModule(ResumableDataModule):
         ValueError: when an argument is out of range.
     """
 
+    least_length = 2
+    cases: tuple[str, ...] = ()
+
     def __init__(
         self,
         length: int,

@@ -3,6 +3,7 @@
 A network is known by its path from that folder. Only paths that a listing has found are opened.
 """
 
+import sys
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -11,11 +12,11 @@ from typing import Any
 
 from callbacks.generative_metrics import BEST_GENERATOR_FILE
 from callbacks.interpolation_strip import GENERATOR_FILE
-from lightning_modules import PalindromeLSTM
+from common.files import read_tensors
 from networks.generator_files import read_metadata
 from scripts.generator_files import GeneratorFile, open_generator
-from scripts.plot_gates import Model, load
-from twofold.errors import UsageError
+from scripts.tasks import MODULES, Model, Task, describe, load, title_of
+from twofold.errors import UsageError, one_line
 
 Choices = list[tuple[str, str]]
 """Titles and names, as `gr.Dropdown` takes them."""
@@ -25,7 +26,7 @@ ENOUGH_BATCHES = 1000
 
 
 class ModelIndex:
-    """All generators and palindrome networks under a folder.
+    """All generators and networks with memory under a folder.
 
     Args:
         root: the folder of runs; it may be empty or missing.
@@ -43,12 +44,16 @@ class ModelIndex:
         best = {GENERATOR_FILE: "", BEST_GENERATOR_FILE: ", best"}
         return [self._choice(path, path.parent, f"{best[path.name]}, {steps[path]:,} batches") for path in ordered]
 
-    def palindrome_networks(self) -> Choices:
-        """The best checkpoint of each palindrome run, or else its last, the newest first."""
+    def networks(self) -> dict[str, Choices]:
+        """By the title of their task, the best checkpoint of each run, or else its last, the newest first."""
         paths = self._newest_first("checkpoints/best.ckpt", "checkpoints/last.ckpt")
         one_per_run = {path.parent: path for path in sorted(paths, key=lambda path: path.name == "best.ckpt")}
-        described = {path: _describe(path, path.stat().st_mtime_ns) for path in paths if path in one_per_run.values()}
-        return [self._choice(path, path.parents[1], f", {text}") for path, text in described.items() if text]
+        by_task: dict[str, Choices] = {}
+        for path in paths:
+            if path in one_per_run.values() and (described := _describe(path, path.stat().st_mtime_ns)):
+                task, text = described
+                by_task.setdefault(task, []).append(self._choice(path, path.parents[1], f", {text}"))
+        return by_task
 
     def generator(self, name: str | None) -> GeneratorFile:
         """Opens a generator file once, and again when it has changed.
@@ -61,14 +66,14 @@ class ModelIndex:
         trained: GeneratorFile = self._open(open_generator, name)
         return trained
 
-    def palindrome_network(self, name: str) -> Model:
-        """Opens a checkpoint once, and again when it has changed.
+    def network(self, name: str) -> tuple[Model, Task]:
+        """Opens a checkpoint once, and again when it has changed; returns the network and its task.
 
         Raises:
-            UsageError: when no listing has this name, or the file is damaged.
+            UsageError: when no listing has this name, or as `scripts.tasks.load` does.
         """
-        model: Model = self._open(load, name)
-        return model
+        opened: tuple[Model, Task] = self._open(load, name)
+        return opened
 
     def _newest_first(self, *patterns: str) -> list[Path]:
         found = [path for pattern in patterns for path in self.root.rglob(pattern)]
@@ -100,12 +105,15 @@ def _step(path: Path) -> int:
 
 
 @lru_cache(4096)
-def _describe(path: Path, modified: int) -> str:
-    """What the network in a checkpoint is; an empty text when it isn't a palindrome network."""
+def _describe(path: Path, modified: int) -> tuple[str, str] | None:
+    """The task and the network in a checkpoint; None for the checkpoint of something else, or a damaged one."""
     try:
-        model = load(path)
-    except UsageError:
-        return ""
-    kind, horizon = ("LSTM", model.horizon) if isinstance(model, PalindromeLSTM) else ("RNN", None)
-    task = "second half" if model.target == "second_half" else "last digit"
-    return f"{kind}, {task}, {model.init}" + (f", {horizon:,} digits" if horizon else "")
+        match read_tensors(path):
+            case {"module": str(name)} if name in MODULES:
+                model, task = load(path)
+                return title_of(task), describe(model.network)
+    except ValueError:
+        pass
+    except UsageError as error:
+        print(f"explore: left out {path.parents[1]}: {one_line(error)}", file=sys.stderr)
+    return None

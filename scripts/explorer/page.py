@@ -11,12 +11,16 @@ from typing import Any
 import gradio as gr
 
 from common.seeding import HIGHEST_SEED, run_seed
+from datamodules import PalindromeDataModule
 from metrics.interpolation import INTERPOLATIONS
 from scripts.explorer.gan import GANExplorer
 from scripts.explorer.memory import MemoryExplorer
 from scripts.explorer.model_index import ModelIndex
-from scripts.plot_gates import DEFAULT_LENGTH, MAX_TYPED
+from scripts.tasks import DEFAULT_LENGTH, MAX_TYPED
 from twofold.errors import UsageError, one_line
+
+AS_TRAINED = "as in training"
+"""The choice of random sequences beside a task's worst cases."""
 
 Event = dict[str, Any]
 """Arguments of an event listener."""
@@ -91,25 +95,42 @@ def _gan(blocks: gr.Blocks, index: ModelIndex) -> None:
 
 
 def _memory(blocks: gr.Blocks, index: ModelIndex) -> None:
-    def networks() -> gr.Dropdown:
-        choices = index.palindrome_networks()
-        chosen = [name for _, name in choices[:2]]
-        return gr.Dropdown(choices, value=chosen, multiselect=True, label="Networks", elem_id="names")
+    def tasks() -> gr.Dropdown:
+        titles = [*index.networks()]
+        return gr.Dropdown(titles, value=titles[0] if titles else None, label="Task", elem_id="task")
 
-    memory, names = MemoryExplorer(index), networks()
-    length = gr.Slider(2, MAX_TYPED, value=DEFAULT_LENGTH, step=1, label="Length", buttons=[], elem_id="length")
-    another = gr.Button("Random palindrome", elem_id="random")
-    info = "A palindrome, or its first half."
-    digits = gr.Textbox(label="Digits", info=info, max_lines=3, elem_id="digits")
+    def choose(title: str | None, length: int) -> tuple[gr.Dropdown, gr.Dropdown, gr.Slider, gr.Textbox]:
+        """Networks, cases, lengths and a sequence of a task."""
+        choices = index.networks().get(title or "", [])
+        chosen = [name for _, name in choices[:2]]
+        task = index.network(chosen[0])[1] if chosen else PalindromeDataModule(DEFAULT_LENGTH)
+        least, length = task.least_length, max(length, task.least_length)
+        hint = f"Symbols: {' '.join(task.symbol_names)}"
+        if isinstance(task, PalindromeDataModule):
+            hint = "A palindrome, or its first half."
+        symbols = memory.random(chosen, AS_TRAINED, length) if chosen else ""
+        return (
+            gr.Dropdown(choices, value=chosen, multiselect=True, label="Networks", elem_id="names"),
+            gr.Dropdown([AS_TRAINED, *task.cases], value=AS_TRAINED, label="Random sequences", elem_id="case"),
+            gr.Slider(least, MAX_TYPED, value=length, step=1, label="Length", buttons=[], elem_id="length"),
+            gr.Textbox(symbols, label="Sequence", info=hint, max_lines=3, elem_id="symbols"),
+        )
+
+    memory, task = MemoryExplorer(index), tasks()
+    names, case, length, symbols = choose(task.value, DEFAULT_LENGTH)
+    another = gr.Button("Random sequence", elem_id="random")
     answers = gr.Markdown(elem_id="answers")
     gates_button = gr.Button("Plot the gates", elem_id="plot-gates")
     gates = gr.Image(show_label=False, elem_id="gates", **PICTURE)
 
+    question, chosen = [symbols, names], [names, case, length, symbols]
     answer, show_gates = _or_message(memory.answers, 0), _or_message(memory.gates, 1)
-    gr.on([digits.change, names.change], answer, [digits, names], answers, **QUICK, api_name="answers")
-    gr.on([another.click, length.input], memory.random, length, digits, **QUICK, api_name="random")
-    gates_button.click(show_gates, [digits, names], [gates, answers], **SLOW, api_name="gates")
-    blocks.load(networks, None, names, **PRIVATE).then(memory.random, length, digits, **PRIVATE)
+    task.input(choose, [task, length], chosen, **QUICK, api_name="choose")
+    gr.on([symbols.change, names.change], answer, question, answers, **QUICK, api_name="answers")
+    drawn = [another.click, case.input, length.input]
+    gr.on(drawn, memory.random, [names, case, length], symbols, **QUICK, api_name="random")
+    gates_button.click(show_gates, question, [gates, answers], **SLOW, api_name="gates")
+    blocks.load(tasks, None, task, **PRIVATE).then(choose, [task, length], chosen, **PRIVATE)
 
 
 def _or_message(answer: Callable[..., Any], outputs: int) -> Callable[..., Any]:
