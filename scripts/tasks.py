@@ -16,6 +16,7 @@ from common.files import read_tensors
 from common.palindrome import DIGITS
 from datamodules import PalindromeDataModule, SequenceDataModule
 from datamodules.palindromes import ChunkedPalindromes, PalindromeBatch
+from datamodules.palindromes.worst_cases import PAIRS
 from lightning_modules import PalindromeLSTM, PalindromeRNN, SequenceModel
 from lightning_modules.classifier import UNASKED
 from lightning_modules.sequence import symbols_and_targets
@@ -83,8 +84,10 @@ def draw(task: Task, length: int, case: str, seed: int) -> Symbols:
         raise UsageError(f"{length} steps are too few for {title_of(task)}; write {task.least_length} or more")
     if isinstance(task, SequenceDataModule):
         return torch.from_numpy(task.draw(np.random.default_rng(seed), 1, length, case)[0])
-    chunks = list(ChunkedPalindromes(length, 1, 1, seed))
-    return torch.cat([*(chunk.digits[0] for chunk in chunks), chunks[0].target])
+    rows = PAIRS if case else 1  # a worst case has all pairs of digits
+    chunks = list(ChunkedPalindromes(length, rows, rows, seed, case=case))
+    digits = torch.cat([*(chunk.digits for chunk in chunks), chunks[0].target[:, None]], dim=1)
+    return digits[seed % rows]
 
 
 def parse(task: Task, text: str) -> Symbols:

@@ -205,6 +205,12 @@ def test_a_random_sequence_can_be_typed_and_has_an_answer(task: PalindromeDataMo
         assert (question.targets[question.asked] >= 0).all()
 
 
+def test_random_palindromes_may_be_of_a_worst_case() -> None:
+    first, *rest, last = draw(PalindromeDataModule(6), 30, "alternating", seed=47).tolist()
+    assert (first, rest[0], {*rest[:13:2]}, last) == (4, 7, {7}, 4)
+    assert len({*rest[1:13:2]}) == 1
+
+
 @pytest.mark.parametrize(
     ("task", "typed", "text"),
     [

@@ -65,7 +65,6 @@ class PalindromeDataModule(ResumableDataModule):
     """
 
     least_length = 2
-    cases: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -111,6 +110,11 @@ class PalindromeDataModule(ResumableDataModule):
     def symbol_names(self) -> list[str]:
         """The digits, and for the second half the blank."""
         return [*map(str, range(DIGITS)), *("_" for _ in range(self.target == "second_half"))]
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """The names of the worst cases, which the last digit has."""
+        return tuple(CASES) if self.target == "last" else ()
 
     @property
     def train_length(self) -> int:

@@ -12,10 +12,11 @@ from lightning.pytorch import Trainer
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 from started import start
 
-from datamodules import PalindromeDataModule
-from lightning_modules import PalindromeLSTM, PalindromeRNN
+from datamodules import PalindromeDataModule, ParityDataModule
+from lightning_modules import PalindromeLSTM, PalindromeRNN, SequenceModel
 from networks.generator_files import save_generator
 from networks.mlp_gan import MLPGenerator
+from networks.rnn import RNN
 
 Visit = Callable[[str], Page]
 GENERATOR = "demo/gan/gan/20261126-113607-5b91/mnist_generator.pth"
@@ -29,15 +30,21 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="the
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, digit_painter: MLPGenerator) -> Iterator[str]:
-    """The explorer of a folder with a generator and two palindrome networks, in a subprocess that Ctrl-C ends."""
+    """The explorer of a folder with a generator and networks of two tasks, in a subprocess that Ctrl-C ends."""
     root = tmp_path_factory.mktemp("explored")
     save_generator(digit_painter, root / GENERATOR, weights="raw", step=1500, data_source="packaged")
-    for name, module in (
-        ("demo/lstm/palindrome_lstm/20261126-141019-1069", PalindromeLSTM(8, init="forget_log", horizon=6)),
-        ("palindrome_rnn/20261126-141030-c22c", PalindromeRNN(8, init="orthogonal")),
+    palindromes, parity = PalindromeDataModule(6), ParityDataModule(6)
+    for name, module, data in (
+        ("parity/20261126-141009-9a1b", SequenceModel(RNN(2, 8)), parity),
+        (
+            "demo/lstm/palindrome_lstm/20261126-141019-1069",
+            PalindromeLSTM(8, init="forget_log", horizon=6),
+            palindromes,
+        ),
+        ("palindrome_rnn/20261126-141030-c22c", PalindromeRNN(8, init="orthogonal"), palindromes),
     ):
         trainer = Trainer(max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False, limit_val_batches=0)
-        trainer.fit(module, datamodule=PalindromeDataModule(6))
+        trainer.fit(module, datamodule=data)
         trainer.save_checkpoint(root / name / "checkpoints" / "best.ckpt")
     process = start(root, "-m", "scripts.explore", root, "--port", 0)
     try:
@@ -127,13 +134,19 @@ def test_networks_answer_what_is_typed(visit: Visit, address: str) -> None:
     page = visit(address)
     page.get_by_role("tab", name="Memory").click()
     page.wait_for_selector("#answers tbody tr >> nth=1")
-    typed = page.locator("#digits textarea, #digits input")
+    typed = page.locator("#symbols textarea, #symbols input")
     assert len(typed.input_value()) == 20
     typed.fill("407")
     page.wait_for_selector("#answers :text('Palindrome of 6 digits: 407704')")
     page.click("#plot-gates")
     page.wait_for_selector("#gates img")
-    typed.fill("12 21")
-    page.wait_for_selector("#answers :text('write a palindrome')")
+    typed.fill("12x")
+    page.wait_for_selector("#answers :text(\"symbol 'x' isn't one of\")")
     page.click("#random")
     page.wait_for_selector("#answers :text('Palindrome of 20 digits')")
+    page.locator("#task input").click()
+    page.get_by_role("option", name="parity").click()
+    page.wait_for_selector("#answers :text('20 steps of parity')")
+    page.locator("#case input").click()
+    page.get_by_role("option", name="all_ones").click()
+    page.wait_for_selector(f"#answers :text('20 steps of parity: {' '.join('1' * 20)}')")
