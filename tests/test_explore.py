@@ -14,12 +14,9 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from PIL import Image
 
 from datamodules import (
-    FlipFlopDataModule,
     InductionDataModule,
     PalindromeDataModule,
     ParityDataModule,
-    RecallDataModule,
-    SequenceDataModule,
 )
 from lightning_modules import PalindromeLSTM, PalindromeRNN, SequenceModel
 from metrics.interpolation import interpolate_latents
@@ -35,7 +32,7 @@ from scripts.explorer.model_index import ModelIndex
 from scripts.interpolate import between_seeds
 from scripts.interpolate import main as interpolate
 from scripts.plot_gates import main as plot_gates
-from scripts.tasks import ask, draw, load, parse
+from scripts.tasks import load
 from twofold.errors import UsageError
 
 Script = Callable[..., tuple[int, str, str]]
@@ -183,85 +180,6 @@ def test_samples_depend_on_their_seed(gan: GANExplorer) -> None:
 
 
 # The second tab
-
-
-TASKS = [
-    PalindromeDataModule(6),
-    PalindromeDataModule(6, target="second_half"),
-    InductionDataModule(6, tokens=5),
-    FlipFlopDataModule(6),
-    RecallDataModule(8, pairs=2),
-    ParityDataModule(6),
-]
-
-
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: type(task).__name__)
-def test_a_random_sequence_can_be_typed_and_has_an_answer(task: PalindromeDataModule | SequenceDataModule) -> None:
-    for case in ("", *task.cases):
-        question = ask(task, draw(task, 12, case, seed=3))
-        again = ask(task, parse(task, question.text.replace(" ", "\n ")))
-        assert again.text == question.text
-        assert torch.equal(again.symbols, question.symbols)
-        assert (question.targets[question.asked] >= 0).all()
-
-
-def test_random_palindromes_may_be_of_a_worst_case() -> None:
-    first, *rest, last = draw(PalindromeDataModule(6), 30, "alternating", seed=47).tolist()
-    assert (first, rest[0], {*rest[:13:2]}, last) == (4, 7, {7}, 4)
-    assert len({*rest[1:13:2]}) == 1
-
-
-@pytest.mark.parametrize(
-    ("task", "typed", "text"),
-    [
-        *((TASKS[0], typed, text) for typed, text in (("4079704", "4079704"), ("40", "4004"), ("7", "77"))),
-        *((TASKS[1], typed, text) for typed, text in ((" 12 ", "1221"), ("12 21", "1221"))),
-        *((TASKS[3], typed, "w 1 r 1") for typed in ("w1r1", "w 1 r 1", " w1  r1\n")),
-        (InductionDataModule(6), "12 * 3 *", "12 * 3 *"),
-    ],
-)
-def test_symbols_of_one_character_need_no_spaces(task: Any, typed: str, text: str) -> None:
-    assert ask(task, parse(task, typed)).text == text
-
-
-@pytest.mark.parametrize(
-    ("task", "typed", "message"),
-    [
-        (TASKS[0], "-1", "symbol '-' isn't one of 0 1 2 3 4 5 6 7 8 9"),
-        (TASKS[0], "٣", "symbol '٣' isn't one of 0 1"),
-        (TASKS[0], "", "a sequence of 0 symbols; write 1 to 1,000 of 0 1"),
-        (TASKS[0], "12" * 300, "a sequence of 1,200 symbols; write 1 to 1,000"),
-        (TASKS[1], "1_", "symbol '_' isn't one of 0 1"),
-        (TASKS[3], "w 1 x 0", "symbol 'x' isn't one of 0 1 w i r"),
-        (TASKS[4], "k1v1", "symbol 'k1v1' isn't one of k0 k1"),
-        (TASKS[5], " ", "a sequence of 0 symbols; write 1 to 1,000 of 0 1"),
-        (TASKS[5], "1" * 1001, "a sequence of 1,001 symbols; write 1 to 1,000 of 0 1"),
-    ],
-)
-def test_a_wrong_sequence_gets_one_line(task: Any, typed: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message.replace("(", r"\(")):
-        parse(task, typed)
-
-
-@pytest.mark.parametrize(
-    ("task", "typed", "answers"),
-    [
-        (TASKS[2], "1 * 2 3 *", {4: "2"}),
-        *((TASKS[2], typed, {}) for typed in ("1 * 2 3", "* *", "1 2 *", "* 2 * 3 *", "*", "1 * * *")),
-        (TASKS[3], "w 1 r 0 r", {2: "1", 4: "1"}),
-        (TASKS[3], "r 1 w 0 r 1 0 r", {4: "0"}),
-        *((TASKS[3], typed, {}) for typed in ("r 1", "0 w 1 r", "w w r 1", "w", "r", "1")),
-        (TASKS[4], "k0 v1 k1 v2 v3 k1 k0", {5: "v2", 6: "v1"}),
-        (TASKS[4], "k0 v1 k0 v2 k0 v2 k5", {}),
-        *((TASKS[4], typed, {}) for typed in ("v1 k0 v2 k1 k0", "k0 k1 k1 k0 k0", "k0", "k0 v1 k0", "k0 v1 k1 v2")),
-        (TASKS[5], "1", {0: "1"}),
-    ],
-)
-def test_sequences_that_are_not_of_the_task_have_no_answer(task: Any, typed: str, answers: dict[int, str]) -> None:
-    question = ask(task, parse(task, typed))
-    steps = enumerate(question.targets.tolist())
-    assert {step: question.name(target) for step, target in steps if target >= 0} == answers
-    assert question.asked.tolist() == ([*answers] or [len(question.symbols) - 1])
 
 
 class Parity(torch.nn.Module):
