@@ -5,6 +5,9 @@ from typing import Literal
 DIGITS = 10
 """How many symbols a palindrome may contain: the digits 0 to 9."""
 
+BLANK = DIGITS
+"""The symbol that a network reads where it has to write a digit of the second half."""
+
 Target = Literal["last", "second_half"]
 """What the network predicts: the last digit, or the whole second half."""
 

@@ -14,15 +14,13 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from common.arguments import check_choice
-from common.palindrome import ADVERSARY, DIGITS, Target
+from common.palindrome import ADVERSARY, BLANK, DIGITS, Target
 from common.sharding import all_gather
 from lightning_modules.batches import input_and_target
 from lightning_modules.classifier import Classification
 from metrics.adversary import greedy_adversary
 from networks.lstm import LSTM
 from networks.rnn import RNN
-
-BLANK = DIGITS
 
 SYMBOLS: dict[Target, int] = {"last": DIGITS, "second_half": DIGITS + 1}
 """The number of symbols that the network reads, for each target."""
@@ -31,10 +29,17 @@ SYMBOLS: dict[Target, int] = {"last": DIGITS, "second_half": DIGITS + 1}
 class _Palindrome(Classification):
     """One-hot symbols → recurrent network → linear layer at each step with a target → logits."""
 
-    network: LSTM | RNN
-    readout: nn.Linear
     _state: Any = None
     """The network's state after the last chunk of a test."""
+
+    def __init__(
+        self, network: LSTM | RNN, optimizer: OptimizerCallable, lr_scheduler: LRSchedulerCallable | None
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.readout = nn.Linear(network.hidden_size, DIGITS)
+        self.optimizer = optimizer
+        self.lr_scheduler = lr_scheduler
 
     def compile(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raises ValueError: a compiler unrolls the recurrence and doesn't make it faster than the kernels."""
@@ -120,16 +125,8 @@ class PalindromeLSTM(_Palindrome):
         optimizer: OptimizerCallable = torch.optim.Adam,
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
-        super().__init__()
-        self.hidden_size = hidden_size
-        self.init = init
-        self.horizon = horizon
-        self.kernel = kernel
-        self.target = target
-        self.optimizer = optimizer
-        self.lr_scheduler = lr_scheduler
-        self.network = LSTM(_symbols(target), hidden_size, kernel=kernel, init=init, horizon=horizon)
-        self.readout = nn.Linear(hidden_size, DIGITS)
+        network = LSTM(_symbols(target), hidden_size, kernel=kernel, init=init, horizon=horizon)
+        super().__init__(network, optimizer, lr_scheduler)
 
 
 class PalindromeRNN(_Palindrome):
@@ -162,17 +159,7 @@ class PalindromeRNN(_Palindrome):
         gain: float = 3.0,
         input_scale: float = 1.0,
     ) -> None:
-        super().__init__()
-        self.hidden_size = hidden_size
-        self.nonlinearity = nonlinearity
-        self.init = init
-        self.gain = gain
-        self.input_scale = input_scale
-        self.kernel = kernel
-        self.target = target
-        self.optimizer = optimizer
-        self.lr_scheduler = lr_scheduler
-        self.network = RNN(
+        network = RNN(
             _symbols(target),
             hidden_size,
             kernel=kernel,
@@ -181,7 +168,7 @@ class PalindromeRNN(_Palindrome):
             gain=gain,
             input_scale=input_scale,
         )
-        self.readout = nn.Linear(hidden_size, DIGITS)
+        super().__init__(network, optimizer, lr_scheduler)
 
 
 def _symbols(target: Target) -> int:

@@ -10,14 +10,12 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from common.eval_mode import evaluating
-from common.palindrome import ADVERSARY
+from common.palindrome import ADVERSARY, BLANK
 from common.sharding import all_gather, sum_over_ranks
 from lightning_modules.batches import input_and_target
 from lightning_modules.classifier import UNASKED, Classification
 from metrics.adversary import greedy_adversary
 
-BLANK = 10
-"""The symbol that a network reads where it has to write the second half of a palindrome."""
 PART = 4096
 """Steps that a test reads at once."""
 

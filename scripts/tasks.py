@@ -17,6 +17,7 @@ from common.palindrome import DIGITS
 from datamodules import PalindromeDataModule, SequenceDataModule
 from datamodules.palindromes import ChunkedPalindromes, PalindromeBatch
 from datamodules.palindromes.worst_cases import PAIRS
+from datamodules.tasks import TaskDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN, SequenceModel
 from lightning_modules.classifier import UNASKED
 from lightning_modules.sequence import symbols_and_targets
@@ -137,7 +138,7 @@ def load(path: Path) -> tuple[Model, Task]:
         match read_tensors(path):
             case {"module": str(name), **checkpoint} if name in MODULES:
                 model: Model = MODULES[name].load_from_checkpoint(path).eval()
-                known = _subclasses(PalindromeDataModule) | _subclasses(SequenceDataModule)
+                known = _subclasses(TaskDataModule)
                 tasks = [known[key].load_from_checkpoint(path) for key in checkpoint if key in known]
             case _:
                 raise UsageError(f"{path} is not a checkpoint of one of {', '.join(MODULES)}; {INSTEAD}")

@@ -99,7 +99,7 @@ TWOFOLD = [
         "--model.lr_scheduler.monitor val/loss",
         "schedulers step with every batch, so none can be ReduceLROnPlateau",
     ),
-    (f"fit -c {LSTM} --data.test_lengths []", "test_lengths is []; write numbers of 1 or more"),
+    (f"fit -c {LSTM} --data.test_lengths []", "test_lengths is []; write one length or more, each once"),
     (f"fit -c {LSTM} --model.init forget_lug", "write one of torch, forget_one, forget_log, chrono"),
     (f"fit -c {LSTM} --model.horizon 5", "--model.horizon follows from the data; write --data.length"),
     (f"fit -c {RNN} --model.init chrono", "init is 'chrono'; write one of torch, orthogonal, identity"),

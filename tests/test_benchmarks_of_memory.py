@@ -26,7 +26,7 @@ def test_runs_differ_only_in_what_is_compared(
         (curriculum,) = (callback for callback in trainer.callbacks if isinstance(callback, LengthCurriculum))
         assert (curriculum.start, trainer.gradient_clip_val) == (start, 1.0)
         assert module.configure_optimizers().param_groups[0]["lr"] == rate
-        assert (datamodule.batch_size, module.hidden_size, trainer.max_steps) == (64, 64, 77)
+        assert (datamodule.batch_size, module.network.hidden_size, trainer.max_steps) == (64, 64, 77)
         if name == "LSTM forget bias log T":
             bias = module.network.get_parameter("bias_ih_l0")[64:128]
             torch.testing.assert_close(bias, torch.full((64,), math.log(1000)))

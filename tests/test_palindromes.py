@@ -86,7 +86,7 @@ def test_train_length_applies_from_the_next_batch(target: Any) -> None:
         datamodule.train_length = length
         assert_palindromes(next(train), length, target)
     assert rows(datamodule.val_dataloader()) == validation
-    with pytest.raises(ValueError, match="train_length is 1; write 2 or more"):
+    with pytest.raises(ValueError, match="train_length is 1, too short for this task; write 2 or more"):
         datamodule.train_length = 1
 
 
@@ -118,13 +118,13 @@ def test_second_half_is_tested_in_whole_batches() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"length": 1}, "length is 1; write 2 or more"),
+        ({"length": 1}, "length is 1, too short for this task; write 2 or more"),
         ({"batch_size": 0}, "batch_size is 0; write 1 or more"),
         ({"test_size": 0}, "test_size is 0; write 1 or more"),
         ({"target": "all"}, "target is 'all'; write one of last, second_half"),
-        ({"test_lengths": [5, 9, 5]}, "names a length twice"),
-        ({"test_lengths": []}, r"test_lengths is \[\]; write numbers of 1 or more"),
-        ({"test_lengths": [5, 1]}, "a length in test_lengths is 1; write 2 or more"),
+        ({"test_lengths": [5, 9, 5]}, "write one length or more, each once"),
+        ({"test_lengths": []}, r"test_lengths is \[\]; write one length or more, each once"),
+        ({"test_lengths": [5, 1]}, "a length in test_lengths is 1, too short for this task; write 2 or more"),
         ({"test_lengths": [9], "target": "second_half"}, "test_lengths are for the last digit"),
         ({"constant_rest": 1.1}, "constant_rest is 1.1; write a share from 0 to 1"),
         ({"constant_rest": math.nan}, "constant_rest is nan; write a share from 0 to 1"),

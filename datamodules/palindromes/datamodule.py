@@ -13,20 +13,19 @@ The network has to keep one digit over T−2 others that don't matter, so T sets
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from common.arguments import check_choice, check_positive
+from common.arguments import check_choice
 from common.palindrome import ADVERSARY, DIGITS, Target
 from datamodules.palindromes.chunks import AllPalindromes, ChunkedPalindromes, PalindromeChunk
 from datamodules.palindromes.worst_cases import CASES, PAIRS
-from datamodules.resumable import BatchStream, EvaluationBatches, ResumableDataModule, count_batches, in_order, philox
-
-Split = Literal["train", "validation", "test"]
+from datamodules.resumable import EvaluationBatches, count_batches, in_order, philox
+from datamodules.tasks import TaskDataModule
 
 LONGEST_ADVERSARY = 1000
 """Digits. An adversary calls the network for each digit that it picks."""
@@ -43,7 +42,7 @@ class PalindromeBatch(NamedTuple):
     target: Int[Tensor, "batch ..."]
 
 
-class PalindromeDataModule(ResumableDataModule):
+class PalindromeDataModule(TaskDataModule[PalindromeBatch]):
     """Random palindromes of `length` digits. Every batch is drawn anew from (seed, split, batch number, length).
 
     Args:
@@ -78,77 +77,30 @@ class PalindromeDataModule(ResumableDataModule):
         worst_cases: bool = True,
         constant_rest: float = 0.0,
     ) -> None:
-        super().__init__()
-        _check_length("length", length)
-        check_positive(batch_size=batch_size, batches_per_epoch=batches_per_epoch)
-        check_positive(validation_batches=validation_batches, test_size=test_size)
+        super().__init__(length, batch_size, batches_per_epoch, validation_batches, test_lengths, test_size)
         check_choice("target", target, get_args(Target))
         if not 0 <= constant_rest <= 1:
             raise ValueError(f"constant_rest is {constant_rest}; write a share from 0 to 1")
         if constant_rest and target != "last":
             raise ValueError("constant_rest is for the last digit; leave it out with target: second_half")
-        if test_lengths is not None:
-            if target != "last":
-                raise ValueError("test_lengths are for the last digit; leave them out with target: second_half")
-            check_positive(test_lengths=test_lengths)
-            if len(set(test_lengths)) < len(test_lengths):
-                raise ValueError(f"test_lengths {test_lengths} names a length twice; write each once")
-            for each in test_lengths:
-                _check_length("a length in test_lengths", each)
-        self.length = length
-        self.batch_size = batch_size
+        if test_lengths and target != "last":
+            raise ValueError("test_lengths are for the last digit; leave them out with target: second_half")
         self.target = target
-        self.batches_per_epoch = batches_per_epoch
-        self.validation_batches = validation_batches
-        self.test_lengths = test_lengths
-        self.test_size = test_size
+        self.cases = tuple(CASES) if target == "last" else ()
         self.worst_cases = worst_cases
         self.constant_rest = constant_rest
-        self._train_length = length
 
     @property
     def symbol_names(self) -> list[str]:
         """The digits, and for the second half the blank."""
         return [*map(str, range(DIGITS)), *("_" for _ in range(self.target == "second_half"))]
 
-    @property
-    def cases(self) -> tuple[str, ...]:
-        """The names of the worst cases, which the last digit has."""
-        return tuple(CASES) if self.target == "last" else ()
-
-    @property
-    def train_length(self) -> int:
-        """The length of the next training batch: `length`, until a curriculum sets another. Evaluation keeps `length`.
-
-        Raises:
-            ValueError: when it is set below 2.
-        """
-        return self._train_length
-
-    @train_length.setter
-    def train_length(self, length: int) -> None:
-        _check_length("train_length", length)
-        self._train_length = length
-
-    def train_dataloader(self) -> BatchStream[PalindromeBatch]:
-        return self.train_stream(self._train_batch, self.batches_per_epoch)
-
-    def val_dataloader(self) -> EvaluationBatches[PalindromeBatch]:
-        return EvaluationBatches(partial(self._evaluation_batch, "validation"), self.validation_batches)
-
     def test_dataloader(self) -> AllPalindromes | EvaluationBatches[PalindromeChunk]:
         """For the last digit, the palindromes of each length and, at each length, of each worst case."""
         if self.target == "last":
             lengths = self.test_lengths or [self.length]
             return AllPalindromes([loader for length in lengths for loader in self._test_loaders(length)])
-        return EvaluationBatches(self._test_batch, count_batches(self.test_size, self.batch_size))
-
-    def predict_dataloader(self) -> EvaluationBatches[PalindromeBatch]:
-        """The first batch of the test split."""
-        return EvaluationBatches(partial(self._evaluation_batch, "test"), 1)
-
-    def _train_batch(self, k: int) -> PalindromeBatch:
-        return self._draw("train", k, self.batch_size, self.train_length)
+        return EvaluationBatches(self._test_chunk, count_batches(self.test_size, self.batch_size))
 
     def _test_loaders(self, length: int) -> Iterator[ChunkedPalindromes | EvaluationBatches[PalindromeChunk]]:
         yield ChunkedPalindromes(length, self.test_size, self.batch_size, self.seed, self.shard)
@@ -166,15 +118,10 @@ class PalindromeDataModule(ResumableDataModule):
         digits = torch.stack([pairs // DIGITS, pairs % DIGITS], dim=1)[:, : length - 1]
         return PalindromeChunk(self.shard(digits), self.shard(digits[:, 0]), length, case=ADVERSARY)
 
-    def _test_batch(self, k: int) -> PalindromeChunk:
-        return PalindromeChunk(*self._evaluation_batch("test", k), self.length)
+    def _test_chunk(self, k: int) -> PalindromeChunk:
+        return PalindromeChunk(*self.test_batch(k, self.length), self.length)
 
-    def _evaluation_batch(self, split: Split, k: int) -> PalindromeBatch:
-        left = self.test_size - k * self.batch_size if split == "test" else self.batch_size
-        return self._draw(split, k, min(self.batch_size, left), self.length)
-
-    def _draw(self, split: Split, k: int, rows: int, length: int) -> PalindromeBatch:
-        """This rank's rows of batch k."""
+    def make_batch(self, split: str, k: int, *, rows: int, length: int, case: str = "") -> PalindromeBatch:
         # In NumPy, because torch would wake its threads for this, which takes longer than the work.
         random = philox(self.seed, "fresh palindromes", split, k, length)
         first_half = random.integers(0, DIGITS, (rows, (length + 1) // 2))
@@ -187,8 +134,3 @@ class PalindromeDataModule(ResumableDataModule):
         else:
             digits, target = first_half, second_half
         return PalindromeBatch(*(self.shard(torch.from_numpy(part.copy())) for part in (digits, target)))
-
-
-def _check_length(name: str, length: int) -> None:
-    if length < 2:
-        raise ValueError(f"{name} is {length}; write 2 or more, one digit to read and one to predict")

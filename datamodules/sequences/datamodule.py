@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from common.arguments import check_positive
-from datamodules.resumable import BatchStream, EvaluationBatches, ResumableDataModule, count_batches, philox
+from datamodules.resumable import EvaluationBatches, count_batches, philox
+from datamodules.tasks import TaskDataModule
 
 UNASKED = -100
 """The target at a step where nothing is asked; `torch.nn.functional.cross_entropy` ignores it."""
@@ -27,7 +27,7 @@ class SequenceBatch(NamedTuple):
     name: str = ""
 
 
-class SequenceDataModule(ResumableDataModule):
+class SequenceDataModule(TaskDataModule[SequenceBatch]):
     """Random sequences of a task. Every batch is drawn anew from (seed, split, batch number, length).
 
     A subclass is a task: it defines `symbol_names`, `least_length`, `cases`, `draw` and `targets`.
@@ -45,11 +45,6 @@ class SequenceDataModule(ResumableDataModule):
         ValueError: when an argument is out of range.
     """
 
-    least_length: int
-    """The shortest sequence that asks something."""
-    cases: tuple[str, ...] = ()
-    """The names of sequences that are harder, or rarer, than those to train on. Tests report them separately."""
-
     def __init__(
         self,
         length: int,
@@ -60,30 +55,12 @@ class SequenceDataModule(ResumableDataModule):
         test_lengths: list[int] | None = None,
         test_size: int = 1000,
     ) -> None:
-        super().__init__()
-        check_positive(batch_size=batch_size, batches_per_epoch=batches_per_epoch)
-        check_positive(validation_batches=validation_batches, test_size=test_size)
-        self._check_length("length", length)
-        for each in test_lengths or ():
-            self._check_length("a length in test_lengths", each)
-        if test_lengths is not None and len(set(test_lengths)) < max(len(test_lengths), 1):
-            raise ValueError(f"test_lengths is {test_lengths}; write one length or more, each once")
+        super().__init__(length, batch_size, batches_per_epoch, validation_batches, test_lengths, test_size)
         if shortest is not None:
-            self._check_length("shortest", shortest)
+            self.check_length("shortest", shortest)
             if shortest > length:
                 raise ValueError(f"shortest is {shortest}, above the length {length}; write at most {length}")
-        self.length = self._train_length = length
         self.shortest = shortest
-        self.batch_size = batch_size
-        self.batches_per_epoch = batches_per_epoch
-        self.validation_batches = validation_batches
-        self.test_lengths = test_lengths
-        self.test_size = test_size
-
-    @property
-    @abstractmethod
-    def symbol_names(self) -> list[str]:
-        """The name of each symbol, without spaces."""
 
     @abstractmethod
     def draw(self, random: np.random.Generator, rows: int, length: int, case: str = "") -> Rows:
@@ -104,27 +81,6 @@ class SequenceDataModule(ResumableDataModule):
             symbols: of any sequences, also such as `draw` never returns.
         """
 
-    @property
-    def train_length(self) -> int:
-        """The length of the next training batch, or the highest if they are drawn; `length` until a curriculum sets it.
-
-        Raises:
-            ValueError: when it is set below `least_length`.
-        """
-        return self._train_length
-
-    @train_length.setter
-    def train_length(self, length: int) -> None:
-        self._check_length("train_length", length)
-        self._train_length = length
-
-    def train_dataloader(self) -> BatchStream[SequenceBatch]:
-        return self.train_stream(self._train_batch, self.batches_per_epoch)
-
-    def val_dataloader(self) -> EvaluationBatches[SequenceBatch]:
-        make_batch = partial(self._batch, "validation", rows=self.batch_size, length=self.length)
-        return EvaluationBatches(make_batch, self.validation_batches)
-
     def test_dataloader(self) -> list[EvaluationBatches[SequenceBatch]]:
         """For each length a loader of sequences as in training and one for each of `cases`."""
         batches = count_batches(self.test_size, self.batch_size)
@@ -134,32 +90,21 @@ class SequenceDataModule(ResumableDataModule):
             for case in ("", *self.cases)
         ]
 
-    def predict_dataloader(self) -> EvaluationBatches[SequenceBatch]:
-        """The first batch of the test."""
-        return EvaluationBatches(partial(self.test_batch, length=self.length), 1)
-
-    def test_batch(self, k: int, length: int, case: str = "") -> SequenceBatch:
-        """Batch k of the test at a length, of one of `cases` or as in training."""
-        rows = min(self.batch_size, self.test_size - k * self.batch_size)
-        batch = self._batch("test", k, rows=rows, length=length, case=case)
-        return batch._replace(name=f"T={length}/{case}" if case else f"T={length}")
-
-    def _train_batch(self, k: int) -> SequenceBatch:
+    def train_batch(self, k: int) -> SequenceBatch:
         length = self.train_length
         if self.shortest is not None and self.shortest < length:
             length = int(philox(self.seed, "training length", k).integers(self.shortest, length + 1))
-        return self._batch("train", k, rows=self.batch_size, length=length)
+        return self.make_batch("train", k, rows=self.batch_size, length=length)
 
-    def _batch(self, split: str, k: int, *, rows: int, length: int, case: str = "") -> SequenceBatch:
-        """This rank's rows of batch k."""
+    def test_batch(self, k: int, length: int, case: str = "") -> SequenceBatch:
+        batch = super().test_batch(k, length, case)
+        return batch._replace(name=f"T={length}/{case}" if case else f"T={length}")
+
+    def make_batch(self, split: str, k: int, *, rows: int, length: int, case: str = "") -> SequenceBatch:
         # In NumPy, because torch would wake its threads for this, which takes longer than the work.
         drawn = self.draw(philox(self.seed, type(self).__name__, split, case, k, length), rows, length, case)
         symbols, targets = (self.shard(torch.from_numpy(part)).T for part in (drawn, self.targets(drawn)))
         return SequenceBatch(symbols, targets)
-
-    def _check_length(self, name: str, length: int) -> None:
-        if length < self.least_length:
-            raise ValueError(f"{name} is {length}, too short for this task; write {self.least_length} or more")
 
 
 def unasked(rows: int, length: int) -> Rows:
