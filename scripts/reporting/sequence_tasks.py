@@ -19,6 +19,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from callbacks import LengthCurriculum, StopWhenSolved
 from common.eval_mode import evaluating
 from datamodules import (
+    ChunkedPalindromes,
     FlipFlopDataModule,
     InductionDataModule,
     PalindromeDataModule,
@@ -159,13 +160,12 @@ def accuracy(module: SequenceModel, task: str, length: int, rows: int) -> float:
 
 def sequences(task: str, length: int, rows: int) -> tuple[Int[Tensor, "steps rows"], Int[Tensor, "steps rows"]]:
     """Symbols and targets of a test batch, as a function of the arguments."""
+    if task == "last":  # a long palindrome comes in parts
+        *_, last = chunks = list(ChunkedPalindromes(length, rows, rows, seed=0))
+        return symbols_and_targets(last._replace(digits=torch.cat([chunk.digits for chunk in chunks], dim=1)))
     data = TASKS[task].data(length, batch_size=rows, test_size=rows)
     data.load_state_dict({"seed": 0})
-    loaders = data.test_dataloader()
-    batches = list(loaders[0] if isinstance(loaders, list) else loaders)
-    if len(batches) > 1:  # a long palindrome comes in parts
-        batches = [batches[-1]._replace(digits=torch.cat([batch.digits for batch in batches], dim=1))]
-    return symbols_and_targets(batches[0])
+    return symbols_and_targets(data.test_batch(0, length))
 
 
 def plain_trainer(callbacks: Sequence[Callback], max_steps: int = -1) -> Trainer:
