@@ -126,8 +126,6 @@ TWOFOLD = [
     (f"fit -c {PARITY} --data SequenceDataModule", "--data can't be SequenceDataModule, which is the base of others"),
     (f"fit -c {PARITY} --data MNISTDataModule --data.source packaged", "sequences are two int64 tensors (steps, batc"),
     (f"fit -c {PARITY} --model.network Transformer --model.network.heads 5", "hidden_size is 64; write a multiple of"),
-    (f"fit -c {PARITY} --model.network LSTM --model.network.init chrono", "init 'chrono' can't use horizon None; wri"),
-    (f"fit -c {PARITY} --model.network=GRU --model.network.init chrono", "init is 'chrono'; write one of torch, upda"),
     (f"fit -c {PARITY} --model.network classes.Plain", "doesn't map x and a state to an out"),
     (f"fit -c {PARITY} --compile true", "compiling LSTM gains nothing; leave compile out"),
     (f"fit -c {RECALL} --data.length 11", "length is 11, too short for this task; write 12 or more"),

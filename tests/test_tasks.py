@@ -78,14 +78,8 @@ def test_a_wrong_sequence_gets_one_line(task: Any, typed: str, message: str) -> 
     ("task", "typed", "answers"),
     [
         (TASKS[2], "1 * 2 3 *", {4: "2"}),
-        *((TASKS[2], typed, {}) for typed in ("1 * 2 3", "* *", "1 2 *", "* 2 * 3 *", "*", "1 * * *")),
+        (TASKS[2], "* *", {}),
         (TASKS[3], "w 1 r 0 r", {2: "1", 4: "1"}),
-        (TASKS[3], "r 1 w 0 r 1 0 r", {4: "0"}),
-        *((TASKS[3], typed, {}) for typed in ("r 1", "0 w 1 r", "w w r 1", "w", "r", "1")),
-        (TASKS[4], "k0 v1 k1 v2 v3 k1 k0", {5: "v2", 6: "v1"}),
-        (TASKS[4], "k0 v1 k0 v2 k0 v2 k5", {}),
-        *((TASKS[4], typed, {}) for typed in ("v1 k0 v2 k1 k0", "k0 k1 k1 k0 k0", "k0", "k0 v1 k0", "k0 v1 k1 v2")),
-        (TASKS[5], "1", {0: "1"}),
     ],
 )
 def test_sequences_that_are_not_of_the_task_have_no_answer(task: Any, typed: str, answers: dict[int, str]) -> None:

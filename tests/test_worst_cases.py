@@ -7,19 +7,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import Trainer
 from torch import Tensor
 
 from datamodules import ChunkedPalindromes, PalindromeDataModule
 from datamodules.palindromes.worst_cases import CASES
-from lightning_modules import SequenceModel
 from metrics.adversary import greedy_adversary
-from networks.gru import GRU
-from networks.lru import LRU
-from networks.lstm import LSTM
-from networks.min_gru import MinGRU
-from networks.s6 import S6
-from networks.transformer import Transformer
 
 Row = list[int]
 
@@ -47,23 +39,15 @@ PROPERTIES: dict[str, Callable[[int, Row], bool]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("length", "batch_size"), [(2000, 100), (2001, 64), (9000, 30)])
+@pytest.mark.parametrize(("length", "batch_size"), [(2, 100), (3, 9), (4, 100), (2000, 100), (2001, 64), (9000, 30)])
 def test_each_case_is_a_palindrome_with_its_property(case: str, length: int, batch_size: int) -> None:
     rows = palindromes(case, length, batch_size)
     assert rows.shape == (100, length)
     assert torch.equal(rows, rows.flip(1))
     assert rows[:, 0].bincount().tolist() == [10] * 10
     for first, *rest in rows[:, : length // 2].tolist():
-        assert PROPERTIES[case](first, rest)
+        assert length < 5 or PROPERTIES[case](first, rest)
     assert torch.equal(rows, palindromes(case, length, batch_size))
-
-
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("length", [2, 3, 4])
-def test_short_cases_are_palindromes(case: str, length: int) -> None:
-    rows = palindromes(case, length)
-    assert torch.equal(rows, rows.flip(1))
-    assert rows[:, 0].bincount().tolist() == [10] * 10
 
 
 def test_constant_rests_have_all_pairs_of_digits() -> None:
@@ -137,11 +121,3 @@ def test_an_adversary_reads_up_to_the_length(given: int) -> None:
 def test_an_adversary_needs_a_state() -> None:
     with pytest.raises(ValueError, match="the network returns no state"):
         greedy_adversary(lambda digits, state: (torch.zeros(len(digits), 10), None), torch.zeros(2, 1).long(), 3)
-
-
-@pytest.mark.parametrize("network", [LSTM(10, 4), GRU(10, 4), MinGRU(10, 4), LRU(10, 4), S6(10, 4), Transformer(10, 8)])
-def test_any_network_with_a_state_meets_the_worst_cases(plain_trainer: Callable[..., Trainer], network: Any) -> None:
-    data = PalindromeDataModule(6, test_size=10)
-    (logged,) = plain_trainer().test(SequenceModel(network), datamodule=data, verbose=False)
-    cases = [*CASES] if isinstance(network, Transformer) else [*CASES, "adversary"]
-    assert logged.keys() == {"test/accuracy/T=6", *(f"test/accuracy/T=6/{case}" for case in cases)}
