@@ -32,13 +32,20 @@ class Classification(TwofoldModule):
     `val/` and `test/`. `training_step` returns the accuracy of the global batch.
     """
 
-    optimizer: OptimizerCallable
-    lr_scheduler: LRSchedulerCallable | None
     classes = DIGITS
 
-    def __init__(self) -> None:
+    def __init__(
+        self, network: nn.Module, optimizer: OptimizerCallable, lr_scheduler: LRSchedulerCallable | None
+    ) -> None:
         super().__init__()
         self.accuracy_metrics = nn.ModuleDict()  # one for each loader of each split
+        self.network = network
+        self.optimizer = optimizer
+        self.lr_scheduler = lr_scheduler
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compiles the network in place, with `torch.compile`'s arguments; the names of its weights stay."""
+        self.network.compile(*args, **kwargs)
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         logits, target = self.logits_and_target(batch)
@@ -122,19 +129,12 @@ class DigitClassifier(Classification):
         optimizer: OptimizerCallable = torch.optim.Adam,
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(network, optimizer, lr_scheduler)
         logits = output_for_zeros(network, (2, 1, 28, 28))
         if logits.shape != (2, DIGITS):
             raise ValueError(
                 f"for 2 images {type(network).__name__} returns {tuple(logits.shape)}; return ten logits each"
             )
-        self.network = network
-        self.optimizer = optimizer
-        self.lr_scheduler = lr_scheduler
-
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compiles the network in place, with `torch.compile`'s arguments; the names of its weights stay."""
-        self.network.compile(*args, **kwargs)
 
     def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 10"]:
         logits: Tensor = self.network(images)

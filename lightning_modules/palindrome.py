@@ -29,17 +29,15 @@ SYMBOLS: dict[Target, int] = {"last": DIGITS, "second_half": DIGITS + 1}
 class _Palindrome(Classification):
     """One-hot symbols → recurrent network → linear layer at each step with a target → logits."""
 
+    network: LSTM | RNN
     _state: Any = None
     """The network's state after the last chunk of a test."""
 
     def __init__(
         self, network: LSTM | RNN, optimizer: OptimizerCallable, lr_scheduler: LRSchedulerCallable | None
     ) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network, optimizer, lr_scheduler)
         self.readout = nn.Linear(network.hidden_size, DIGITS)
-        self.optimizer = optimizer
-        self.lr_scheduler = lr_scheduler
 
     def compile(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raises ValueError: a compiler unrolls the recurrence and doesn't make it faster than the kernels."""

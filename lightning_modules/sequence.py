@@ -44,10 +44,7 @@ class SequenceModel(Classification):
         optimizer: OptimizerCallable = torch.optim.Adam,
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
-        super().__init__()
-        self.network = network
-        self.optimizer = optimizer
-        self.lr_scheduler = lr_scheduler
+        super().__init__(network, optimizer, lr_scheduler)
         self.classes, hidden_size, self.has_state = _properties(network)
         self.readout = nn.Linear(hidden_size, self.classes)
         self._symbol_names = [*map(str, range(self.classes))]
@@ -70,7 +67,7 @@ class SequenceModel(Classification):
         """
         if self.has_state:
             raise ValueError(f"compiling {type(self.network).__name__} gains nothing; leave compile out")
-        self.network.compile(*args, **kwargs)
+        super().compile(*args, **kwargs)
 
     def forward(
         self, symbols: Int[Tensor, "steps batch"], state: Any = None
