@@ -1,7 +1,5 @@
-"""Worst cases of the last digit: what the palindromes hold, and the adversary."""
+"""Worst cases of the last digit: which are tested, and the adversary. Their palindromes: tests/test_chunks.py."""
 
-from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,59 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datamodules import ChunkedPalindromes, PalindromeDataModule
+from datamodules import PalindromeDataModule
 from datamodules.palindromes.worst_cases import CASES
 from metrics.adversary import greedy_adversary
-
-Row = list[int]
-
-
-def palindromes(case: str, length: int, batch_size: int = 100, seed: int = 3) -> Tensor:
-    """All 100 palindromes of a case, (100, T)."""
-    parts: list[list[Tensor]] = []
-    for chunk in ChunkedPalindromes(length, 100, batch_size, seed, case=case):
-        parts = [*parts, []] if chunk.starts else parts
-        parts[-1].append(chunk.digits)
-        if chunk.ends:
-            parts[-1].append(chunk.target[:, None])
-        assert chunk.case == case
-    return torch.cat([torch.cat(each, dim=1) for each in parts])
-
-
-PROPERTIES: dict[str, Callable[[int, Row], bool]] = {
-    "constant_rest": lambda first, rest: len({*rest}) == 1,
-    "two_digits": lambda first, rest: len({first, *rest}) == 2,
-    "alternating": lambda first, rest: len({*rest}) == 2 and all(a != b for a, b in pairwise(rest)),
-    "first_absent": lambda first, rest: first not in rest and len({*rest}) == 9,
-    "mostly_one": lambda first, rest: 0.9 < max(map(rest.count, range(10))) / len(rest) < 1,
-}
-"""What holds for the first digit and those between it and the middle."""
-
-
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("length", "batch_size"), [(2, 100), (3, 9), (4, 100), (2000, 100), (2001, 64), (9000, 30)])
-def test_each_case_is_a_palindrome_with_its_property(case: str, length: int, batch_size: int) -> None:
-    rows = palindromes(case, length, batch_size)
-    assert rows.shape == (100, length)
-    assert torch.equal(rows, rows.flip(1))
-    assert rows[:, 0].bincount().tolist() == [10] * 10
-    for first, *rest in rows[:, : length // 2].tolist():
-        assert length < 5 or PROPERTIES[case](first, rest)
-    assert torch.equal(rows, palindromes(case, length, batch_size))
-
-
-def test_constant_rests_have_all_pairs_of_digits() -> None:
-    assert sorted(map(tuple, palindromes("constant_rest", 9, batch_size=7)[:, :2].tolist())) == [
-        (first, other) for first in range(10) for other in range(10)
-    ]
-
-
-@pytest.mark.parametrize("case", ["two_digits", "first_absent", "mostly_one"])
-def test_random_cases_differ_by_seed_length_and_block(case: str) -> None:
-    rows = palindromes(case, 9000)
-    others = [palindromes(case, 9000, seed=4), palindromes(case, 9001), rows[:, 4096:]]
-    assert all((rows[:, 1:400] != other[:, 1:400]).any(dim=1).all() for other in others)
-    assert len(rows[:, :400].unique(dim=0)) == 100
 
 
 @pytest.mark.parametrize("batch_size", [33, 64, 99, 128])
@@ -75,11 +23,6 @@ def test_all_cases_are_tested_at_each_length(batch_size: int) -> None:
         assert sum(sizes) == (100 if case else 1000)
         assert max(sizes) <= batch_size
         assert not case or min(sizes) == max(sizes)  # so that several processes can share each batch
-
-
-def test_an_unknown_case_is_refused() -> None:
-    with pytest.raises(ValueError, match="case is 'constant'; write one of , constant_rest, two_digits"):
-        ChunkedPalindromes(9, 100, 100, 3, case="constant")
 
 
 def by_counting(digits: Tensor, counts: Any) -> tuple[Tensor, Any]:

@@ -55,7 +55,7 @@ class PalindromeDataModule(TaskDataModule[PalindromeBatch]):
             digits are read in chunks.
         test_size: palindromes to test with at each length.
         worst_cases: whether the last digit is tested on the cases of `datamodules.palindromes.worst_cases`, too, each
-            with 100 palindromes at each length, and up to `ADVERSARY_LENGTH` on digits that an adversary picks.
+            with 100 palindromes at each length, and up to `LONGEST_ADVERSARY` on digits that an adversary picks.
         constant_rest: the share of training palindromes, from 0 to 1, whose digits are all equal but the first and the
             last; for the `last` digit only.
 
