@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import RESULTS, grouped
+from scripts.reporting.sequence_tasks import at_best_rate, by_pair
 from twofold.errors import OneLineParser, UsageError, exit_code
 from twofold.provenance import ROOT
 from twofold.tables import read_rows
@@ -110,6 +111,13 @@ def memory() -> str:
     return table(rows, "network", "network: {network} | {training} {length:,} digits: {solved}", order="network")
 
 
+def memory_tasks() -> str:
+    """The accuracy of each network on each task at 512 steps, trained at a fixed length with its best rate."""
+    runs = [run for pair in by_pair(read_rows(RESULTS / "memory_tasks.csv")).values() for run in at_best_rate(pair)]
+    rows = [{name: _value(text) for name, text in run.items()} for run in runs]
+    return table(rows, "network", "network: {network} | {task}: {T=512:.1%}")
+
+
 def of(name: str, by: str, columns: str, order: str = "", **values: tuple[object, ...]) -> Callable[[], str]:
     """A function that makes the `table` of a CSV file's rows with these values."""
     return lambda: table(read(name, **values), by, columns, order)
@@ -144,6 +152,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "memory_latch": of(
         "memory_latch", "gain input_scale", "gain: {gain} | input scale: {input_scale} | {hidden_size} units: {solved}"
     ),
+    "memory_tasks": memory_tasks,
+    "memory_networks": of("memory_tasks", "network", "network: {network} | weights: {weights:,}"),
     "memory_recall": of(
         "recall_accuracy",
         "hidden_size",

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Generic
 
 from common.arguments import check_positive
-from datamodules.resumable import Batch, BatchStream, EvaluationBatches, ResumableDataModule
+from datamodules.resumable import Batch, BatchStream, EvaluationBatches, ResumableDataModule, philox
 
 
 class TaskDataModule(ResumableDataModule, Generic[Batch]):
@@ -15,6 +15,7 @@ class TaskDataModule(ResumableDataModule, Generic[Batch]):
 
     Args:
         length: T, of the sequences to validate and, without a curriculum, to train with.
+        shortest: training lengths are drawn uniformly from `shortest` to T, one for each batch; by default all are T.
         batch_size: sequences per batch, over all devices together.
         batches_per_epoch: training batches per epoch.
         validation_batches: batches per validation.
@@ -33,6 +34,7 @@ class TaskDataModule(ResumableDataModule, Generic[Batch]):
     def __init__(
         self,
         length: int,
+        shortest: int | None,
         batch_size: int,
         batches_per_epoch: int,
         validation_batches: int,
@@ -47,7 +49,12 @@ class TaskDataModule(ResumableDataModule, Generic[Batch]):
             self.check_length("a length in test_lengths", each)
         if test_lengths is not None and len(set(test_lengths)) < max(len(test_lengths), 1):
             raise ValueError(f"test_lengths is {test_lengths}; write one length or more, each once")
+        if shortest is not None:
+            self.check_length("shortest", shortest)
+            if shortest > length:
+                raise ValueError(f"shortest is {shortest}, above the length {length}; write at most {length}")
         self.length = self._train_length = length
+        self.shortest = shortest
         self.batch_size = batch_size
         self.batches_per_epoch = batches_per_epoch
         self.validation_batches = validation_batches
@@ -90,7 +97,10 @@ class TaskDataModule(ResumableDataModule, Generic[Batch]):
 
     def train_batch(self, k: int) -> Batch:
         """Batch k of the training."""
-        return self.make_batch("train", k, rows=self.batch_size, length=self.train_length)
+        length = self.train_length
+        if self.shortest is not None and self.shortest < length:
+            length = int(philox(self.seed, "training length", k).integers(self.shortest, length + 1))
+        return self.make_batch("train", k, rows=self.batch_size, length=length)
 
     def test_batch(self, k: int, length: int, case: str = "") -> Batch:
         """Batch k of the test at a length, of one of `cases` or as in training."""

@@ -1,8 +1,9 @@
 """The plain recurrent network (Elman 1990, "Finding structure in time", https://doi.org/10.1207/s15516709cog1402_1).
 
 An RNN reads a sequence x⁽¹⁾ … x⁽ᵀ⁾ one step at a time, and its only memory is the hidden state h. Every step multiplies
-h by W_hh and applies φ, and every step back multiplies the gradient by W_hhᵀ and φ′, so over many steps both vanish or
-explode (Bengio, Simard & Frasconi 1994, https://doi.org/10.1109/72.279181).
+h by W_hh and applies φ, and every step back multiplies the gradient by W_hhᵀ and φ′, so over many steps both may vanish
+or explode. A tanh unit with a weight above 1 to itself has two stable states and keeps one of them without end, as
+`networks.initialisers.latch` does (Bengio, Simard & Frasconi 1994, https://doi.org/10.1109/72.279181).
 """
 
 from functools import partial

@@ -58,6 +58,7 @@ class PalindromeDataModule(TaskDataModule[PalindromeBatch]):
             with 100 palindromes at each length, and up to `LONGEST_ADVERSARY` on digits that an adversary picks.
         constant_rest: the share of training palindromes, from 0 to 1, whose digits are all equal but the first and the
             last; for the `last` digit only.
+        shortest: training lengths are drawn uniformly from `shortest` to T, one for each batch; by default all are T.
 
     Raises:
         ValueError: when an argument is out of range.
@@ -76,8 +77,9 @@ class PalindromeDataModule(TaskDataModule[PalindromeBatch]):
         test_size: int = 1000,
         worst_cases: bool = True,
         constant_rest: float = 0.0,
+        shortest: int | None = None,
     ) -> None:
-        super().__init__(length, batch_size, batches_per_epoch, validation_batches, test_lengths, test_size)
+        super().__init__(length, shortest, batch_size, batches_per_epoch, validation_batches, test_lengths, test_size)
         check_choice("target", target, get_args(Target))
         if not 0 <= constant_rest <= 1:
             raise ValueError(f"constant_rest is {constant_rest}; write a share from 0 to 1")

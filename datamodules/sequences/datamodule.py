@@ -55,12 +55,7 @@ class SequenceDataModule(TaskDataModule[SequenceBatch]):
         test_lengths: list[int] | None = None,
         test_size: int = 1000,
     ) -> None:
-        super().__init__(length, batch_size, batches_per_epoch, validation_batches, test_lengths, test_size)
-        if shortest is not None:
-            self.check_length("shortest", shortest)
-            if shortest > length:
-                raise ValueError(f"shortest is {shortest}, above the length {length}; write at most {length}")
-        self.shortest = shortest
+        super().__init__(length, shortest, batch_size, batches_per_epoch, validation_batches, test_lengths, test_size)
 
     @abstractmethod
     def draw(self, random: np.random.Generator, rows: int, length: int, case: str = "") -> Rows:
@@ -89,12 +84,6 @@ class SequenceDataModule(TaskDataModule[SequenceBatch]):
             for length in self.test_lengths or [self.length]
             for case in ("", *self.cases)
         ]
-
-    def train_batch(self, k: int) -> SequenceBatch:
-        length = self.train_length
-        if self.shortest is not None and self.shortest < length:
-            length = int(philox(self.seed, "training length", k).integers(self.shortest, length + 1))
-        return self.make_batch("train", k, rows=self.batch_size, length=length)
 
     def test_batch(self, k: int, length: int, case: str = "") -> SequenceBatch:
         batch = super().test_batch(k, length, case)

@@ -82,7 +82,7 @@ TASKS = {
     "second_half": Task(partial(PalindromeDataModule, target="second_half"), 11, 20, 4, 0.1),
     "induction": Task(InductionDataModule, 17, 32, 4, 1 / 16),
     "flip_flop": Task(FlipFlopDataModule, 5, 32, 4, 0.5),
-    "recall": Task(RecallDataModule, 32, 32, 16, 1 / 16),
+    "recall": Task(partial(RecallDataModule, pairs=3, keys=8, values=8), 16, 16, 12, 1 / 8),
     "parity": Task(ParityDataModule, 2, 32, 4, 0.5),
 }
 
