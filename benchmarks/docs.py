@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import RESULTS, grouped
-from scripts.reporting.sequence_tasks import at_best_rate, by_pair
+from benchmarks.results import RESULTS
+from scripts.reporting.best_runs import at_best_rate, by_pair
 from twofold.errors import OneLineParser, UsageError, exit_code
 from twofold.provenance import ROOT
-from twofold.tables import read_rows
+from twofold.tables import grouped, read_rows
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -24,6 +24,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from itertools import product
 from multiprocessing import get_context
+from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
@@ -32,7 +33,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from matplotlib.figure import Figure
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from benchmarks.results import Results, grouped
+from benchmarks.results import Results
 from callbacks import LengthCurriculum, StopWhenSolved
 from common.files import replacing
 from datamodules import ChunkedPalindromes, PalindromeDataModule
@@ -40,6 +41,7 @@ from lightning_modules import PalindromeLSTM, PalindromeRNN
 from scripts.plotting import panels, png
 from scripts.reporting.memory import accuracy_axis
 from scripts.reporting.sequence_tasks import plain_trainer
+from twofold.tables import grouped
 from twofold.warning_filters import filter_warnings
 
 Network = PalindromeLSTM | PalindromeRNN
@@ -91,8 +93,7 @@ def horizon(options: Namespace) -> None:
     """Initialisations of RNN and LSTM, at fixed and growing lengths."""
     results = Results(options.out / "memory_horizon.csv", *Run._fields)
     train_missing(results, all_runs(), partial(train_run, tested=TESTED_LENGTHS))
-    with replacing(options.out / "memory_horizon.png") as draft:
-        draft.write_bytes(png(draw(results.rows), dpi=130))
+    write_picture(options.out / "memory_horizon.png", draw(results.rows))
 
 
 def latch(options: Namespace) -> None:
@@ -116,6 +117,12 @@ def train_missing(results: Results, runs: Sequence[Any], train: Callable[[Any], 
         except BaseException:
             processes.shutdown(cancel_futures=True)
             raise
+
+
+def write_picture(path: Path, figure: Figure) -> None:
+    """Writes a figure as PNG; the file appears whole or not at all."""
+    with replacing(path) as draft:
+        draft.write_bytes(png(figure, dpi=130))
 
 
 def train_run(run: Run, tested: Sequence[int]) -> dict[str, Any]:

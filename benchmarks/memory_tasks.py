@@ -28,28 +28,14 @@ The best rate solves most seeds; at a tie its median run takes the fewest batche
 """
 
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from benchmarks.memory_horizon import train_missing
+from benchmarks.memory_horizon import train_missing, write_picture
 from benchmarks.results import Results
-from common.files import replacing
-from scripts.plotting import png
-from scripts.reporting.sequence_tasks import (
-    NETWORKS,
-    TASKS,
-    Row,
-    Training,
-    accuracy,
-    best_rate,
-    by_pair,
-    draw_lengths,
-    draw_solved,
-    train,
-)
+from scripts.reporting.best_runs import Row, at_best_rate, best_rate, by_pair
+from scripts.reporting.sequence_tasks import NETWORKS, TASKS, Training, accuracy, draw_lengths, draw_solved, train
 
 LEARNING_RATES = (1e-3, 3e-3, 1e-2)
 SEEDS = (1, 2, 3)
@@ -102,7 +88,7 @@ def far(options: Namespace) -> None:
     results = Results(options.out / "memory_far.csv", *Training._fields)
     best = [median_run(rows) for rows in by_pair(_results(options).rows).values()]
     train_missing(results, [run for run in best if run is not None], train_far)
-    _draw(options, "memory_far.png", draw_lengths, results)
+    write_picture(options.out / "memory_far.png", draw_lengths(results.rows))
 
 
 def _results(options: Namespace) -> Results:
@@ -112,12 +98,7 @@ def _results(options: Namespace) -> Results:
 def _train(options: Namespace, runs: Sequence[Training]) -> None:
     results = _results(options)
     train_missing(results, runs, train_run)
-    _draw(options, "memory_tasks.png", draw_solved, results)
-
-
-def _draw(options: Namespace, name: str, draw: Callable[[Sequence[Row]], Figure], results: Results) -> None:
-    with replacing(options.out / name) as draft:
-        draft.write_bytes(png(draw(results.rows), dpi=130))
+    write_picture(options.out / "memory_tasks.png", draw_solved(results.rows))
 
 
 def budget(run: Training) -> int:
@@ -134,13 +115,12 @@ def train_run(run: Training) -> dict[str, Any]:
 
 def median_run(rows: Sequence[Row]) -> Training | None:
     """The run of the median seed at the best rate; None if that rate solves no seed."""
-    rate = best_rate(rows)
-    same = [row for row in rows if float(row["learning_rate"]) == rate]
+    same = at_best_rate(rows)
     solved = sorted((row for row in same if row["solved"] == "True"), key=lambda row: int(row["batches"]))
     if not solved:
         return None
     row = solved[min(len(same) // 2, len(solved) - 1)]
-    return Training(row["task"], row["network"], "fixed", rate, int(row["seed"]))
+    return Training(row["task"], row["network"], "fixed", float(row["learning_rate"]), int(row["seed"]))
 
 
 def train_far(run: Training) -> dict[str, Any]:

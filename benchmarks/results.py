@@ -5,24 +5,15 @@ if not table.has(config="gan_long", seed=1):
     table.add({"config": "gan_long", "seed": 1, "classifier": "digit_cnn", "fid": 4.1})
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from twofold.errors import UsageError
 from twofold.provenance import ROOT
 from twofold.tables import read_rows, rounded, write_rows
 
-Row = TypeVar("Row", bound=Mapping[str, Any])
 RESULTS = ROOT / "benchmarks" / "results"
-
-
-def grouped(rows: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
-    """The rows of each value of the key, both in the order in which they come."""
-    groups: dict[Any, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(key(row), []).append(row)
-    return groups
 
 
 class Results:

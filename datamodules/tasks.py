@@ -20,7 +20,7 @@ class TaskDataModule(ResumableDataModule, Generic[Batch]):
         batches_per_epoch: training batches per epoch.
         validation_batches: batches per validation.
         test_lengths: lengths to test at; by default T.
-        test_size: sequences to test with at each length.
+        test_size: sequences to test with at each length and, but for palindromes, for each of the worst cases.
 
     Raises:
         ValueError: when an argument is out of range.
@@ -34,12 +34,12 @@ class TaskDataModule(ResumableDataModule, Generic[Batch]):
     def __init__(
         self,
         length: int,
-        shortest: int | None,
-        batch_size: int,
-        batches_per_epoch: int,
-        validation_batches: int,
-        test_lengths: list[int] | None,
-        test_size: int,
+        shortest: int | None = None,
+        batch_size: int = 64,
+        batches_per_epoch: int = 100,
+        validation_batches: int = 4,
+        test_lengths: list[int] | None = None,
+        test_size: int = 1000,
     ) -> None:
         super().__init__()
         check_positive(batch_size=batch_size, batches_per_epoch=batches_per_epoch)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -34,3 +35,8 @@ def input_and_target(batch: Any) -> tuple[Tensor, Tensor]:
             return input, target
     size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
     raise ValueError(f"a batch is two tensors, (input, target); this is a {type(batch).__name__}{size}")
+
+
+def one_hot(module: Any, symbols: Tensor) -> Tensor:
+    """Returns the input of `module.network` for symbols of any shape, in the dtype of its weights."""
+    return F.one_hot(symbols, module.network.input_size).to(module.readout.weight.dtype)

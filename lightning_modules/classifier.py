@@ -15,12 +15,11 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from common.eval_mode import output_for_zeros
 from common.sharding import average_batchnorm_statistics, sum_over_ranks
+from common.targets import UNASKED
 from lightning_modules.base import TwofoldModule
 from lightning_modules.batches import images_of, input_and_target
 
 DIGITS = 10
-UNASKED = -100
-"""A target where nothing is asked, which torch's cross-entropy ignores."""
 
 
 class Classification(TwofoldModule):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from common.arguments import check_choice
 from common.palindrome import ADVERSARY, BLANK, DIGITS, Target
 from common.sharding import all_gather
-from lightning_modules.batches import input_and_target
+from lightning_modules.batches import input_and_target, one_hot
 from lightning_modules.classifier import Classification
 from metrics.adversary import greedy_adversary
 from networks.lstm import LSTM
@@ -50,7 +50,7 @@ class _Palindrome(Classification):
     def one_hot(self, digits: Int[Tensor, "batch steps"], blanks: int = 0) -> Float[Tensor, "read batch symbols"]:
         """Returns the network's input: the digits, then the blanks."""
         symbols = F.pad(digits, (0, blanks), value=BLANK).T
-        return F.one_hot(symbols, self.network.input_size).to(self.readout.weight.dtype)
+        return one_hot(self, symbols)
 
     def logits_and_target(self, batch: Any) -> tuple[Float[Tensor, "targets 10"], Int[Tensor, " targets"]]:
         digits, target = input_and_target(batch)

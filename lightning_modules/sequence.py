@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from common.eval_mode import evaluating
 from common.palindrome import ADVERSARY, BLANK
 from common.sharding import all_gather, sum_over_ranks
-from lightning_modules.batches import input_and_target
-from lightning_modules.classifier import UNASKED, Classification
+from common.targets import UNASKED
+from lightning_modules.batches import input_and_target, one_hot
+from lightning_modules.classifier import Classification
 from metrics.adversary import greedy_adversary
 
 PART = 4096
@@ -73,8 +74,7 @@ class SequenceModel(Classification):
         self, symbols: Int[Tensor, "steps batch"], state: Any = None
     ) -> tuple[Float[Tensor, "steps batch symbols"], Any]:
         """Returns the logits at each step, and the network's state, from which a next call can continue."""
-        x = F.one_hot(symbols, self.classes).to(self.readout.weight.dtype)
-        output, state = self.network(x, state)
+        output, state = self.network(one_hot(self, symbols), state)
         return self.readout(output), state
 
     def logits_and_target(self, batch: Any) -> tuple[Float[Tensor, "targets symbols"], Int[Tensor, " targets"]]:
@@ -101,7 +101,7 @@ class SequenceModel(Classification):
                 f"{type(self.network).__name__} has no state, so it can't read a palindrome of {batch.length:,} digits "
                 f"in parts of {PART:,}; test it at {PART:,} digits or fewer"
             )
-        predictions = torch.cat([logits.argmax(dim=2) for logits in self.read(symbols, continues=not starts)])
+        predictions = self.predictions(symbols, continues=not starts)
         if not ends:
             return
         asked = targets != UNASKED
@@ -127,10 +127,13 @@ class SequenceModel(Classification):
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[str]]:
         """Columns `sequence`, `answer` (the targets) and `prediction` (where there is a target), each as text."""
         symbols, targets = symbols_and_targets(batch)
-        predictions = torch.cat([logits.argmax(dim=2) for logits in self.read(symbols)])
-        predictions = predictions.where(targets != UNASKED, UNASKED)
+        predictions = self.predictions(symbols).where(targets != UNASKED, UNASKED)
         columns = {"sequence": symbols, "answer": targets, "prediction": predictions}
         return {name: [self._as_text(row) for row in rows.T.tolist()] for name, rows in columns.items()}
+
+    def predictions(self, symbols: Int[Tensor, "steps batch"], continues: bool = False) -> Int[Tensor, "steps batch"]:
+        """Returns the symbol with the largest logit at each step of a sequence that `read` reads."""
+        return torch.cat([logits.argmax(dim=2) for logits in self.read(symbols, continues)])
 
     def read(
         self, symbols: Int[Tensor, "steps batch"], continues: bool = False

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-DIGITS = 10
+from common.palindrome import DIGITS
 
 Step = Callable[[Int[Tensor, "batch steps"], Any], tuple[Float[Tensor, "batch classes"], Any]]
 """(digits, the state before them or None) → (logits for the first digit after the last one, the state then).

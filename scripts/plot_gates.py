@@ -21,10 +21,11 @@ from torch import Tensor
 
 from common.files import replacing
 from common.palindrome import DIGITS
-from lightning_modules.classifier import UNASKED
+from common.targets import UNASKED
+from lightning_modules.batches import one_hot
 from networks.lstm import LSTM
 from scripts.arguments import file_name, user_module, whole_number
-from scripts.tasks import Model, Question, ask, common_task, describe, draw, load, one_hot, parse
+from scripts.tasks import Model, Question, ask, common_task, describe, draw, load, parse
 from twofold.errors import OneLineParser, UsageError, exit_code
 
 MAX_TICKS = 25

@@ -8,18 +8,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from common.files import read_tensors
 from common.palindrome import DIGITS
+from common.targets import UNASKED
 from datamodules import PalindromeDataModule, SequenceDataModule
 from datamodules.palindromes import ChunkedPalindromes, PalindromeBatch
 from datamodules.palindromes.worst_cases import PAIRS
 from datamodules.tasks import TaskDataModule
 from lightning_modules import PalindromeLSTM, PalindromeRNN, SequenceModel
-from lightning_modules.classifier import UNASKED
 from lightning_modules.sequence import symbols_and_targets
 from twofold.errors import UsageError, advised
 
@@ -166,12 +165,6 @@ def describe(network: nn.Module) -> str:
     """Returns what kind of network it is."""
     kinds = [str(getattr(network, name)) for name in ("init", "positions") if hasattr(network, name)]
     return ", ".join([type(network).__name__, *kinds, f"{network.hidden_size} units"])
-
-
-def one_hot(model: Model, symbols: Int[Tensor, "steps batch"]) -> Float[Tensor, "steps batch input"]:
-    """Returns the input of the network."""
-    network: Any = model.network
-    return F.one_hot(symbols, network.input_size).to(model.readout.weight.dtype)
 
 
 def _subclasses(cls: Any) -> dict[str, Any]:

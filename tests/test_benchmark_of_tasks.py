@@ -12,7 +12,8 @@ from benchmarks.memory_tasks import median_run
 from lightning_modules import SequenceModel
 from networks.rnn import RNN
 from scripts.reporting import sequence_tasks
-from scripts.reporting.sequence_tasks import NETWORKS, TASKS, Training, accuracy, best_rate, sequences, train
+from scripts.reporting.best_runs import best_rate
+from scripts.reporting.sequence_tasks import NETWORKS, TASKS, Training, accuracy, sequences, train
 from twofold.tables import read_rows
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from common.targets import UNASKED
 from datamodules import InductionDataModule
 from networks.gru import GRU
 from networks.lru import LRU
@@ -16,7 +17,6 @@ from networks.min_gru import MinGRU
 from networks.s6 import S6
 from networks.transformer import Transformer
 
-UNASKED = -100
 Batches = Callable[[int], tuple[Tensor, Tensor]]
 pytestmark = pytest.mark.slow
 

@@ -1,6 +1,7 @@
 """Sequence tasks in the forms that the literature uses, reduced in size: batches of symbols and targets."""
 
-from datamodules.sequences.datamodule import UNASKED, SequenceBatch, SequenceDataModule
+from common.targets import UNASKED
+from datamodules.sequences.datamodule import SequenceBatch, SequenceDataModule
 from datamodules.sequences.flip_flop import FlipFlopDataModule
 from datamodules.sequences.induction import InductionDataModule
 from datamodules.sequences.parity import ParityDataModule

@@ -9,11 +9,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from common.targets import UNASKED
 from datamodules.resumable import EvaluationBatches, count_batches, philox
 from datamodules.tasks import TaskDataModule
-
-UNASKED = -100
-"""The target at a step where nothing is asked; `torch.nn.functional.cross_entropy` ignores it."""
 
 Rows = Int[np.ndarray, "rows steps"]
 """Symbols or targets of several sequences."""
@@ -31,31 +29,7 @@ class SequenceDataModule(TaskDataModule[SequenceBatch]):
     """Random sequences of a task. Every batch is drawn anew from (seed, split, batch number, length).
 
     A subclass is a task: it defines `symbol_names`, `least_length`, `cases`, `draw` and `targets`.
-
-    Args:
-        length: T, the steps of a sequence.
-        shortest: training lengths are drawn uniformly from `shortest` to T, one for each batch; by default all are T.
-        batch_size: sequences per batch, over all devices together.
-        batches_per_epoch: training batches per epoch.
-        validation_batches: batches per validation.
-        test_lengths: lengths to test at; by default T.
-        test_size: sequences to test with at each length, and for each of the worst cases.
-
-    Raises:
-        ValueError: when an argument is out of range.
     """
-
-    def __init__(
-        self,
-        length: int,
-        shortest: int | None = None,
-        batch_size: int = 64,
-        batches_per_epoch: int = 100,
-        validation_batches: int = 4,
-        test_lengths: list[int] | None = None,
-        test_size: int = 1000,
-    ) -> None:
-        super().__init__(length, shortest, batch_size, batches_per_epoch, validation_batches, test_lengths, test_size)
 
     @abstractmethod
     def draw(self, random: np.random.Generator, rows: int, length: int, case: str = "") -> Rows:

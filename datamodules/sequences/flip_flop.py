@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.sequences.datamodule import UNASKED, Rows, SequenceDataModule
+from common.targets import UNASKED
+from datamodules.sequences.datamodule import Rows, SequenceDataModule
 
 WRITE, IGNORE, READ = 2, 3, 4
 

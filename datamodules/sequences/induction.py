@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from common.arguments import check_positive
-from datamodules.sequences.datamodule import UNASKED, Rows, SequenceDataModule, unasked
+from common.targets import UNASKED
+from datamodules.sequences.datamodule import Rows, SequenceDataModule, unasked
 
 
 class InductionDataModule(SequenceDataModule):

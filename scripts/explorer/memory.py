@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 
 from common.seeding import HIGHEST_SEED
-from lightning_modules.classifier import UNASKED
+from common.targets import UNASKED
+from lightning_modules.batches import one_hot
 from scripts.explorer.model_index import ModelIndex
 from scripts.plot_gates import plot, trace
-from scripts.tasks import Model, Question, Task, ask, common_task, draw, one_hot, parse
+from scripts.tasks import Model, Question, Task, ask, common_task, draw, parse
 from twofold.errors import UsageError
 
 DPI = 80
@@ -51,9 +52,7 @@ class MemoryExplorer:
             UsageError: when there is no network, or the text isn't a sequence of the task of all.
         """
         models, task = self._open(names)
-        question = ask(task, parse(task, text))
-        rows = [_row(name, model, question) for name, model in zip(names, models, strict=True)]
-        return "\n".join([f"{question.title}: {question.text}\n", HEADER, *rows])
+        return _table(ask(task, parse(task, text)), names, models)
 
     def gates(self, text: str, names: Sequence[str]) -> tuple[Image.Image, str]:
         """Returns the picture of `scripts.plot_gates`, a column for each network, and the answers.
@@ -66,7 +65,7 @@ class MemoryExplorer:
         traces = [trace(model, question) for model in models]
         with _plotting:
             plot(question, traces).savefig(file, format="png", dpi=DPI)
-        return Image.open(file), self.answers(text, names)
+        return Image.open(file), _table(question, names, models)
 
     def _open(self, names: Sequence[str]) -> tuple[list[Model], Task]:
         if not names:
@@ -76,6 +75,11 @@ class MemoryExplorer:
             )
         opened = [self.index.network(name) for name in names]
         return [model for model, _ in opened], common_task(names, opened)
+
+
+def _table(question: Question, names: Sequence[str], models: Sequence[Model]) -> str:
+    rows = [_row(name, model, question) for name, model in zip(names, models, strict=True)]
+    return "\n".join([f"{question.title}: {question.text}\n", HEADER, *rows])
 
 
 @torch.no_grad()

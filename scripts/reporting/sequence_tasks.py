@@ -1,7 +1,7 @@
 """Networks on sequence tasks: training one in a plain Trainer, its accuracy at other lengths, and two pictures."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -18,6 +18,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from callbacks import LengthCurriculum, StopWhenSolved
 from common.eval_mode import evaluating
+from common.targets import UNASKED
 from datamodules import (
     ChunkedPalindromes,
     FlipFlopDataModule,
@@ -27,7 +28,6 @@ from datamodules import (
     RecallDataModule,
 )
 from lightning_modules import SequenceModel
-from lightning_modules.classifier import UNASKED
 from lightning_modules.sequence import symbols_and_targets
 from networks.gru import GRU
 from networks.lru import LRU
@@ -37,10 +37,9 @@ from networks.rnn import RNN
 from networks.s6 import S6
 from networks.transformer import Transformer
 from scripts.plotting import panels, png
+from scripts.reporting.best_runs import Row, at_best_rate, by_pair
 from scripts.reporting.page import Figure, Picture
 from twofold.tables import read_rows, write_rows
-
-Row = Mapping[str, str]
 
 HIDDEN_SIZE = BATCH_SIZE = 64
 
@@ -154,7 +153,7 @@ def accuracy(module: SequenceModel, task: str, length: int, rows: int) -> float:
     """The share of right answers at a length, on sequences that are the same for every network."""
     symbols, targets = sequences(task, length, rows)
     with evaluating(module):
-        predictions = torch.cat([logits.argmax(dim=2) for logits in module.read(symbols)])
+        predictions = module.predictions(symbols)
     return int((predictions == targets).sum()) / int((targets != UNASKED).sum())
 
 
@@ -182,32 +181,6 @@ def plain_trainer(callbacks: Sequence[Callback], max_steps: int = -1) -> Trainer
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-
-
-def by_pair(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
-    """The runs at a fixed length of each (task, network)."""
-    pairs: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        if row["training"] == "fixed":
-            pairs.setdefault((row["task"], row["network"]), []).append(row)
-    return pairs
-
-
-def best_rate(rows: Sequence[Row]) -> float:
-    """The learning rate that solves most seeds; at a tie the one with the fewest batches or the highest accuracy."""
-
-    def quality(same: Sequence[Row]) -> tuple[int, float, float]:
-        length = f"T={TASKS[same[0]['task']].length}"
-        batches = median_low(sorted(int(row["batches"]) for row in same))
-        return sum(row["solved"] == "True" for row in same), -batches, mean(float(row[length]) for row in same)
-
-    rates = dict.fromkeys(row["learning_rate"] for row in rows)
-    return float(max(rates, key=lambda rate: quality([row for row in rows if row["learning_rate"] == rate])))
-
-
-def at_best_rate(rows: Sequence[Row]) -> list[Row]:
-    """The runs of a pair at its best rate, one for each seed."""
-    return [row for row in rows if float(row["learning_rate"]) == best_rate(rows)]
 
 
 def draw_solved(rows: Sequence[Row]) -> Drawing:

@@ -7,9 +7,8 @@ import pytest
 
 from benchmarks import memory
 from benchmarks.memory import STOP, Case
-from benchmarks.results import grouped
 from datamodules.palindromes.worst_cases import CASES
-from twofold.tables import read_rows
+from twofold.tables import grouped, read_rows
 
 pytestmark = pytest.mark.slow
 
