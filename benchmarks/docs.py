@@ -112,10 +112,19 @@ def memory() -> str:
 
 
 def memory_tasks() -> str:
-    """The accuracy of each network on each task at 512 steps, trained at a fixed length with its best rate."""
-    runs = [run for pair in by_pair(read_rows(RESULTS / "memory_tasks.csv")).values() for run in at_best_rate(pair)]
-    rows = [{name: _value(text) for name, text in run.items()} for run in runs]
-    return table(rows, "network", "network: {network} | {task}: {T=512:.1%}")
+    """The accuracy at 512 steps of each network, trained at fixed, random and growing lengths with the same rate."""
+    columns = "network: {network} | training length: {training} | {task}: {T=512:.0%}"
+    rows = read_rows(RESULTS / "memory_tasks.csv")
+    runs = [run for pair in by_pair(rows).values() for run in at_best_rate(pair)]
+    runs += [row for row in rows if row["training"] != "fixed"]
+    values = [{name: _value(text) for name, text in run.items()} for run in runs]
+    return table(values, "network training", columns, order="network")
+
+
+def memory_far() -> str:
+    """The accuracy of the median seed at the longest length: 100,000 steps, of transformers 10,000."""
+    rows = [{**row, "far": row["T=100000"] if row["T=100000"] != "" else row["T=10000"]} for row in read("memory_far")]
+    return table(rows, "network", "network: {network} | {task}: {far:.0%}")
 
 
 def of(name: str, by: str, columns: str, order: str = "", **values: tuple[object, ...]) -> Callable[[], str]:
@@ -153,6 +162,7 @@ TABLES: dict[str, Callable[[], str]] = {
         "memory_latch", "gain input_scale", "gain: {gain} | input scale: {input_scale} | {hidden_size} units: {solved}"
     ),
     "memory_tasks": memory_tasks,
+    "memory_far": memory_far,
     "memory_networks": of("memory_tasks", "network", "network: {network} | weights: {weights:,}"),
     "memory_recall": of(
         "recall_accuracy",

@@ -1,13 +1,13 @@
-"""The cost of a step of each LSTM kernel next to `torch.nn.LSTM`: python -m benchmarks.lstm_kernels
+"""The cost of each kernel, forward and backward: python -m benchmarks.lstm_kernels [kernels] [recurrence]
 
-A step is forward and backward with a loss on the last output: T−1 one-hot digits, batch 128, 128 units, at several
-lengths and thread counts, by interleaved timing.
+- kernels: the LSTM's next to `torch.nn.LSTM`, with a loss on the last output: T−1 one-hot digits, batch 128, 128 units,
+  at several lengths and thread counts. The forget bias starts at log T. With the default initialisation the gradients
+  of long sequences underflow to denormal numbers, with which a CPU computes several times slower, whatever the kernel.
+  Writes lstm_kernels.csv, with the peak memory of a new process with one thread, and lstm_kernels.svg.
+- recurrence: the linear recurrence's next to `equations`, the loop that autograd differentiates: 1,000 steps, 64 real
+  units, one thread. Writes linear_recurrence.csv.
 
-The forget bias starts at log T. With the default initialisation the gradients of long sequences underflow to denormal
-numbers, with which a CPU computes several times slower, whatever the kernel.
-
-Writes lstm_kernels.csv: milliseconds and the ratio to nn.LSTM in the same round, medians and quartiles over rounds, and
-the peak memory of a new process with one thread. Draws lstm_kernels.svg.
+By interleaved timing: milliseconds and ratios in the same round, medians and quartiles over rounds.
 """
 
 import sys
@@ -15,7 +15,6 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import product
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 from benchmarks.command import run
 from benchmarks.results import Results
 from benchmarks.timing import in_new_process, interleaved, milliseconds, peak_growth, quartiles, ratios
+from networks.linear_recurrence import linear_recurrence
 from networks.lstm import LSTM
 from scripts.plotting import panels, svg
 
@@ -38,6 +38,7 @@ ROUNDS = {5: 400, 20: 100, 100: 30, 400: 15, 1000: 10}
 THREADS = sorted({1, torch.get_num_threads()})
 WARM_UP_ROUNDS = 2
 BATCH_SIZE, DIGITS, HIDDEN = 128, 10, 128
+RECURRENT_STEPS, RECURRENT_ROUNDS = 1000, 30
 
 
 def kernels(options: Namespace) -> None:
@@ -50,13 +51,38 @@ def kernels(options: Namespace) -> None:
             weights, x = weights_and_digits(length)
             steps = {name: partial(milliseconds, partial(lstm_step, lstm_with(name, weights), x)) for name in LSTMS}
             times = interleaved(steps, rounds, WARM_UP_ROUNDS)
-            for name, ms in times.items():
-                row: dict[str, Any] = {"threads": threads, "length": length, "implementation": name}
-                for quantity, values in (("ms", ms), ("ratio", ratios(ms, times[REFERENCE]))):
-                    lower, middle, upper = quartiles(values)
-                    row |= {quantity: middle, f"{quantity}_lower": lower, f"{quantity}_upper": upper}
-                results.add({**row, "peak_mb": peaks[name], "peak_ratio": peaks[name] / peaks[REFERENCE]})
+            for name, row in times_and_ratios(times, REFERENCE).items():
+                about = {"threads": threads, "length": length, "implementation": name}
+                memory = {"peak_mb": peaks[name], "peak_ratio": peaks[name] / peaks[REFERENCE]}
+                results.add(about | row | memory)
     (options.out / "lstm_kernels.svg").write_bytes(draw_lstm(results.rows))
+
+
+def recurrence(options: Namespace) -> None:
+    """The linear recurrence's kernels next to the loop."""
+    torch.set_num_threads(1)
+    results = Results(options.out / "linear_recurrence.csv", "batch_size", "kernel")
+    for batch_size in (1, 8, 64):
+        a, b, weight = torch.rand(3, RECURRENT_STEPS, batch_size, 64)
+        a.requires_grad_()
+        b.requires_grad_()
+        steps = {
+            kernel: partial(milliseconds, partial(recurrence_step, kernel, a, b, weight))
+            for kernel in ("equations", "manual", "chunked")
+        }
+        for kernel, row in times_and_ratios(interleaved(steps, RECURRENT_ROUNDS, WARM_UP_ROUNDS), "equations").items():
+            results.add({"batch_size": batch_size, "kernel": kernel} | row)
+
+
+def times_and_ratios(times: Mapping[str, Sequence[float]], reference: str) -> dict[str, dict[str, float]]:
+    """Quartiles of each one's milliseconds, and of its ratio to the reference in the same round."""
+    rows: dict[str, dict[str, float]] = {}
+    for name, ms in times.items():
+        rows[name] = {}
+        for quantity, values in (("ms", ms), ("ratio", ratios(ms, times[reference]))):
+            lower, middle, upper = quartiles(values)
+            rows[name] |= {quantity: middle, f"{quantity}_lower": lower, f"{quantity}_upper": upper}
+    return rows
 
 
 def lstm_with(name: str, weights: Mapping[str, Tensor]) -> nn.Module:
@@ -80,6 +106,11 @@ def lstm_step(network: nn.Module, x: Float[Tensor, "steps batch input"]) -> Tens
     loss: Tensor = network(x)[0][-1].square().mean()
     loss.backward()
     return loss.detach()
+
+
+def recurrence_step(kernel: str, a: Tensor, b: Tensor, weight: Tensor) -> None:
+    """Forward and backward."""
+    (linear_recurrence(a, b, kernel=kernel) * weight).sum().backward()
 
 
 def lstm_memory(name: str, length: int) -> float:
@@ -116,7 +147,7 @@ def draw_lstm(rows: Sequence[Mapping[str, str]]) -> bytes:
     return svg(figure)
 
 
-BENCHMARKS = {"kernels": kernels}
+BENCHMARKS = {"kernels": kernels, "recurrence": recurrence}
 main = partial(run, "lstm_kernels", __doc__, BENCHMARKS)
 
 if __name__ == "__main__":

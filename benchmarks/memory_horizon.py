@@ -20,7 +20,7 @@ import os
 import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import product
 from multiprocessing import get_context
@@ -111,7 +111,7 @@ def train_missing(results: Results, runs: Sequence[Any], train: Callable[[Any], 
     ):
         futures = [processes.submit(train, run) for run in missing]
         try:
-            for future in as_completed(futures):
+            for future in futures:  # in this order, so that a file's order doesn't depend on the machine
                 results.add(future.result(), quiet=True)
                 bar.update()
         except BaseException:

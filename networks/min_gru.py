@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from networks.blocks import Block, BlockNetwork, BlockState, CausalConvolution, Hidden, mlp
-from networks.linear_recurrence import linear_recurrence
+from networks.linear_recurrence import full_precision, linear_recurrence
 
 
 def g(u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -48,7 +48,7 @@ class MinGRUBlock(Block):
         x = x + y
 
         y = self.norm_2(x)
-        z = torch.sigmoid(self.z(y))
+        z = torch.sigmoid(full_precision(self.z(y)))  # in half precision 1 − z would be 1 for z below 0.002
         h_of_all_steps = linear_recurrence(1 - z, z * g(self.h(y)), h)
         x = x + h_of_all_steps.to(x.dtype)
 

@@ -31,6 +31,14 @@ def test_all_kernels_are_measured_and_drawn(tmp_path: Path, monkeypatch: pytest.
     assert "</svg>" in (tmp_path / "lstm_kernels.svg").read_text()
 
 
+def test_linear_recurrence_is_measured_at_three_batch_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lstm_kernels, "RECURRENT_STEPS", 4)
+    lstm_kernels.recurrence(Namespace(out=tmp_path))
+    rows = read_rows(tmp_path / "linear_recurrence.csv")
+    assert {row["batch_size"] for row in rows} == {"1", "8", "64"}
+    assert {row["kernel"] for row in rows if float(row["ratio"]) != 1} == {"manual", "chunked"}
+
+
 def test_speeds_are_compared_within_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = {"twofold fit": [10.0, 30.0], "plain loop": [20.0, 30.0], "PyTorch-GAN": [5.0, 10.0]}
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from networks import linear_recurrence as module
 from networks.linear_recurrence import linear_recurrence
+from networks.min_gru import MinGRUBlock
 
 FAST = ["manual", "chunked"]
 kernels = pytest.mark.parametrize("kernel", FAST)
@@ -66,6 +67,17 @@ def test_half_precision_is_computed_in_float32(kernel: str) -> None:
     a, b = torch.full((1000, 1, 1), 0.999).bfloat16(), torch.ones(1000, 1, 1)
     output = linear_recurrence(a, b.bfloat16(), kernel=kernel)
     torch.testing.assert_close(output, linear_recurrence(a.float(), b, kernel="equations"))
+
+
+@torch.no_grad()
+def test_min_gru_forgets_slowly_under_autocast() -> None:
+    block = MinGRUBlock(8)
+    torch.nn.init.constant_(block.z.bias, -7)  # z is about 0.001, and bfloat16 rounds 1 − z to 1
+    x = torch.randn(5000, 1, 8)
+    _, (_, h) = block(x, block.start(x))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        _, (_, h_of_autocast) = block(x, block.start(x))
+    torch.testing.assert_close(h_of_autocast, h, rtol=0.05, atol=0.05)
 
 
 def test_auto_is_manual_on_a_cpu_and_chunked_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Each sequence network solves the simplest task that its paper shows, reduced in size; minutes in all."""
+"""Each sequence network solves a standard task of the literature, reduced in size; minutes in all."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,8 +27,9 @@ def rng(k: int) -> np.random.Generator:
 
 def induction(k: int) -> tuple[Tensor, Tensor]:
     """Gu & Dao 2023: 16 tokens, 32 steps."""
-    drawn = InductionDataModule(32).draw(rng(k), 64, 32)
-    return torch.from_numpy(drawn[0]).T, torch.from_numpy(drawn[1]).T
+    data = InductionDataModule(32)
+    symbols = data.draw(rng(k), 64, 32)
+    return torch.from_numpy(symbols).T, torch.from_numpy(data.targets(symbols)).T
 
 
 def selective_copying(k: int) -> tuple[Tensor, Tensor]:
