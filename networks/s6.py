@@ -4,8 +4,9 @@
     h⁽ᵗ⁾ = exp(Δ⁽ᵗ⁾ A) ⊙ h⁽ᵗ⁻¹⁾ + Δ⁽ᵗ⁾ x⁽ᵗ⁾ B⁽ᵗ⁾ᵀ          h: channels × state_size
     y⁽ᵗ⁾ = h⁽ᵗ⁾ C⁽ᵗ⁾ + D ⊙ x⁽ᵗ⁾
 
-The step size Δ decides what a step does with the state: near 0 it keeps it and ignores the input, large it forgets it
-and stores the input. A is discretised by zero-order hold and B by Euler's rule, as in the paper's implementation.
+W_Δ is a product of two matrices of low rank. The step size Δ decides what a step does with the state: near 0 it keeps
+it and ignores the input, large it forgets it and stores the input. A is discretised by zero-order hold and B by Euler's
+rule, as in the paper's implementation.
 
 The block is the paper's: a projection to x and to a gate, a causal convolution and SiLU on x, S6, the gate by SiLU, a
 projection back, with RMSNorm and a residual connection. Two blocks stand in a row.

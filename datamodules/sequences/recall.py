@@ -71,7 +71,8 @@ class RecallDataModule(SequenceDataModule):
             case "farthest":
                 asked, place = slice(0, 1), np.full((rows, 1), places - 1)
             case "repeated_values":
-                asked, values = slice(None), values[:, random.integers(0, min(2, self.pairs), self.pairs)]
+                two = np.tile(np.arange(self.pairs) % 2, (rows, 1))
+                asked, values = slice(None), np.take_along_axis(values, random.permuted(two, axis=1), axis=1)
             case _:
                 asked = slice(None)
         pairs = 2 * self.pairs
