@@ -3,9 +3,9 @@
     h⁽ᵗ⁾ = λ ⊙ h⁽ᵗ⁻¹⁾ + γ ⊙ B u⁽ᵗ⁾                 λ = exp(−exp(ν) + i exp(θ)), so |λ| < 1
     y⁽ᵗ⁾ = Re(C h⁽ᵗ⁾) + D ⊙ u⁽ᵗ⁾                  γ = √(1 − |λ|²) at the start
 
-A unit keeps its input for about 1/(1 − |λ|) steps and rotates it by exp(θ) in each. Both are the same whatever the input
-is: the LRU stores and forgets everything alike. Only λ near the unit circle remembers for long, so λ starts in a ring,
-and γ keeps the size of h the same for every λ.
+A unit keeps its input for about 1/(1 − |λ|) steps and rotates it by exp(θ) in each, whatever the input is: the LRU
+stores and forgets everything alike. Only λ near the unit circle remembers for long, so λ starts in a ring, and γ keeps
+the size of h the same for every λ.
 
 Orvieto et al. 2023, "Resurrecting recurrent neural networks for long sequences" (https://arxiv.org/abs/2303.06349).
 """

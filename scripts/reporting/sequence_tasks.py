@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
-from statistics import mean, median_low
+from statistics import mean, median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -194,7 +194,7 @@ def draw_solved(rows: Sequence[Row]) -> Drawing:
         y, x = networks.index(network), names.index(name)
         text = f"0 of {len(runs)}"
         if solved:
-            batches[y, x] = median_low(solved)
+            batches[y, x] = median(solved)
             text = f"{len(solved)} of {len(runs)}\n{batches[y, x]:,.0f}"
         axis.text(x, y, text, ha="center", va="center", fontsize=8)
     axis.imshow(np.log(batches), cmap="summer", alpha=0.6, aspect="auto")
