@@ -1,4 +1,5 @@
-"""What all sequence networks share: shapes, states, causality, precision, specs, refusals; then each one's formula."""
+"""What all sequence networks share: shapes, states, causality, precision, specs, refusals; then the equations of each
+one's block, and how it starts."""
 
 import json
 from collections.abc import Callable
@@ -15,10 +16,10 @@ from networks.blocks import CausalConvolution
 from networks.gru import GRU
 from networks.lru import LRU, LRUBlock
 from networks.lstm import LSTM
-from networks.min_gru import MinGRU
+from networks.min_gru import MinGRU, MinGRUBlock
 from networks.rnn import RNN
 from networks.s6 import S6, S6Block
-from networks.transformer import POSITIONS, Transformer, alibi_attention, alibi_slopes, rotate
+from networks.transformer import POSITIONS, Transformer, TransformerBlock
 
 INPUT, HIDDEN, BATCH, STEPS = 5, 8, 3, 7
 Make = Callable[[], nn.Module]
@@ -41,8 +42,8 @@ def double(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64)
 
 
-def close(found: Any, expected: Any) -> None:
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+def close(found: Any, expected: Any, *, tolerance: float = 1e-10) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
 
 
 @every
@@ -112,6 +113,12 @@ def test_states_that_do_not_fit_are_refused(cls: Callable[..., nn.Module]) -> No
             network(x, state)
 
 
+@pytest.mark.parametrize("cls", [MinGRU, LRU, S6])
+def test_a_state_keeps_no_other_step_in_memory(cls: Callable[..., nn.Module]) -> None:
+    _, state = cls(INPUT, HIDDEN)(torch.randn(STEPS, BATCH, INPUT))
+    assert all(tensor.untyped_storage().nbytes() == tensor.nbytes for block in state for tensor in block)
+
+
 def test_a_transformer_refuses_a_state() -> None:
     x = torch.randn(STEPS, BATCH, INPUT)
     with pytest.raises(ValueError, match="a transformer has no state; read the whole sequence in one call"):
@@ -138,11 +145,109 @@ def test_wrong_arguments_are_refused(cls: Callable[..., nn.Module], arguments: d
         cls(**{"input_size": INPUT, "hidden_size": HIDDEN, **arguments})
 
 
-def test_causal_convolution_equals_torchs() -> None:
-    convolution, x = CausalConvolution(HIDDEN).double(), double(STEPS, BATCH, HIDDEN)
-    weight = convolution.weight.flip(0).T[:, None]
-    expected = F.conv1d(F.pad(x.permute(1, 2, 0), (3, 0)), weight, convolution.bias, groups=HIDDEN)
-    close(convolution(x, convolution.start(x))[0], expected.permute(2, 0, 1))
+# Each block in float64, a step after the other, as in its paper.
+
+
+def rms(norm: nn.RMSNorm, x: Tensor) -> Tensor:
+    return norm.weight * x / x.square().mean(-1, keepdim=True).sqrt()
+
+
+def gelu(x: Tensor) -> Tensor:
+    return x * (1 + torch.erf(x / 2**0.5)) / 2
+
+
+def mlp(layers: Any, x: Tensor) -> Tensor:
+    first, _, last = layers
+    assert first.out_features == 4 * HIDDEN
+    y: Tensor = last(gelu(first(x)))
+    return y
+
+
+def convolved(convolution: CausalConvolution, x: Tensor) -> Tensor:
+    kernel = convolution.weight.flip(0).T[:, None]
+    padded = F.pad(x.permute(1, 2, 0), (3, 0))
+    return F.conv1d(padded, kernel, convolution.bias, groups=x.shape[2]).permute(2, 0, 1)
+
+
+def min_gru_block(block: MinGRUBlock, x: Tensor) -> Tensor:
+    x = x + convolved(block.convolution, rms(block.norm_1, x))
+    h, output = torch.zeros_like(x[0]), []
+    for y in rms(block.norm_2, x):
+        z, u = torch.sigmoid(block.z(y)), block.h(y)
+        h = (1 - z) * h + z * torch.where(u >= 0, u + 0.5, torch.sigmoid(u))
+        output.append(h)
+    x = x + torch.stack(output)
+    return x + mlp(block.mlp, rms(block.norm_3, x))
+
+
+def lru_block(block: LRUBlock, x: Tensor) -> Tensor:
+    λ = torch.exp(torch.complex(-block.nu_log.exp(), block.theta_log.exp()))
+    B, C = torch.complex(block.B_re, block.B_im), torch.complex(block.C_re, block.C_im)
+    h, output = torch.zeros(BATCH, len(λ), dtype=λ.dtype), []
+    for u in F.layer_norm(x, (HIDDEN,), block.norm.weight, block.norm.bias):
+        h = λ * h + block.gamma_log.exp() * (u.to(B.dtype) @ B.T)
+        y = gelu((h @ C.T).real + block.D * u)
+        output.append(block.value(y) * torch.sigmoid(block.gate(y)))
+    return x + torch.stack(output)
+
+
+def s6_block(block: S6Block, x: Tensor) -> Tensor:
+    u, z = block.in_projection(rms(block.norm, x)).chunk(2, dim=2)
+    u = convolved(block.convolution, u)
+    u = u * torch.sigmoid(u)
+    A = -block.A_log.exp().T  # (channels, state)
+    h, output = torch.zeros(BATCH, *A.shape, dtype=A.dtype), []
+    for u_t in u:
+        Δ, B, C = block.x_projection(u_t).split([block.delta.in_features, A.shape[1], A.shape[1]], dim=1)
+        Δ = torch.log1p(torch.exp(block.delta(Δ)))
+        h = torch.exp(Δ[..., None] * A) * h + (Δ * u_t)[..., None] * B[:, None]
+        output.append((h @ C[..., None])[..., 0] + block.D * u_t)
+    y: Tensor = block.out_projection(torch.stack(output) * z * torch.sigmoid(z))
+    return x + y
+
+
+def transformer_block(block: TransformerBlock, x: Tensor) -> Tensor:
+    heads, size = 2, HIDDEN // 2
+    y = F.layer_norm(x, (HIDDEN,), block.norm_1.weight, block.norm_1.bias)
+    q, k, v = (part.unflatten(2, (heads, size)) for part in block.qkv(y).chunk(3, dim=2))  # (steps, batch, heads, size)
+    output = []
+    for t in range(STEPS):
+        distance = t - torch.arange(t + 1, dtype=x.dtype)[:, None, None]  # to the steps s = 0 … t
+        scores = (q[t] * k[: t + 1]).sum(3)
+        if block.positions == "rope":  # pairs of numbers are complex ones
+            angle = distance[..., None] * 10_000.0 ** (-torch.arange(0, size, 2) / size)
+            q_t, k_s = torch.complex(*q[t].chunk(2, dim=2)), torch.complex(*k[: t + 1].chunk(2, dim=3))
+            scores = (q_t * k_s.conj() * torch.exp(1j * angle)).real.sum(3)
+        scores = scores / size**0.5
+        if block.positions == "alibi":
+            scores = scores - torch.tensor([2**-4, 2**-8]) * distance
+        output.append((scores.softmax(0)[..., None] * v[: t + 1]).sum(0).flatten(1))
+    x = x + block.projection(torch.stack(output))
+    return x + mlp(block.mlp, F.layer_norm(x, (HIDDEN,), block.norm_2.weight, block.norm_2.bias))
+
+
+BLOCKS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "MinGRU": min_gru_block,
+    "LRU ring": lru_block,
+    "S6": s6_block,
+    **dict.fromkeys(POSITIONS, transformer_block),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_networks_equal_the_equations_of_their_blocks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s6, "SEGMENT", 3)
+    monkeypatch.setattr(transformer, "QUERIES", 3)
+    network: Any = ALL[name]().double()
+    x = double(STEPS, BATCH, INPUT)
+    with torch.no_grad():
+        for parameter in network.parameters():  # many start at 0 or 1
+            parameter += 0.3 * torch.randn_like(parameter)
+        expected = network.embedding(x)
+        for block in network.blocks:
+            expected = BLOCKS[name](block, expected)
+        # RoPE computes its angles in float32.
+        close(network(x)[0], network.norm(expected), tolerance=1e-5 if name == "rope" else 1e-10)
 
 
 def test_lru_starts_in_its_ring() -> None:
@@ -150,42 +255,17 @@ def test_lru_starts_in_its_ring() -> None:
     size, angle = torch.exp(-block.nu_log.exp()), block.theta_log.exp()
     assert 0.8 - 1e-6 <= size.min() < size.max() <= 0.95 + 1e-6
     assert angle.max() <= 0.5
+    assert abs(angle.mean() - 0.25) < 0.03
+    assert abs(torch.stack([size, angle]).corrcoef()[0, 1]) < 0.1
     assert abs((size**2).mean() - (0.8**2 + 0.95**2) / 2) < 0.02  # uniform in the area of the ring
     torch.testing.assert_close(block.gamma_log.exp(), (1 - size**2).sqrt(), rtol=1e-4, atol=0)
+    variances = [part.var().item() for part in (block.B_re, block.B_im, block.C_re, block.C_im)]
+    assert variances == pytest.approx([1 / 128, 1 / 128, 1 / 1000, 1 / 1000], rel=0.05)
 
 
 def test_s6_starts_with_the_steps_and_decays_of_the_paper() -> None:
     block = S6Block(64, state_size=16, expand=2)
     step = F.softplus(block.delta.bias)
     assert 1e-3 - 1e-6 <= step.min() < 2e-3 < 0.05 < step.max() <= 0.1 + 1e-6
+    assert 0.49 < block.delta.weight.max() <= 0.5  # 1/√rank
     torch.testing.assert_close(block.A_log.exp()[:, 5], torch.arange(1.0, 17))
-
-
-def test_s6_scan_equals_the_step_of_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s6, "SEGMENT", 3)
-    x, Δ, A = double(STEPS, BATCH, 4), double(STEPS, BATCH, 4).exp(), -double(2, 4).exp()
-    B, C, h = double(STEPS, BATCH, 2), double(STEPS, BATCH, 2), double(1, BATCH, 2, 4)
-    y, last = s6.selective_scan(x, Δ, A, B, C, h)
-    for t in range(STEPS):
-        h = torch.einsum("bd,nd->bnd", Δ[t], A).exp() * h + torch.einsum("bd,bn,bd->bnd", Δ[t], B[t], x[t])
-        close(y[t], torch.einsum("bnd,bn->bd", h[0], C[t]))
-    close(last, h)
-
-
-def test_rope_depends_on_distances_only() -> None:
-    q, k = double(2, 1, 1, 1, 8).expand(2, 1, 1, STEPS, 8)
-    scores = (rotate(q) @ rotate(k).mT)[0, 0]
-    torch.testing.assert_close(scores[1:, 1:], scores[:-1, :-1], rtol=0, atol=1e-5)
-    assert scores[0].std() > 0.1
-    close(scores[0, 0], (q * k)[0, 0, 0].sum())
-
-
-@pytest.mark.parametrize("queries", [2, 512])
-def test_alibi_adds_slopes_times_distances(queries: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transformer, "QUERIES", queries)
-    torch.testing.assert_close(alibi_slopes(8), 0.5 ** torch.arange(1.0, 9))
-    q, k, v = double(3, 2, 8, STEPS, 5)
-    t = torch.arange(STEPS)
-    bias = -(0.5 ** torch.arange(1.0, 9))[:, None, None] * (t[:, None] - t)
-    scores = (q @ k.mT / 5**0.5 + bias).masked_fill(t[:, None] < t, -torch.inf)
-    close(alibi_attention(q, k, v, alibi_slopes(8)), scores.softmax(-1) @ v)
