@@ -37,13 +37,14 @@ class Results:
         return any(all(row[name] == str(value) for name, value in columns.items()) for row in self.rows)
 
     def add(self, *rows: Mapping[str, Any], quiet: bool = False) -> None:
-        """Prints the rows, with four digits of each number, and writes the file."""
+        """Prints the rows, with four digits of each number, and writes the file. A column that a row lacks is empty."""
         for row in rows:
             new = {name: str(value) for name, value in rounded(row).items()}
             self._rows[self._key_of(new)] = new
             if not quiet:
                 print(", ".join(f"{name} {value}" for name, value in new.items()), flush=True)
         columns = dict.fromkeys(name for row in self.rows for name in row)
+        self._rows = {key: {name: row.get(name, "") for name in columns} for key, row in self._rows.items()}
         if columns:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_rows(self.path, list(columns), self.rows)

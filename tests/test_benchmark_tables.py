@@ -46,9 +46,14 @@ def test_a_row_replaces_the_one_with_its_key(tmp_path: Path) -> None:
     path = tmp_path / "new" / "table.csv"
     for fid in (1.23456, 2.0):
         Results(path, "config", "seed").add({"config": "gan", "seed": 1, "fid": fid})
-    Results(path, "config", "seed").add({"config": "gan", "seed": 2, "fid": 3.0, "kid": 4})
-    assert read_rows(path) == [
-        {"config": "gan", "seed": "1", "fid": "2", "kid": ""},
-        {"config": "gan", "seed": "2", "fid": "3", "kid": "4"},
-    ]
+    results = Results(path, "config", "seed")
+    results.add({"config": "gan", "seed": 2, "fid": 3.0, "kid": 4})
+    assert (
+        results.rows
+        == read_rows(path)
+        == [
+            {"config": "gan", "seed": "1", "fid": "2", "kid": ""},
+            {"config": "gan", "seed": "2", "fid": "3", "kid": "4"},
+        ]
+    )
     assert Results(path, "config", "seed").has(config="gan", seed=2)

@@ -208,7 +208,8 @@ def draw_solved(rows: Sequence[Row]) -> Drawing:
 
 def draw_lengths(rows: Sequence[Row]) -> Drawing:
     """Accuracy against length for each task, a line for each network: the mean of its runs."""
-    names, networks = [list(dict.fromkeys(row[part] for row in rows)) for part in ("task", "network")]
+    names = list(dict.fromkeys(row["task"] for row in rows))
+    networks = [network for network in NETWORKS if any(row["network"] == network for row in rows)]
     figure, axes = panels(len(names), per_row=3)
     for axis, name in zip(axes, names, strict=True):
         task, lengths = TASKS[name], set[int]()
@@ -218,9 +219,8 @@ def draw_lengths(rows: Sequence[Row]) -> Drawing:
             points = sorted((int(column[2:]), mean(float(row[column]) for row in runs)) for column in columns)
             lengths.update(length for length, _ in points)
             line = "--" if network.startswith("RNN") else ":" if network.startswith("transformer") else "-"
-            axis.plot(
-                *(zip(*points, strict=True) if points else ([], [])), f"C{number}{line}", label=network, marker="."
-            )
+            x, y = zip(*points, strict=True) if points else ((), ())
+            axis.plot(x, y, f"C{number}{line}", label=network, marker=".", zorder=20 - number)  # dashed ones on top
         axis.axhline(task.chance, color="grey", linewidth=0.8, linestyle=":")
         axis.axvline(task.length, color="grey", linewidth=0.8, linestyle=":")
         axis.set(title=name.replace("_", " "), xscale="log", xlabel="steps", ylabel="accuracy", ylim=(0, 1.03))
