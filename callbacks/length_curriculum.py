@@ -1,4 +1,4 @@
-"""Growing length: short palindromes first, longer ones as soon as the short ones are easy."""
+"""Growing length: short sequences first, longer ones as soon as the short ones are easy."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from common.arguments import check_positive
 
 
 class LengthCurriculum(PerfectBatches):
-    """Multiplies the length of the training palindromes each time a number of batches in a row is perfect.
+    """Multiplies the length of the training sequences each time a number of batches in a row is perfect.
 
     It ends at the datamodule's `length`. Works with a datamodule that has `length` and a `train_length` that can be
     set, and a module whose `training_step` returns the batch's `accuracy` in [0, 1]. With several processes, a batch is
@@ -18,20 +18,18 @@ class LengthCurriculum(PerfectBatches):
     logged. An accelerator is asked after each tenth batch only, so there the length grows after these.
 
     Args:
-        start: length of the first palindromes, in digits.
+        start: length of the first sequences.
         factor: what the length is multiplied by.
-        least_growth: the least number of digits by which it grows.
+        least_growth: the least number of steps by which it grows.
         perfect_batches: how many batches in a row must be perfect.
 
     Raises:
-        ValueError: if `start` is below 2, `factor` is not above 1, or another number is below 1; when training starts,
-            if `start` exceeds the datamodule's length, or there is no such datamodule; after the first batch, if
-            `training_step` returns no `accuracy`.
+        ValueError: if `factor` is not above 1, or another number is below 1; when training starts, if `start` is not
+            between the task's least length and the datamodule's length, or there is no such datamodule; after the first
+            batch, if `training_step` returns no `accuracy`.
     """
 
     def __init__(self, start: int = 5, factor: float = 1.5, least_growth: int = 1, perfect_batches: int = 10) -> None:
-        if start < 2:
-            raise ValueError(f"the curriculum's start is {start}; a palindrome has at least 2 digits")
         if not 1 < factor < float("inf"):
             raise ValueError(f"the curriculum's factor is {factor}; write a number above 1, such as 1.5")
         check_positive(least_growth=least_growth)
@@ -44,8 +42,9 @@ class LengthCurriculum(PerfectBatches):
         data: Any = getattr(trainer, "datamodule", None)
         if not (hasattr(data, "train_length") and hasattr(data, "length")):
             raise ValueError("LengthCurriculum needs a datamodule with a length, whose train_length it can set")
-        if self.start > data.length:
-            raise ValueError(f"the curriculum starts at length {self.start}, above its target {data.length}")
+        least = getattr(data, "least_length", 1)
+        if not least <= self.start <= data.length:
+            raise ValueError(f"LengthCurriculum's start is {self.start}; write a length from {least} to {data.length}")
         self.data = data
         data.train_length = self.length
 

@@ -26,7 +26,7 @@ class TaskDataModule(ResumableDataModule, Generic[Batch]):
         ValueError: when an argument is out of range.
     """
 
-    least_length: int
+    least_length: int = 1
     """The shortest sequence that asks something."""
     cases: tuple[str, ...] = ()
     """The names of sequences that are harder, or rarer, than those to train on. Tests report them separately."""

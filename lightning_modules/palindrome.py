@@ -19,6 +19,7 @@ from common.sharding import all_gather
 from lightning_modules.batches import input_and_target, one_hot
 from lightning_modules.classifier import Classification
 from metrics.adversary import greedy_adversary
+from networks.initialisers import LSTMInit, RNNInit
 from networks.lstm import LSTM
 from networks.rnn import RNN
 
@@ -116,7 +117,7 @@ class PalindromeLSTM(_Palindrome):
     def __init__(
         self,
         hidden_size: int = 64,
-        init: str = "torch",
+        init: LSTMInit = "torch",
         horizon: int | None = None,
         kernel: str = "auto",
         target: Target = "last",
@@ -149,7 +150,7 @@ class PalindromeRNN(_Palindrome):
         self,
         hidden_size: int = 64,
         nonlinearity: str = "tanh",
-        init: str = "torch",
+        init: RNNInit = "torch",
         kernel: str = "auto",
         target: Target = "last",
         optimizer: OptimizerCallable = torch.optim.Adam,

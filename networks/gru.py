@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from common.arguments import check_choice
-from networks.initialisers import GRU_INITIALISERS
+from networks.initialisers import GRU_INITIALISERS, GRUInit
 from networks.recurrent import Inputs, Outputs, Recurrent, State, run_native
 
 Weights = tuple[
@@ -64,7 +64,7 @@ class GRU(Recurrent):
         hidden_size: int,
         *,
         kernel: str = "auto",
-        init: str = "torch",
+        init: GRUInit = "torch",
         horizon: int | None = None,
     ) -> None:
         check_choice("kernel", kernel, KERNELS)

@@ -15,12 +15,15 @@ GRU, which stacks r, z, n.
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 Initialiser = Callable[..., None]
+LSTMInit = Literal["torch", "forget_one", "forget_log", "chrono"]
+GRUInit = Literal["torch", "update_log"]
+RNNInit = Literal["torch", "orthogonal", "identity", "latch"]
 
 
 def uniform(*parameters: Tensor, **unused: Any) -> None:
@@ -114,13 +117,15 @@ def latch(*parameters: Tensor, gain: float = 3.0, input_scale: float = 1.0) -> N
     https://doi.org/10.1109/72.279181).
 
     Raises:
-        ValueError: when `gain` is at most 1, where a unit has one stable state, or `input_scale` isn't above 0.
+        ValueError: when `gain` is at most 1, where a unit has one stable state, `input_scale` isn't above 0, or the
+            dtype of the parameters can't hold one of them.
     """
-    if gain <= 1:
-        raise ValueError(f"gain is {gain}; write more than 1, because with less a unit doesn't keep its sign")
-    if input_scale <= 0:
-        raise ValueError(f"input_scale is {input_scale}; write a number above 0")
     weight_ih, weight_hh, bias_ih, bias_hh = parameters
+    most = torch.finfo(weight_ih.dtype).max / 2  # U(−s, s) computes 2s
+    if not 1 < gain <= most:
+        raise ValueError(f"gain is {gain}; write a finite number, more than 1: with less a unit doesn't keep its sign")
+    if not 0 < input_scale <= most:
+        raise ValueError(f"input_scale is {input_scale}; write a finite number above 0")
     nn.init.uniform_(weight_ih, -input_scale, input_scale)
     with torch.no_grad():
         nn.init.eye_(weight_hh).mul_(gain)
@@ -128,14 +133,14 @@ def latch(*parameters: Tensor, gain: float = 3.0, input_scale: float = 1.0) -> N
     nn.init.zeros_(bias_hh)
 
 
-LSTM_INITIALISERS: dict[str, Initialiser] = {
+LSTM_INITIALISERS: dict[LSTMInit, Initialiser] = {
     "torch": uniform,
     "forget_one": forget_one,
     "forget_log": forget_log,
     "chrono": chrono,
 }
-GRU_INITIALISERS: dict[str, Initialiser] = {"torch": uniform, "update_log": update_log}
-RNN_INITIALISERS: dict[str, Initialiser] = {
+GRU_INITIALISERS: dict[GRUInit, Initialiser] = {"torch": uniform, "update_log": update_log}
+RNN_INITIALISERS: dict[RNNInit, Initialiser] = {
     "torch": uniform,
     "orthogonal": orthogonal,
     "identity": identity,

@@ -62,11 +62,11 @@ class LRU(BlockNetwork):
         state_size: complex units of each block's h; by default `hidden_size`.
         r_min: smallest |λ| at the start, in [0, 1).
         r_max: largest |λ| at the start, in (r_min, 1].
-        max_phase: largest angle of λ at the start, in radians. The paper takes a ring near 1, such as 0.9 to 0.999, and
-            small angles, such as π/10, for the longest sequences.
+        max_phase: largest angle of λ at the start, in radians, at most 2π. The paper takes a ring near 1, such as 0.9
+            to 0.999, and small angles, such as π/10, for the longest sequences.
 
     Raises:
-        ValueError: when a size is below 1, or the ring is empty or leaves the unit circle.
+        ValueError: when a size is below 1, the ring is empty or leaves the unit circle, or `max_phase` is out of range.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class LRU(BlockNetwork):
     ) -> None:
         units = hidden_size if state_size is None else state_size
         check_positive(hidden_size=hidden_size, state_size=units)
-        if not (0 <= r_min < r_max <= 1 and max_phase > 0):
+        if not (0 <= r_min < r_max <= 1 and 0 < max_phase <= 2 * math.pi):
             raise ValueError(
                 f"r_min is {r_min}, r_max {r_max} and max_phase {max_phase}; write 0 ≤ r_min < r_max ≤ 1 and a "
-                "max_phase above 0"
+                "max_phase above 0, at most 2π"
             )
         make_block = partial(LRUBlock, hidden_size, units, r_min, r_max, max_phase)
         super().__init__(input_size, hidden_size, layers, make_block, nn.LayerNorm)

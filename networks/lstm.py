@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from common.arguments import check_choice
-from networks.initialisers import LSTM_INITIALISERS
+from networks.initialisers import LSTM_INITIALISERS, LSTMInit
 from networks.lstm_backward import ManualBackward
 from networks.recurrent import Inputs, Recurrent, run_native
 
@@ -79,7 +79,7 @@ class LSTM(Recurrent):
         hidden_size: int,
         *,
         kernel: str = "auto",
-        init: str = "torch",
+        init: LSTMInit = "torch",
         horizon: int | None = None,
     ) -> None:
         check_choice("kernel", kernel, KERNELS)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from common.arguments import check_choice
-from networks.initialisers import RNN_INITIALISERS
+from networks.initialisers import RNN_INITIALISERS, RNNInit
 from networks.recurrent import Inputs, Outputs, Recurrent, State, run_native
 
 Weights = tuple[
@@ -48,7 +48,8 @@ class RNN(Recurrent):
         input_scale: the bound of the input weights of "latch", above 0.
 
     Raises:
-        ValueError: when a size is below 1, a name isn't known, or `gain` or `input_scale` is out of range.
+        ValueError: when a size is below 1, a name isn't known, `gain` or `input_scale` is out of range, or "latch" is
+            asked for without tanh.
     """
 
     def __init__(
@@ -58,13 +59,15 @@ class RNN(Recurrent):
         *,
         kernel: str = "auto",
         nonlinearity: str = "tanh",
-        init: str = "torch",
+        init: RNNInit = "torch",
         gain: float = 3.0,
         input_scale: float = 1.0,
     ) -> None:
         check_choice("kernel", kernel, KERNELS)
         check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
         check_choice("init", init, RNN_INITIALISERS)
+        if init == "latch" and nonlinearity != "tanh":
+            raise ValueError(f"init 'latch' is for tanh, not for {nonlinearity}; write identity for relu")
         initialise = partial(RNN_INITIALISERS[init], gain=gain, input_scale=input_scale)
         super().__init__(f"RNN_{nonlinearity.upper()}", input_size, hidden_size, initialise)
         self.kernel, self.nonlinearity, self.init = kernel, nonlinearity, init

@@ -4,7 +4,9 @@ from pathlib import Path
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 LSTM, RNN, LONG = (str(CONFIGS / f"palindrome_{name}.yaml") for name in ("lstm", "rnn", "long"))
-FLIP_FLOP, PARITY, RECALL = (str(CONFIGS / f"{name}.yaml") for name in ("flip_flop", "parity", "recall"))
+FLIP_FLOP, INDUCTION, PARITY, RECALL = (
+    str(CONFIGS / f"{name}.yaml") for name in ("flip_flop", "induction", "parity", "recall")
+)
 GAN, DCGAN, HINGE, WGAN, CLASSIFIER = (
     str(CONFIGS / f"{name}.yaml") for name in ("gan", "dcgan", "hinge_sn", "wgan_gp", "digit_classifier")
 )
@@ -35,7 +37,9 @@ TWOFOLD = [
     ("fit -c empty.yaml", "the config holds no settings; start from a shipped one, such as -c gan"),
     (f"fit -c {CONFIGS}/base.yaml", "--data and --model missing"),
     ("fit -c umlaut.yaml", "experiment 'größe' names the folder of the runs; write letters"),
-    ("fit -c modle.yaml", "there is no setting --modle here; did you mean --model?"),
+    ("fit -c modle.yaml", "here; did you mean --model?"),
+    (f"fit -c {LSTM} --modle.hidden_size 3", "no setting --modle.hidden_size here; did you mean --model?"),
+    (f"fit -c {LSTM} --trainer.xyzzy 3", "no setting --trainer.xyzzy here; --print_config shows"),
     ("fit -c hiden.yaml", "there is no setting --model.hiden_size here; did you mean --model.hidden_size?"),
     ("fit -c unknown_class.yaml", "has no attribute 'PalindromLSTM'"),
     # Classes without an argument that they require.
@@ -44,7 +48,7 @@ TWOFOLD = [
     (f"fit -c {LSTM} --trainer.logger lightning.pytorch.loggers.CSVLogger", "CSVLogger needs save_dir"),
     (
         f"fit -c {LSTM} --trainer.logger CSVLogger",
-        "can't be CSVLogger; write lightning.pytorch.loggers.CSVLogger, which needs save_dir, or twofold.csv_logger",
+        "--trainer.logger: Multiple subclasses with name CSVLogger. Give the full class path to avoid ambiguity: ",
     ),
     (f"fit -c {LSTM} --model.lr_scheduler StepLR", "StepLR needs step_size; write --model.lr_scheduler.step_size or"),
     (f"fit -c {GAN} --model.generator_lr_scheduler CyclicLR", "CyclicLR needs base_lr and max_lr"),
@@ -70,7 +74,30 @@ TWOFOLD = [
     (f"fit -c {LSTM} --data.test_lengths 5", "--data.test_lengths can't be 5; write a list in brackets"),
     (f"fit -c {LSTM} --trainer.max_steps", "twofold: argument --trainer.max_steps: expected one argument\n"),
     (f"fit -c {LSTM} --trainer.devices abc", "twofold: `devices` selected with"),
-    (f"fit -c {LSTM} --max_steps 3", "no setting --max_steps here; did you mean --trainer.max_steps?"),
+    *(
+        (f"fit -c {FLIP_FLOP} --{name} 8", f"no setting --{name.rpartition(' --')[2]} here; {instead}")
+        for name, instead in (
+            ("max_steps", "did you mean --trainer.max_steps?"),
+            ("save_top_k", "did you mean --checkpoint.save_top_k?"),
+            ("length", "did you mean --data.length?"),
+            ("network.hidden_size", "did you mean --model.network.hidden_size?"),
+            ("tokens", "--print_config shows"),
+            ("data.tokens", "--print_config shows"),
+            ("data.keys", "--print_config shows"),
+            ("data.cases", "--print_config shows"),
+            ("data.lenght", "did you mean --data.length?"),
+            ("data.batchsize", "did you mean --data.batch_size?"),
+            ("model.network.hiden_size", "did you mean --model.network.hidden_size?"),
+            ("model.network Transformer --model.network.head", "did you mean --model.network.heads?"),
+            ("model.network Transformer --model.network.posititions", "did you mean --model.network.positions?"),
+            ("model.network S6 --model.network.state_sise", "did you mean --model.network.state_size?"),
+            ("model.optimizer.lrr", "did you mean --model.optimizer.lr?"),
+            (
+                "trainer.callbacks+=LengthCurriculum --trainer.callbacks.strat",
+                "did you mean --trainer.callbacks.start?",
+            ),
+        )
+    ),
     # Values out of range.
     (f"fit -c {GAN} --trainer.max_steps 0", "--trainer.max_steps can't be 0; write 1 or more, or -1 for no limit"),
     *(
@@ -100,10 +127,28 @@ TWOFOLD = [
         "schedulers step with every batch, so none can be ReduceLROnPlateau",
     ),
     (f"fit -c {LSTM} --data.test_lengths []", "test_lengths is []; write one length or more, each once"),
-    (f"fit -c {LSTM} --model.init forget_lug", "write one of torch, forget_one, forget_log, chrono"),
+    (f"fit -c {LSTM} --model.init forget_lug", "--model.init can't be forget_lug; write torch or forget_one or"),
     (f"fit -c {LSTM} --model.horizon 5", "--model.horizon follows from the data; write --data.length"),
-    (f"fit -c {RNN} --model.init chrono", "init is 'chrono'; write one of torch, orthogonal, identity"),
-    (f"fit -c {LONG} --data.length 4", "the curriculum starts at length 5, above its target 4"),
+    (f"fit -c {RNN} --model.init chrono", "--model.init can't be chrono; write torch or orthogonal or identity"),
+    (f"fit -c {RNN} --model.init latch --model.nonlinearity relu", "init 'latch' is for tanh, not for relu; write"),
+    *(
+        (f"fit -c {RNN} --model.init latch --model.{name}={value}", f"{name} is {shown}; write a finite number")
+        for name in ("gain", "input_scale")
+        for value, shown in ((".nan", "nan"), (".inf", "inf"), ("-.inf", "-inf"), ("1e39", "1e+39"))
+    ),
+    *(
+        (f"fit -c {PARITY} --model.network LRU --model.network.{option}", "write 0 ≤ r_min < r_max ≤ 1 and a max_phase")
+        for option in ("max_phase .inf", "max_phase .nan", "max_phase 7", "r_min .nan", "r_max .inf")
+    ),
+    (f"fit -c {LONG} --data.length 4", "LengthCurriculum's start is 5; write a length from 2 to 4"),
+    *(
+        (f"fit -c {config} --trainer.callbacks+=LengthCurriculum {options}", f"write a length from {least} to {most}")
+        for config, least, most in ((LSTM, 2, 20), (FLIP_FLOP, 4, 32), (PARITY, 1, 40), (RECALL, 12, 16))
+        for options in ("--trainer.callbacks.start 0", "--trainer.callbacks.start 41")
+    ),
+    (f"fit -c {RECALL} --trainer.callbacks+=LengthCurriculum", "start is 5; write a length from 12 to 16"),
+    (f"fit -c {INDUCTION} --data.tokens 0", "tokens is 0; write 2 or more"),
+    (f"fit -c {RECALL} --data.keys 0", "keys is 0 and values 8; write 3 or more"),
     (f"fit -c {GAN} --model.ema_decay 3", "ema_decay is 3.0; write a number between 0 and 1"),
     (f"fit -c {GAN} --data.source packaged --data.batch_size 10000000", "there are 4,000 training images"),
     (f"fit -c {GAN} --data.source packaged --data.batch_size 1", "Expected more than 1 value per channel"),
@@ -119,17 +164,47 @@ TWOFOLD = [
     ),
     (
         f"fit -c {LSTM} --data MNISTDataModule",
-        "the model needs palindromes, but --data has no length; write --data Pal",
+        "the model needs sequences, but --data has no length; write --data Pal",
     ),
+    (f"fit -c {FLIP_FLOP} --data MNISTDataModule", "the model needs sequences, but --data has no length; write --d"),
     # Sequence tasks and their networks.
     (f"fit -c {FLIP_FLOP} --data RecallDataModule", "32 symbols and LSTM reads 5; write --model.network.input_size 32"),
-    (f"fit -c {PARITY} --data SequenceDataModule", "--data can't be SequenceDataModule, which is the base of others"),
-    (f"fit -c {PARITY} --data MNISTDataModule --data.source packaged", "sequences are two int64 tensors (steps, batc"),
+    (f"fit -c {PARITY} --data SequenceDataModule", "--data can't be SequenceDataModule, which is abstract"),
+    (f"fit -c {PARITY} --data classes.Task --data.length 9", "--data can't be classes.Task, which is abstract; write"),
+    (f"fit -c {RECALL} --data MNISTDataModule --data.source packaged", "sequences are two int64 tensors (steps, batc"),
     (f"fit -c {PARITY} --model.network Transformer --model.network.heads 5", "hidden_size is 64; write a multiple of"),
     (f"fit -c {PARITY} --model.network classes.Plain", "doesn't map x and a state to an out"),
     (f"fit -c {PARITY} --compile true", "compiling LSTM gains nothing; leave compile out"),
     (f"fit -c {RECALL} --data.length 11", "length is 11, too short for this task; write 12 or more"),
-    (f"fit -c {RECALL} --trainer.callbacks+=LengthCurriculum", "train_length is 5, too short for this task; write 12"),
+    *(
+        (
+            f"fit -c {FLIP_FLOP} --{option}",
+            f"--{option.rpartition(' ')[0]}: there is no class {name}; did you mean {ours}?",
+        )
+        for option, name, ours in (
+            ("model.network minGRU", "minGRU", "MinGRU"),
+            ("model.network gru", "gru", "GRU"),
+            ("model.network transformers", "transformers", "Transformer"),
+            ("model.optimizer adam", "adam", "Adam"),
+            ("model.lr_scheduler linearlr", "linearlr", "LinearLR"),
+            ("data recall", "recall", "RecallDataModule"),
+            ("model sequence_model", "sequence_model", "SequenceModel"),
+        )
+    ),
+    (f"fit -c {FLIP_FLOP} -c gru.yaml", "--model.network: there is no class gru; did you mean GRU?"),
+    (f"fit -c {FLIP_FLOP} --model.network Mamba", "--model.network can't be Mamba; write a class with its module"),
+    (f"fit -c {FLIP_FLOP} --model.network networks.GRU", "module 'networks' has no attribute 'GRU'; did you mean GRU?"),
+    (
+        f"fit -c {FLIP_FLOP} --model.network GRU --model.network.init forget_log",
+        "can't be forget_log; write torch or up",
+    ),
+    *(
+        (
+            f"fit -c {FLIP_FLOP} --model.network.horizon{sign}9",
+            "--model.network.horizon follows from the data; write --d",
+        )
+        for sign in " ="
+    ),
     (
         f"fit -c {CLASSIFIER} --data ParityDataModule --data.length 9",
         "a batch is two tensors, (input, target); this is",
@@ -176,6 +251,7 @@ THREE_CALLBACKS = """trainer:
 CODE = {
     "classes.py": """\
 import torch
+import datamodules
 
 class Network(torch.nn.Module):
     def __init__(self, width: int, depth: int) -> None: ...
@@ -183,6 +259,10 @@ class Network(torch.nn.Module):
 class Plain(torch.nn.Module):
     input_size = hidden_size = 2
     def forward(self, x): ...
+
+class Task(datamodules.SequenceDataModule):
+    symbol_names = ("0", "1")
+    def draw(self, random, rows, length, case=""): ...
 
 class Optimizer(torch.optim.SGD):
     def __init__(self, params, size: float) -> None: ...
@@ -208,6 +288,7 @@ def write_bad_files(folder: Path) -> None:
         "tab": text.replace("    hidden_size", "\thidden_size"),
         "text": "just some words\n",
         "code": "a: !!python/object/apply:os.system [touch owned]\n",
+        "gru": "model: {init_args: {network: {class_path: gru}}}\n",
         "umlaut": text.replace("palindrome_lstm", "größe"),
     }
     for name, content in contents.items():

@@ -11,8 +11,10 @@ import pytest
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.profilers import Profiler, SimpleProfiler
+from torch import nn
 
 from datamodules.palindromes.worst_cases import CASES
+from networks.registry import NETWORKS
 from scripts.arguments import file_name
 from twofold.errors import OneLineParser
 from twofold.main import PACKAGES
@@ -104,6 +106,69 @@ def test_wandb_group_of_the_environment(
     folder = fitted(twofold, *options.split())
     assert trainers[0].loggers[-1]._wandb_init["group"] == group
     assert f"group: {group}" in (folder / "config.yaml").read_text(encoding="utf-8")  # for a resume without it
+
+
+FLIP_FLOP = "fit -c flip_flop --trainer.fast_dev_run 1"
+
+
+@pytest.mark.parametrize("form", ["--model.network {}", "-c network.yaml"])
+@pytest.mark.parametrize(
+    "name",
+    ["LSTM", "RNN", "GRU", "MinGRU", "LRU", "S6", "Transformer", "torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN"],
+)
+def test_a_config_trains_any_network(
+    twofold: Twofold, trainers: list[Any], tmp_path: Path, name: str, form: str
+) -> None:
+    (tmp_path / "network.yaml").write_text(f"model: {{init_args: {{network: {{class_path: {name}}}}}}}\n")
+    assert twofold(f"{FLIP_FLOP} {form.format(name)}")[::2] == (0, "")
+    network = type(trainers[0].model.network)
+    ours = {cls.__name__: cls for cls in NETWORKS}
+    assert network is (ours[name] if name in ours else getattr(nn, name.removeprefix("torch.nn.")))
+
+
+@pytest.mark.parametrize(
+    ("options", "init", "horizon"),
+    [
+        ("", "forget_log", 32),
+        ("--data.length 256", "forget_log", 256),
+        ("--data.length=9 --model.network GRU --model.network.init update_log", "update_log", 9),
+        ("--model.network=GRU", "torch", 32),
+        ("-c gru.yaml", "torch", 32),
+        ("-c other.yaml --data.length 12", "chrono", 12),
+        ("--data ParityDataModule", "forget_log", 32),
+        ("--data other.Other --model.network.horizon 7", "forget_log", 7),
+    ],
+)
+def test_a_networks_horizon_is_the_length_of_its_task(
+    twofold: Twofold, trainers: list[Any], tmp_path: Path, options: str, init: str, horizon: int
+) -> None:
+    (tmp_path / "gru.yaml").write_text("model: {init_args: {network: GRU}}\n")
+    (tmp_path / "other.yaml").write_text("model: {init_args: {network: {init_args: {init: chrono, horizon: 99}}}}\n")
+    (tmp_path / "other.py").write_text(
+        "from lightning import LightningDataModule\n"
+        "from torch import ones\n"
+        "from torch.utils.data import DataLoader\n"
+        "batches = DataLoader([(ones(5, 2).long(), ones(5, 2).long())], batch_size=None)\n"
+        "class Other(LightningDataModule):\n"
+        "    train_dataloader = val_dataloader = lambda self: batches\n"
+    )
+    assert twofold(f"{FLIP_FLOP} {options}")[::2] == (0, "")
+    network = trainers[0].model.network
+    assert (network.init, network.horizon) == (init, horizon)
+
+
+def test_a_task_needs_no_least_length(twofold: Twofold, tmp_path: Path) -> None:
+    (tmp_path / "copy_task.py").write_text(
+        "from datamodules import SequenceDataModule\n"
+        "class Copy(SequenceDataModule):\n"
+        "    symbol_names = ['0', '1']\n"
+        "    def draw(self, random, rows, length, case=''): return random.integers(0, 2, (rows, length))\n"
+        "    def targets(self, symbols): return symbols\n"
+    )
+    curriculum = "--trainer.callbacks+=LengthCurriculum --trainer.callbacks.start 1"
+    assert twofold(f"{FLIP_FLOP} --data copy_task.Copy --data.length 2 {curriculum}")[::2] == (0, "")
+    complained = twofold(f"{FLIP_FLOP} --data copy_task.Copy --data.length 0")[2]
+    assert complained == "twofold: length is 0, too short for this task; write 1 or more\n"
 
 
 def test_switching_off(twofold: Twofold) -> None:

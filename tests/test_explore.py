@@ -145,9 +145,9 @@ def test_missing_folder_is_an_empty_index(tmp_path: Path) -> None:
     index = ModelIndex(tmp_path / "nowhere")
     assert index.generators() == []
     assert index.networks() == {}
-    with pytest.raises(UsageError, match=r"train one with twofold fit -c configs/gan\.yaml"):
+    with pytest.raises(UsageError, match=r"train one with twofold fit -c gan"):
         GANExplorer(index).samples(None, 1)
-    with pytest.raises(UsageError, match=r"train one with twofold fit -c configs/palindrome_lstm\.yaml"):
+    with pytest.raises(UsageError, match=r"train one with twofold fit -c palindrome_lstm and"):
         MemoryExplorer(index).answers("44", [])
 
 

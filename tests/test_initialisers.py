@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from networks.gru import GRU
-from networks.initialisers import LSTM_INITIALISERS, chrono, forget_log
+from networks.initialisers import LSTM_INITIALISERS, LSTMInit, chrono, forget_log
 from networks.lstm import LSTM
 from networks.rnn import RNN
 
@@ -26,7 +26,8 @@ def biases(lstm: nn.Module) -> tuple[Tensor, ...]:
 
 @given(sizes, horizons)
 def test_forget_one_and_forget_log_set_the_forget_bias(hidden: int, T: int) -> None:
-    for init, value in (("forget_one", 1.0), ("forget_log", math.log(T))):
+    biases_of: dict[LSTMInit, float] = {"forget_one": 1.0, "forget_log": math.log(T)}
+    for init, value in biases_of.items():
         _, b_f, _, _ = biases(LSTM(2, hidden, init=init, horizon=T))
         torch.testing.assert_close(b_f, torch.full((hidden,), value))
 
@@ -46,7 +47,7 @@ def test_chrono_draws_time_constants_uniformly() -> None:
 
 
 @pytest.mark.parametrize("init", LSTM_INITIALISERS)
-def test_other_parameters_are_those_of_torch(init: str) -> None:
+def test_other_parameters_are_those_of_torch(init: LSTMInit) -> None:
     torch.manual_seed(3)
     plain = LSTM(4, 30)
     torch.manual_seed(3)

@@ -158,6 +158,7 @@ def test_cudnn_gets_one_block_of_weights_and_32_bits(cls: Make) -> None:
     again.sum().backward()
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("cls", "arguments", "words"),
     [
@@ -169,6 +170,7 @@ def test_cudnn_gets_one_block_of_weights_and_32_bits(cls: Make) -> None:
         (LSTM, {"init": "chrono", "horizon": 1}, "init 'chrono' can't use horizon 1"),
         (RNN, {"kernel": "manual"}, "kernel is 'manual'; write one of auto, equations, native"),
         (RNN, {"nonlinearity": "gelu"}, "nonlinearity is 'gelu'; write one of tanh, relu"),
+        (RNN, {"init": "latch", "nonlinearity": "relu"}, "init 'latch' is for tanh, not for relu; write identity"),
         (RNN, {"init": "chrono"}, "init is 'chrono'; write one of torch, orthogonal, identity"),
     ],
 )

@@ -125,6 +125,7 @@ def test_a_transformer_refuses_a_state() -> None:
         Transformer(INPUT, HIDDEN)(x, [(x,)])
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("cls", "arguments", "words"),
     [

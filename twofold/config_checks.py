@@ -24,7 +24,7 @@ PRECISIONS = {
 POSITIVE = tuple(f"trainer.{name}" for name in ("check_val_every_n_epoch", "val_check_interval", "limit_train_batches"))
 """Zero of these would end in a division by zero after the first batch, or in a finished run of no batches."""
 
-LINKED = {"length": "horizon", "target": "target"}
+LINKED = (("length", "horizon"), ("length", "network.init_args.horizon"), ("target", "target"))
 """Arguments of the data that are also arguments of the model."""
 
 
@@ -35,13 +35,13 @@ def check_links(settings: Any, arguments: Sequence[str]) -> None:
         UsageError: if the model has another value of its own, or the data have none.
     """
     of_data, of_model = (chosen.get("init_args", {}) for chosen in (settings.data, settings.model))
-    for data, model in LINKED.items():
-        given = any(argument.partition("=")[0] == f"--model.{model}" for argument in arguments)
-        if given and data in of_data:
-            raise UsageError(f"--model.{model} follows from the data; write --data.{data}")
+    for data, model in LINKED:
+        option = typed(f"model.{model}")
+        if data in of_data and any(argument.partition("=")[0] == option for argument in arguments):
+            raise UsageError(f"{option} follows from the data; write --data.{data}")
         if model in of_model and data not in of_data and settings.data.class_path.startswith("datamodules."):
             palindromes = "write --data PalindromeDataModule, or the config of another model, such as -c gan"
-            raise UsageError(f"the model needs palindromes, but --data has no {data}; {palindromes}")
+            raise UsageError(f"the model needs sequences, but --data has no {data}; {palindromes}")
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -65,7 +65,7 @@ def check_config(config: Mapping[str, Any]) -> None:
             raise _wrong(key, 0, "1 or more, or -1 for no limit")
     if not 0 <= settings["seed_everything"] <= HIGHEST_SEED:
         raise _wrong("seed_everything", settings["seed_everything"], f"a whole number from 0 to {HIGHEST_SEED}")
-    if (settings["trainer.gradient_clip_val"] or 0) < 0:
+    if not (settings["trainer.gradient_clip_val"] or 0) >= 0:  # nan, too
         raise _wrong("trainer.gradient_clip_val", settings["trainer.gradient_clip_val"], "a positive number, or null")
     if settings["trainer.accumulate_grad_batches"] != 1:
         count = settings["trainer.accumulate_grad_batches"]

@@ -28,7 +28,7 @@ from twofold.config_checks import LINKED, check_config, check_links
 from twofold.endings import raise_evaluation_error, raise_fit_error, what_ended
 from twofold.errors import NothingToDo, Stopped, UsageError
 from twofold.loggers import identify_loggers, take_wandb_variables
-from twofold.parser import Parser, condense, expand_home, expand_names, fill_schedule_lengths, known_settings
+from twofold.parser import Parser, condense, expand_home, expand_names, fill_schedule_lengths
 from twofold.progress import RunProgress
 from twofold.provenance import CONFIGS
 from twofold.ranks import is_rank_zero
@@ -52,7 +52,7 @@ def run(arguments: list[str]) -> int:
     before = signal.signal(signal.SIGTERM, stop_on_sigterm)
     try:
         with ExitStack() as stack:
-            TwofoldCLI(arguments, stack)
+            TwofoldCLI(expand_names(arguments), stack)
     except NothingToDo as reason:
         rank_zero_only(print)(reason)
     except (UsageError, Stopped, KeyboardInterrupt, FloatingPointError):
@@ -103,16 +103,16 @@ class TwofoldCLI(LightningCLI):
         parser.add_argument("--experiment", type=str, help="The folder below runs/ that holds this experiment's runs.")
         parser.add_argument("--compile", type=bool, default=False, help="Compile the networks by torch.compile.")
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
-        for data, model in LINKED.items():
+        for data, model in LINKED:
             parser.link_arguments(f"data.init_args.{data}", f"model.init_args.{model}")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         try:
-            self.config = parser.parse_args(expand_names(args))
+            self.config = parser.parse_args(args)
         except UnicodeDecodeError as error:
             raise UsageError("the config isn't UTF-8 text; -c takes a YAML file, --ckpt_path a checkpoint") from error
         except ArgumentError as error:
-            raise UsageError(condense(error, known_settings(self._subcommand_parsers[args[0]]))) from error
+            raise UsageError(condense(error, self._subcommand_parsers[args[0]], args[1:])) from error
         check_links(self.settings, args)
         expand_home(self.settings)
         check_config(yaml.safe_load(self._dump()))

@@ -9,21 +9,22 @@ import os
 import re
 import traceback
 from argparse import ArgumentError
-from collections.abc import Iterable, Iterator
-from importlib import import_module
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import yaml
+from jsonargparse import _typehints
 from jsonargparse.typing import Path as ConfigPath
 from lightning.pytorch.cli import LightningArgumentParser
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-import callbacks
-import datamodules
-import lightning_modules
+import datamodules  # noqa: F401  # so that jsonargparse finds its classes by their names
 from common.schedules import SCHEDULE_LENGTHS, missing_length
 from networks.registry import NETWORKS
+from networks.saved_arguments import argument_names
 from twofold.errors import UsageError, one_line
 from twofold.provenance import CONFIGS
 
@@ -34,7 +35,7 @@ MISSING = re.compile(
     r"(?:class_path '(.+)':\s+)?the following arguments are required: (.+?)(?:\. Got value.*)?$", re.MULTILINE
 )
 CLASS = re.compile(r"class_path='([^']+)'")
-SEVERAL = re.compile(r"Multiple subclasses with name (\w+)\..* ambiguity: (.+)\.$", re.MULTILINE)
+REFUSING = re.compile(r"class_path '([^']+)':\s+Option '|is not accepted\. Got value: Namespace\(class_path='([^']+)'")
 EXPECTED = re.compile(
     r"(?:Expected a (?!path but|<class 'NoneType'>|<class 'collections.abc.Iterable'>)|Unexpected (?=import path))"
     r"(.+?)\.?(?: Got value.*)?$",
@@ -47,6 +48,7 @@ DETAILS = re.compile(
     r"Does not validate|Subtypes:|Errors:|Given value|Expected a|Unexpected import path|Got value|Not a valid subclass|"
     r"Subclass types expect|a class path|a dict with|$"
 )
+OURS = {network.__name__: f"{network.__module__}.{network.__name__}" for network in NETWORKS}
 A_CLASS = "a class with its module, such as package.module.Class"
 MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError)
 """Errors that are no refusals: their messages make sense only where the code stands."""
@@ -72,6 +74,22 @@ _read_text = ConfigPath.read_text  # for stdin, which it caches
 ConfigPath.read_text = _read_utf8  # type: ignore[method-assign]
 
 
+def _resolve_name(cls: Any, name: str) -> str:
+    """Replaces jsonargparse's search for a class by its name, typed or in a config; `GRU` is ours, not `torch.nn`'s."""
+    if name in OURS:
+        return OURS[name]
+    path = _resolve_among_subclasses(cls, name)
+    if "." not in path:
+        subclasses = [each.rpartition(".")[2] for each in _typehints.get_all_subclass_paths(cls)]
+        if similar := _nearest(name, OURS) or _nearest(name, subclasses):
+            raise ValueError(f"there is no class {name}; did you mean {similar}?")
+    return path
+
+
+_resolve_among_subclasses = _typehints.resolve_class_path_by_name
+_typehints.resolve_class_path_by_name = _resolve_name
+
+
 class Parser(LightningArgumentParser):
     """Raises errors instead of printing pages about them. The length of a learning-rate schedule may be left out."""
 
@@ -81,7 +99,8 @@ class Parser(LightningArgumentParser):
     def add_class_arguments(self, class_type: type, *args: Any, **kwargs: Any) -> list[str]:
         parameters = inspect.signature(class_type).parameters if issubclass(class_type, LRScheduler) else ()
         lengths = [name for name in SCHEDULE_LENGTHS if name in parameters]
-        kwargs["skip"] = {*(kwargs.get("skip") or ()), *lengths}
+        refused = ["proj_size"] if issubclass(class_type, nn.GRU | nn.RNN) else ()  # torch's, whose base has it
+        kwargs["skip"] = {*(kwargs.get("skip") or ()), *lengths, *refused}
         added: list[str] = super().add_class_arguments(class_type, *args, **kwargs)
         for name in lengths:  # torch requires some of them, and has 5 for others
             self.add_argument(f"--{name}", type=int | None, default=None, help="Steps; null for trainer.max_steps.")
@@ -102,11 +121,7 @@ class Parser(LightningArgumentParser):
 
 
 def expand_names(arguments: list[str]) -> list[str]:
-    """Returns the arguments with paths instead of the names of configs and networks.
-
-    `-c gan` means gan.yaml if there is no file `gan`, and `--model.network GRU` means ours, not `torch.nn.GRU`.
-    """
-    ours = {network.__name__: f"{network.__module__}.{network.__name__}" for network in NETWORKS}
+    """Returns the arguments with paths instead of the names of configs: `-c gan` is gan.yaml without a file `gan`."""
     found: list[str] = []
     for argument in arguments:
         found += argument.split("=", 1) if argument.startswith(("-c=", "--config=")) else [argument]
@@ -114,9 +129,6 @@ def expand_names(arguments: list[str]) -> list[str]:
         if before in ("-c", "--config"):
             path, shipped = Path(name).expanduser(), CONFIGS / f"{name}.yaml"
             found[place] = str(shipped if shipped.exists() and not path.is_file() else path)
-        option, sign, value = name.rpartition("=")
-        if value in ours and (option or before).startswith("--model."):
-            found[place] = f"{option}{sign}{ours[value]}"
     return found
 
 
@@ -141,12 +153,13 @@ def fill_schedule_lengths(settings: Any) -> None:
             scheduler.init_args[length] = settings.trainer.max_steps
 
 
-def condense(error: BaseException, known: Iterable[str] = ()) -> str:
+def condense(error: BaseException, parser: LightningArgumentParser | None = None, arguments: Sequence[str] = ()) -> str:
     """Returns an error of jsonargparse in one line.
 
     Args:
         error: its message usually has many lines; its causes are the errors of inner parsers and of imported files.
-        known: the existing settings, as they are typed without the dashes.
+        parser: what raised it, if it isn't an error of a class.
+        arguments: what it parsed.
     """
     message, causes = str(error), list(_causes(error))
     if "File does not exist" in message or "Path is not a file" in message:
@@ -160,21 +173,26 @@ def condense(error: BaseException, known: Iterable[str] = ()) -> str:
     setting = f"{keys[0]}.{nested[1]}" if keys and nested else ".".join(keys)
     if "but is abstract" in message:
         value = re.findall("Given value: (.*)", message)[-1]
-        return f"--{setting} can't be {value}, which is the base of others; write one of its subclasses"
+        return f"--{setting} can't be {value}, which is abstract; write a class that defines all of its methods"
     if script := re.search(r"sub-config file (\S+\.py):", message):
         return f"--{setting} can't be {script[1]}; write {A_CLASS}"
     if place := re.findall(r"line (\d+), column (\d+)", message):
         message = message.removeprefix("Problems parsing config: ")
         problem = " ".join(re.sub(r'in "<[^>]+>", line \d+, column \d+:?', "", message).split())
         return f"the config is not YAML, see line {place[-1][0]}, column {place[-1][1]}: {problem}"
-    if several := SEVERAL.search(message):
-        return f"--{setting} can't be {several[1]}; write {' or '.join(map(_with_needs, several[2].split(', ')))}"
     if missing := MISSING.search(message):
         return _missing(setting, missing)
-    if unknown := UNKNOWN.search(message):
+    if parser and (unknown := UNKNOWN.search(message)):
         if unknown[2] and not unknown[2].startswith("-"):
             return f"'{unknown[2]}' is no option; write -c {unknown[2]}"
-        return _unknown_setting(setting, (unknown[1] or unknown[2]).partition("=")[0].lstrip("-"), set(known))
+        option = (unknown[1] or unknown[2]).partition("=")[0].lstrip("-")
+        # `data` and `lenght` make `data.lenght`, as do `data.lenght` and `lenght`.
+        name = option if not setting else setting if setting.endswith(f".{option}") else f"{setting}.{option}"
+        if similar := _similar_setting(name, option, message, parser, arguments):
+            return f"there is no setting --{name} here; did you mean --{similar}?"
+        if name.startswith("trainer.callbacks."):
+            return f"the last callback has no setting --{name}; write --trainer.callbacks+=CLASS before it"
+        return f"there is no setting --{name} here; --print_config shows the existing settings"
     expected = [TYPES.get(each, each) for each in EXPECTED.findall(message)]
     lines = [line.strip("- ") for line in WRAPPERS.sub("", KEY.sub("", message)).splitlines()]
     reasons = [line.partition(". Got value")[0] for line in lines if not DETAILS.match(line)]
@@ -210,19 +228,6 @@ def _missing(setting: str, missing: re.Match[str]) -> str:
     return f"{needing.rpartition('.')[2]} needs {' and '.join(names)}; write {written} or, in a config, its init_args"
 
 
-def _with_needs(path: str) -> str:
-    """A class and the arguments that it requires, such as "loggers.CSVLogger, which needs save_dir,"."""
-    module, _, name = path.rpartition(".")
-    parameters = inspect.signature(getattr(import_module(module), name)).parameters.values()
-    given = ("self", "optimizer", "params")  # by the module
-    needs = [
-        each.name
-        for each in parameters
-        if each.default is each.empty and each.name not in given and each.kind is each.POSITIONAL_OR_KEYWORD
-    ]
-    return f"{path}, which needs {' and '.join(needs)}," if needs else path
-
-
 def _located(error: BaseException, parsing: bool) -> str:
     """Where in a file a class is missing, or its code fails; empty if the message says all.
 
@@ -231,21 +236,13 @@ def _located(error: BaseException, parsing: bool) -> str:
         parsing: whether classes are only imported so far. Later, most errors are refusals with a message.
     """
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
-    refused = frames and re.search(r"argparse|[/\\]lightning[/\\]", frames[-1].filename)
+    refused = frames and re.search(rf"argparse|[/\\]lightning[/\\]|^{re.escape(__file__)}$", frames[-1].filename)
     if frames and not refused and (parsing or isinstance(error, MISTAKES)):
         return f"{frames[-1].filename}, line {frames[-1].lineno}: {type(error).__name__}: {error}"
     if isinstance(error, AttributeError) and inspect.ismodule(error.obj) and parsing:
-        nearest = difflib.get_close_matches(str(error.name), dir(error.obj), n=1)
-        return f"{error}{f'; did you mean {nearest[0]}?' if nearest else ''} ({error.obj.__file__})"
+        nearest = _nearest(str(error.name), [*dir(error.obj), *OURS])
+        return f"{error}{f'; did you mean {nearest}?' if nearest else ''} ({error.obj.__file__})"
     return ""
-
-
-def known_settings(parser: LightningArgumentParser) -> Iterator[str]:
-    """The settings of the trainer and of our own classes, as they are typed without the dashes."""
-    yield from (action.dest for action in parser._actions if not action.dest.endswith(".help"))
-    for group, package in (("data", datamodules), ("model", lightning_modules), ("trainer.callbacks", callbacks)):
-        for name in package.__all__:
-            yield from (f"{group}.{argument}" for argument in inspect.signature(getattr(package, name)).parameters)
 
 
 def _without_objects(dumped: Any, given: Any) -> Any:
@@ -269,17 +266,30 @@ def _in_words(expected: str) -> str:
     return expected
 
 
-def _unknown_setting(setting: str, option: str, known: set[str]) -> str:
-    """`data` and `lenght` make `data.lenght`, as do `data.lenght` and `lenght`."""
-    name = option if not setting else setting if setting.endswith(f".{option}") else f"{setting}.{option}"
-    groups = {setting.partition(".")[0] for setting in known}
-    if name.partition(".")[0] not in groups:
-        if full := [each for each in sorted(known) if each.endswith(f".{name}")]:
-            return f"there is no setting --{name} here; did you mean --{full[0]}?"
-        name, known = name.partition(".")[0], groups
-    elif name in known and name.startswith("trainer.callbacks."):
-        return f"the last callback has no setting --{name}; write --trainer.callbacks+=CLASS before it"
-    similar = [each for each in known if each.count(".") == name.count(".") and each != name]
-    nearest = difflib.get_close_matches(name, similar, n=1, cutoff=0.8)
-    advice = f"did you mean --{nearest[0]}?" if nearest else "--print_config shows the existing settings"
-    return f"there is no setting --{name} here; {advice}"
+def _similar_setting(
+    name: str, option: str, message: str, parser: LightningArgumentParser, arguments: Sequence[str]
+) -> str | None:
+    """The setting that is meant by `name`, which ends with the `option` that a class, or else the parser, refuses."""
+    if refusing := REFUSING.search(message):
+        similar = _nearest(option, argument_names(resolve_name(refusing[1] or refusing[2])))
+        return similar and name.removesuffix(option) + similar
+    quiet = [each for each in arguments if not each.startswith("--print_config")]
+    for group in ("trainer", "data", "model", "checkpoint"):
+        try:
+            parser.parse_args([re.sub(f"^--{re.escape(name)}(?==|$)", f"--{group}.{name}", each) for each in quiet])
+        except (ArgumentError, UsageError):
+            continue
+        return f"{group}.{name}"
+    settings = [action.dest for action in parser._actions]
+    group = name.partition(".")[0]
+    return _nearest(name, settings) or (None if group in settings else _nearest(group, settings))
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """The most similar of the known names, if one is similar; `parity` and `parity_data_module` are the same."""
+    folded = {_folded(each): each for each in known}
+    return next((folded[each] for each in difflib.get_close_matches(_folded(name), folded, n=1, cutoff=0.8)), None)
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("_", "").removesuffix("datamodule")

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from common.arguments import check_positive
 from common.targets import UNASKED
 from datamodules.sequences.datamodule import Rows, SequenceDataModule, unasked
 
@@ -40,7 +39,6 @@ class InductionDataModule(SequenceDataModule):
 
     def __init__(self, length: int, tokens: int = 16, **kwargs: Any) -> None:
         super().__init__(length, **kwargs)
-        check_positive(tokens=tokens)
         if tokens < 2:
             raise ValueError(f"tokens is {tokens}; write 2 or more, so that there is something to remember")
         self.tokens = tokens

@@ -44,7 +44,7 @@ class RecallDataModule(SequenceDataModule):
     cases = ("nearest", "farthest", "repeated_values")
 
     def __init__(self, length: int, pairs: int = 4, keys: int = 16, values: int = 16, **kwargs: Any) -> None:
-        check_positive(pairs=pairs, keys=keys, values=values)
+        check_positive(pairs=pairs)
         if min(keys, values) < pairs:
             raise ValueError(f"keys is {keys} and values {values}; write {pairs} or more, one for each of the pairs")
         self.pairs, self.keys, self.values = pairs, keys, values

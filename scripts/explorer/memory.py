@@ -71,7 +71,7 @@ class MemoryExplorer:
         if not names:
             raise UsageError(
                 f"choose a network; if there is none under {self.index.root}, train one with "
-                "twofold fit -c configs/palindrome_lstm.yaml and reload the page"
+                "twofold fit -c palindrome_lstm and reload the page"
             )
         opened = [self.index.network(name) for name in names]
         return [model for model, _ in opened], common_task(names, opened)

@@ -62,7 +62,7 @@ class ModelIndex:
             UsageError: when no listing has this name, or the file is damaged.
         """
         if name is None:
-            raise UsageError(f"there is no generator under {self.root}; train one with twofold fit -c configs/gan.yaml")
+            raise UsageError(f"there is no generator under {self.root}; train one with twofold fit -c gan")
         trained: GeneratorFile = self._open(open_generator, name)
         return trained
 
