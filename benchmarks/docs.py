@@ -117,13 +117,15 @@ def memory_tasks() -> str:
     rows = read_rows(RESULTS / "memory_tasks.csv")
     runs = [run for pair in by_pair(rows).values() for run in at_best_rate(pair)]
     runs += [row for row in rows if row["training"] != "fixed"]
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    runs.sort(key=lambda run: networks.index(run["network"]))
     values = [{name: _value(text) for name, text in run.items()} for run in runs]
-    return table(values, "network training", columns, order="network")
+    return table(values, "network training", columns)
 
 
 def memory_far() -> str:
     """The accuracy of the median seed at the longest length: 100,000 steps, of transformers 10,000."""
-    rows = [{**row, "far": row["T=100000"] if row["T=100000"] != "" else row["T=10000"]} for row in read("memory_far")]
+    rows = [{**row, "far": row["T=10000" if row["T=100000"] == "" else "T=100000"]} for row in read("memory_far")]
     return table(rows, "network", "network: {network} | {task}: {far:.0%}")
 
 
