@@ -13,7 +13,7 @@ from lightning_modules import SequenceModel
 from networks.rnn import RNN
 from scripts.reporting import sequence_tasks
 from scripts.reporting.best_runs import best_rate
-from scripts.reporting.sequence_tasks import NETWORKS, TASKS, Training, accuracy, sequences, train
+from scripts.reporting.sequence_tasks import NETWORKS, TASKS, Training, accuracy, draw_solved, sequences, train
 from twofold.tables import read_rows
 
 
@@ -23,6 +23,9 @@ def test_every_task_trains_in_every_way(task: str, training: str) -> None:
     module, went = train(Training(task, "RNN latch", training, 1e-2, 1), 3)
     assert went["batches"] == 3
     assert not went["solved"]
+    data: Any = module.trainer.datamodule  # type: ignore[attr-defined]
+    assert data.shortest == (TASKS[task].start if training == "random" else None)
+    assert data.train_length == (TASKS[task].start if training == "growing" else TASKS[task].length)
     assert 0 <= accuracy(module, task, 40, 16) <= 1
 
 
@@ -34,15 +37,21 @@ def test_a_solved_task_ends_early_and_is_answered() -> None:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_networks_read_the_symbols_of_their_task(network: str) -> None:
+def test_networks_read_the_symbols_of_their_task_and_start_as_they_are_called(network: str) -> None:
     made = SequenceModel(NETWORKS[network](5, 32))
     assert made.classes == 5
     assert made.readout.in_features == 64
+    starts = {"latch": "latch", "forget": "forget_log", "update": "update_log", "RoPE": "rope", "ALiBi": "alibi"}
+    (start,) = [start for word, start in starts.items() if word in network] or ["torch"]
+    assert start == getattr(made.network, "init", getattr(made.network, "positions", "torch"))
+    assert getattr(made.network, "horizon", None) == (32 if "log T" in network else None)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_test_sequences_have_one_answer_for_all_networks(task: str) -> None:
-    (symbols, targets), (again, _) = sequences(task, 40, 8), sequences(task, 40, 8)
+def test_test_sequences_are_the_same_for_all_runs(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    symbols, targets = sequences(task, 40, 8)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "7")  # as another run sets it
+    again, _ = sequences(task, 40, 8)
     assert torch.equal(symbols, again)
     assert symbols.shape == targets.shape
     assert symbols.shape[1] == 8
@@ -67,8 +76,14 @@ def _rows(*runs: tuple[float, int, bool]) -> list[dict[str, str]]:
 
 
 def test_the_best_rate_solves_most_seeds_then_soonest() -> None:
-    rows = _rows((0.1, 50, True), (0.1, 99, False), (0.2, 60, True), (0.2, 70, True), (0.3, 80, True), (0.3, 90, True))
+    runs = {
+        0.1: [(50, True), (50, True), (99, False)],
+        0.2: [(60, True), (70, True), (95, True)],
+        0.3: [(90, True)] * 3,
+    }
+    rows = _rows(*((rate, *run) for rate, same in runs.items() for run in same))
     assert best_rate(rows) == 0.2
+    assert [text.get_text() for text in draw_solved(rows).axes[0].texts] == ["3 of 3\n70"]
 
 
 def test_the_median_run_is_a_solved_one_of_the_best_rate() -> None:
@@ -79,6 +94,24 @@ def test_the_median_run_is_a_solved_one_of_the_best_rate() -> None:
         "last", "LRU", "fixed", 0.1, 0
     )
     assert median_run(_rows((0.1, 99, False))) is None
+
+
+@pytest.mark.parametrize(
+    ("task", "network", "batches", "farthest", "rows"),
+    [
+        ("recall", "S6", 2000, 100_000, 32),
+        ("recall", "RNN latch", 5000, 100_000, 32),
+        ("parity", "transformer RoPE", 1000, 10_000, 8),
+    ],
+)
+def test_runs_get_their_batches_and_are_tested_far(
+    task: str, network: str, batches: int, farthest: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested = []
+    monkeypatch.setattr(memory_tasks, "train", lambda run, most: (None, {"batches": most}))
+    monkeypatch.setattr(memory_tasks, "accuracy", lambda module, task, length, rows: tested.append((length, rows)))
+    assert memory_tasks.train_far(Training(task, network, "fixed", 1e-2, 1))["batches"] == batches
+    assert max(tested) == (farthest, rows)
 
 
 @pytest.mark.slow

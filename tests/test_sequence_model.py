@@ -92,10 +92,9 @@ def test_palindromes_have_the_loss_and_the_tests_of_palindrome_lstm(plain_traine
         ours.readout.bias.fill_(-1e9)  # of the blank
         for mine, other in zip(ours.readout.parameters(), theirs.readout.parameters(), strict=True):
             mine[:10] = other
-    lengths: dict[str, Any] = {"test_lengths": [2, 7, 8193]} if target == "last" else {}
     logged = []
     for module in (theirs, ours):
-        data = PalindromeDataModule(7, target=target, **SMALL, **lengths)
+        data = PalindromeDataModule(7, target=target, **SMALL)
         data.load_state_dict({"seed": 5})
         trainer = plain_trainer(3)  # an epoch
         trainer.fit(module, datamodule=data)
@@ -153,6 +152,26 @@ def test_a_curriculum_and_the_stop_work(plain_trainer: MakeTrainer) -> None:
     callbacks = [LengthCurriculum(start=4, factor=2.0, perfect_batches=2), StopWhenSolved(3)]
     plain_trainer(50, callbacks=callbacks).fit(Perfect(GRU(5, 4)), datamodule=FlipFlopDataModule(12, **SMALL))
     assert seen == [4, 4, 8, 8, 12, 12, 12]
+
+
+class FirstSymbol(nn.Module):
+    """Keeps the first symbol that it reads, and returns it."""
+
+    input_size = hidden_size = 10
+
+    def forward(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        first = x[:1] if state is None else state
+        return first.expand_as(x), first
+
+
+def test_a_state_lasts_from_part_to_part_and_from_chunk_to_chunk(plain_trainer: MakeTrainer) -> None:
+    module = SequenceModel(FirstSymbol())
+    module.readout.weight.data = torch.eye(10)
+    data = PalindromeDataModule(5, test_lengths=[2, 9000], **SMALL)
+    (accuracies,) = plain_trainer().test(module, data, verbose=False)
+    assert {*accuracies.values()} == {1.0}
+    symbols = torch.randint(10, (9000, 5))
+    assert torch.equal(module.predictions(symbols), symbols[:1].expand(9000, 5))
 
 
 def test_a_network_without_a_state_reads_a_long_sequence_at_once() -> None:

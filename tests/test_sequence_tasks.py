@@ -2,7 +2,9 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from itertools import permutations, product
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,7 +85,7 @@ CASES: dict[str, Callable[[Names, Answers], bool]] = {
     "same_value": lambda names, _: len(bits(names, "w")) == 1 and not bits(names, "i") & bits(names, "w"),
     "nearest": lambda names, answers: [*answers] == [6] and names[6] == names[4],
     "farthest": lambda names, answers: [*answers] == [len(names) - 2] and names[-2] == names[0],
-    "repeated_values": lambda names, answers: len(answers) == 3 and len({*answers.values()}) <= 2,
+    "repeated_values": lambda names, answers: len(answers) == 3 and len({*answers.values()}) == 2,
     "all_ones": lambda names, _: {*names} == {"1"},
     "one_one": lambda names, _: names[0] == "1" and "1" not in names[1:],
 }
@@ -189,22 +191,73 @@ def test_training_lengths_are_drawn_from_the_range() -> None:
         data.train_length = 0
 
 
-@pytest.mark.parametrize(("case", "expected"), [("", 0.6), ("p_ignore=0.98", 0.98), ("p_ignore=0.1", 0.1)])
-def test_instructions_have_their_probabilities(case: str, expected: float) -> None:
-    symbols = (
-        seeded(FlipFlopDataModule, 1, 42, p_ignore=0.6, batch_size=500, test_size=500).test_batch(0, 42, case).symbols
-    )
-    frequency = symbols[2:-2:2].flatten().bincount() / 9500
-    assert frequency[3:].tolist() == pytest.approx([expected, (1 - expected) / 2], abs=0.02)
-    assert symbols[1::2].float().mean() == pytest.approx(0.5, abs=0.05)
+Probabilities = Iterable[tuple[str, float]]  # those of the same sequence add up
 
 
-def test_gaps_of_recall_follow_the_power_law() -> None:
-    data = seeded(RecallDataModule, 1, 26, batch_size=4000)
-    batch = next(iter(data.train_dataloader()))
-    gap = (batch.symbols[6:] == batch.symbols[0]).int().argmax(dim=0) // 2  # of the first key, which is placed first
-    expected = np.arange(1.0, 11) ** (0.01 - 1)
-    assert (gap.bincount() / 4000).tolist() == pytest.approx(expected / expected.sum(), abs=0.025)
+def inductions() -> Probabilities:
+    for place, tokens in product(range(3), product("012", repeat=3)):
+        yield " ".join([*tokens[:place], "*", *tokens[place:], "*"]), 1 / 81
+
+
+def flip_flops(p_ignore: float) -> Probabilities:
+    p = {"w": (1 - p_ignore) / 2, "i": p_ignore, "r": (1 - p_ignore) / 2}
+    for instruction, first, second in product("wir", "01", "01"):
+        bit = first if instruction == "r" else second
+        yield f"w {first} {instruction} {bit} r {bit if instruction == 'w' else first}", p[instruction] / 4
+
+
+def recalls() -> Probabilities:
+    gap = [n ** (0.01 - 1) for n in (1, 2, 3)]  # the first key is placed first
+    pairs = product(permutations(["k0", "k1", "k2"], 2), permutations(["v0", "v1"]))
+    for (keys, values), (i, j), fill in product(pairs, permutations(range(3), 2), product(["v0", "v1"], repeat=4)):
+        queries, rest = {2 * i: keys[0], 2 * j: keys[1]}, iter(fill)
+        after = [queries.get(step) or next(rest) for step in range(6)]
+        p = gap[i] / sum(gap) * gap[j] / (sum(gap) - gap[i])
+        yield " ".join([keys[0], values[0], keys[1], values[1], *after]), p / (6 * 2 * 16)
+
+
+@pytest.mark.parametrize(
+    ("data", "case", "probabilities"),
+    [
+        *((InductionDataModule(5, 3), case, inductions()) for case in ("", *InductionDataModule.cases)),
+        *((FlipFlopDataModule(6, 0.6), case, flip_flops(0.6)) for case in ("", "one_write", "only_writes")),
+        *((FlipFlopDataModule(6, 0.6), f"p_ignore={p}", flip_flops(p)) for p in (0.98, 0.1)),
+        (RecallDataModule(10, pairs=2, keys=3, values=2), "", recalls()),
+        (ParityDataModule(4), "", ((" ".join(bits), 1 / 16) for bits in product("01", repeat=4))),
+    ],
+)
+def test_each_sequence_has_its_probability(data: SequenceDataModule, case: str, probabilities: Probabilities) -> None:
+    rows, expected = 50_000, defaultdict[str, float](float)
+    for text, p in probabilities:
+        names = text.split()
+        if not case or case.startswith("p_ignore") or CASES[case](names, TASKS[type(data)](names)):
+            expected[text] += p
+    data.load_state_dict({"seed": 0})
+    drawn = data.make_batch("train", 0, rows=rows, length=data.length, case=case).symbols
+    symbols, counts = drawn.unique(dim=1, return_counts=True)
+    found = [" ".join(data.symbol_names[symbol] for symbol in row) for row in symbols.T.tolist()]
+    assert {*found} == {*expected}
+    of_each = torch.tensor([expected[text] for text in found]) * rows / sum(expected.values())
+    assert ((counts - of_each) ** 2 / of_each).sum() < len(found) + 5 * (2 * len(found)) ** 0.5  # χ²
+
+
+def test_cases_of_recall_vary_in_keys_and_values() -> None:
+    data = seeded(RecallDataModule, 1, 14, batch_size=300, test_size=300)
+    for case in data.cases:
+        drawn = [*sequences(data, data.test_batch(0, 14, case))]
+        assert {answer for _, answers in drawn for answer in answers.values()} == {"v0", "v1", "v2", "v3"}
+        assert {names[0] for names, _ in drawn} == {"k0", "k1", "k2", "k3", "k4"}
+        same = {(names[1] == names[3], names[1] == names[5], names[3] == names[5]) for names, _ in drawn}
+        assert len(same) == (3 if case == "repeated_values" else 1)
+
+
+def test_tasks_splits_cases_batches_and_lengths_have_their_own_random_numbers() -> None:
+    batches = [
+        seeded(ParityDataModule, 3, 64).make_batch(split, k, rows=1, length=length, case=case)
+        for split, k, length, case in product(("train", "validation", "test"), (0, 1), (64, 65), ("", "other"))
+    ]
+    batches.append(seeded(type("Other", (ParityDataModule,), {}), 3, 64).make_batch("train", 0, rows=1, length=64))
+    assert len({tuple(batch.symbols[:64, 0].tolist()) for batch in batches}) == 25
 
 
 @pytest.mark.parametrize(
