@@ -28,7 +28,6 @@ STATEFUL: dict[str, Make] = {
     "RNN": lambda: RNN(INPUT, HIDDEN),
     "GRU": lambda: GRU(INPUT, HIDDEN, init="update_log", horizon=9),
     "MinGRU": lambda: MinGRU(INPUT, HIDDEN),
-    "LRU": lambda: LRU(INPUT, HIDDEN),
     "LRU ring": lambda: LRU(INPUT, HIDDEN, r_min=0.9, r_max=0.999, state_size=6),
     "S6": lambda: S6(INPUT, HIDDEN),
     "S6 one layer": lambda: S6(INPUT, HIDDEN, layers=1, state_size=3, expand=1),

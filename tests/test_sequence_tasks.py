@@ -241,12 +241,11 @@ def test_each_sequence_has_its_probability(data: SequenceDataModule, case: str, 
     assert ((counts - of_each) ** 2 / of_each).sum() < len(found) + 5 * (2 * len(found)) ** 0.5  # χ²
 
 
-def test_cases_of_recall_vary_in_keys_and_values() -> None:
+def test_cases_of_recall_vary_in_values_and_what_repeats() -> None:
     data = seeded(RecallDataModule, 1, 14, batch_size=300, test_size=300)
     for case in data.cases:
         drawn = [*sequences(data, data.test_batch(0, 14, case))]
         assert {answer for _, answers in drawn for answer in answers.values()} == {"v0", "v1", "v2", "v3"}
-        assert {names[0] for names, _ in drawn} == {"k0", "k1", "k2", "k3", "k4"}
         same = {(names[1] == names[3], names[1] == names[5], names[3] == names[5]) for names, _ in drawn}
         assert len(same) == (3 if case == "repeated_values" else 1)
 
