@@ -192,6 +192,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "lightning_overhead": of("lightning_overhead", "length quantity", "digits: {length} | " + QUARTILES),
     "lstm_kernels": of("lstm_kernels", "implementation threads", LSTM + "{ratio:.2f}"),
     "lstm_memory": of("lstm_kernels", "implementation threads", LSTM + "{peak_ratio:.2f}", threads=(1,)),
+    "linear_recurrence": of(
+        "linear_recurrence", "kernel", "kernel: {kernel} | {batch_size} sequences: {ratio:.2f}"
+    ),
     "crash_resume": of(
         "crash_resume",
         "experiment",
