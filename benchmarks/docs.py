@@ -174,8 +174,9 @@ TABLES: dict[str, Callable[[], str]] = {
     ),
     "memory_untrained": of(
         "untrained_lengths",
-        "length",
-        "length: {length:,} | {case}: {right} of {of} | seconds: {seconds} | peak memory, MB: {peak_mb:,}",
+        "length seed",
+        "length: {length:,} | seed: {seed} | {case}: {right} | peak memory, MB: {peak_mb:,}",
+        order="length",
     ),
     "gan": gan,
     "gan_recipes": of("gan_recipes", "config", f"{QUALITY} | {MODES}", order="fid_over_real"),
@@ -192,9 +193,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "lightning_overhead": of("lightning_overhead", "length quantity", "digits: {length} | " + QUARTILES),
     "lstm_kernels": of("lstm_kernels", "implementation threads", LSTM + "{ratio:.2f}"),
     "lstm_memory": of("lstm_kernels", "implementation threads", LSTM + "{peak_ratio:.2f}", threads=(1,)),
-    "linear_recurrence": of(
-        "linear_recurrence", "kernel", "kernel: {kernel} | {batch_size} sequences: {ratio:.2f}"
-    ),
+    "linear_recurrence": of("linear_recurrence", "kernel", "kernel: {kernel} | {batch_size} sequences: {ratio:.2f}"),
     "crash_resume": of(
         "crash_resume",
         "experiment",

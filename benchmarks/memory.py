@@ -3,8 +3,9 @@
 - solved: the shipped palindrome configs by `twofold fit`, several seeds each, until they are solved (ten batches in a
   row without an error at the full length), then `twofold test` on fresh palindromes. Writes palindromes_solved.csv.
 - untrained: trains five seeds of configs/palindrome_long.yaml at 1,000 digits, then tests each at up to 1,000,000, on
-  100 palindromes of uniform digits and 100 of each worst case. Each length is tested in a process of its own. Writes
-  untrained_lengths.csv: right answers of each seed, length and case; peak memory and seconds of the process.
+  100 palindromes of uniform digits and 100 of each worst case; at 1,000,000 of worst cases on constant rests only. Each
+  length is tested in a process of its own. Writes untrained_lengths.csv: right answers of each seed, length and case;
+  peak memory and seconds of the process.
 - horizon: initialisations of RNN and LSTM, at fixed and growing lengths; see `benchmarks.memory_horizon`.
 - latch: gains, input scales and sizes of the RNN's latch; see there.
 - tasks, lengths, far: ten networks on six tasks; see `benchmarks.memory_tasks`.
@@ -80,7 +81,7 @@ def solve(case: Case, seed: int) -> dict[str, Any]:
         length = ("--data.length", case.length)
         twofold(runs, "fit", "-c", config, *length, "--seed_everything", seed, *case.settings)
         (run,) = (path.parent for path in Path(runs).glob("*/*/run.json"))
-        size = ("--data.test_size", case.tested, "--data.worst_cases", "false")
+        size = ("--data.test_size", case.tested, "--data.worst_cases", "[]")
         twofold(runs, "test", "-c", run / "config.yaml", "--ckpt_path", "last", *size)
         limit = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["trainer"]["max_steps"]
         timing, (test,) = read_rows(run / "timing.csv")[-1], read_rows(run / "test.csv")
@@ -120,6 +121,8 @@ def right_answers(config: Path, length: int) -> list[dict[str, Any]]:
     """Tests the last checkpoint of a run; returns a row for each case."""
     start = time.perf_counter()
     settings = ("--data.test_lengths", f"[{length}]", "--data.test_size", TESTED, "--data.batch_size", TESTED)
+    if length == LENGTHS[-1]:  # minutes for each case
+        settings += ("--data.worst_cases", "[constant_rest]")
     peak = twofold(config.parents[2], "test", "-c", config, "--ckpt_path", "last", *settings)
     used = {"peak_mb": round(peak), "seconds": round(time.perf_counter() - start, 1)}
     (test,) = read_rows(config.parent / "test.csv")

@@ -15,7 +15,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def seeded(seed: int, length: int, **arguments: Any) -> PalindromeDataModule:
-    datamodule = PalindromeDataModule(length, **{"worst_cases": False, **arguments})
+    datamodule = PalindromeDataModule(length, **{"worst_cases": [], **arguments})
     datamodule.load_state_dict({"seed": seed})
     return datamodule
 
@@ -114,8 +114,14 @@ def test_second_half_is_tested_in_whole_batches() -> None:
         ({"constant_rest": 1.1}, "constant_rest is 1.1; write a share from 0 to 1"),
         ({"constant_rest": math.nan}, "constant_rest is nan; write a share from 0 to 1"),
         ({"constant_rest": 0.5, "target": "second_half"}, "constant_rest is for the last digit"),
+        ({"worst_cases": ["constant"]}, "worst_cases is 'constant'; write one of constant_rest, .*, adversary"),
     ],
 )
 def test_bad_arguments_are_refused(unchecked: None, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PalindromeDataModule(**{"length": 5, **arguments})
+
+
+def test_chosen_worst_cases_are_tested() -> None:
+    loader = seeded(4, 20, worst_cases=["two_digits", "adversary"]).test_dataloader()
+    assert {chunk.case for chunk in loader} == {"", "two_digits", "adversary"}

@@ -86,7 +86,7 @@ def test_what_only_watches_may_change(twofold: Twofold) -> None:
     watching = (
         "--trainer.logger twofold.loggers.CSVLogger --trainer.enable_progress_bar false "
         "--checkpoint.every_n_train_steps 1 --checkpoint.save_top_k 9 --trainer.callbacks+=LearningRateMonitor "
-        "--data.test_lengths [5,50] --data.test_size 7 --data.worst_cases false "
+        "--data.test_lengths [5,50] --data.test_size 7 --data.worst_cases [] "
         "--trainer.log_every_n_steps 2 --trainer.max_steps 6"
     )
     code, _, complained = twofold(f"fit -c {folder}/config.yaml --ckpt_path last {watching}")

@@ -54,8 +54,8 @@ class PalindromeDataModule(TaskDataModule[PalindromeBatch]):
         test_lengths: lengths to test at, for the `last` digit only; by default `length`. Sequences longer than 4,096
             digits are read in chunks.
         test_size: palindromes to test with at each length.
-        worst_cases: whether the last digit is tested on the cases of `datamodules.palindromes.worst_cases`, too, each
-            with 100 palindromes at each length, and up to `LONGEST_ADVERSARY` on digits that an adversary picks.
+        worst_cases: the cases of `datamodules.palindromes.worst_cases` on which the last digit is tested, too, each with
+            100 palindromes at each length; adversary is one more, up to `LONGEST_ADVERSARY`. By default all.
         constant_rest: the share of training palindromes, from 0 to 1, whose digits are all equal but the first and the
             last; for the `last` digit only.
         shortest: training lengths are drawn uniformly from `shortest` to T, one for each batch; by default all are T.
@@ -75,7 +75,7 @@ class PalindromeDataModule(TaskDataModule[PalindromeBatch]):
         validation_batches: int = 4,
         test_lengths: list[int] | None = None,
         test_size: int = 1000,
-        worst_cases: bool = True,
+        worst_cases: list[str] | None = None,
         constant_rest: float = 0.0,
         shortest: int | None = None,
     ) -> None:
@@ -89,7 +89,9 @@ class PalindromeDataModule(TaskDataModule[PalindromeBatch]):
             raise ValueError("test_lengths are for the last digit; leave them out with target: second_half")
         self.target = target
         self.cases = tuple(CASES) if target == "last" else ()
-        self.worst_cases = worst_cases
+        self.worst_cases = [*CASES, ADVERSARY] if worst_cases is None else worst_cases
+        for case in self.worst_cases:
+            check_choice("worst_cases", case, [*CASES, ADVERSARY])
         self.constant_rest = constant_rest
 
     @property
@@ -106,12 +108,12 @@ class PalindromeDataModule(TaskDataModule[PalindromeBatch]):
 
     def _test_loaders(self, length: int) -> Iterator[ChunkedPalindromes | EvaluationBatches[PalindromeChunk]]:
         yield ChunkedPalindromes(length, self.test_size, self.batch_size, self.seed, self.shard)
-        if self.worst_cases:
-            # Batches of equal size, so that none has fewer rows than there are ranks.
-            size = max(n for n in range(1, min(PAIRS, self.batch_size) + 1) if PAIRS % n == 0)
-            for case in CASES:
+        # Batches of equal size, so that none has fewer rows than there are ranks.
+        size = max(n for n in range(1, min(PAIRS, self.batch_size) + 1) if PAIRS % n == 0)
+        for case in self.worst_cases:
+            if case != ADVERSARY:
                 yield ChunkedPalindromes(length, PAIRS, size, self.seed, self.shard, case)
-            if length <= LONGEST_ADVERSARY:
+            elif length <= LONGEST_ADVERSARY:
                 yield EvaluationBatches(partial(self._adversary_batch, length, size), PAIRS // size)
 
     def _adversary_batch(self, length: int, size: int, k: int) -> PalindromeChunk:
