@@ -54,7 +54,7 @@ class PalindromeDataModule(TaskDataModule[PalindromeBatch]):
         test_lengths: lengths to test at, for the `last` digit only; by default `length`. Sequences longer than 4,096
             digits are read in chunks.
         test_size: palindromes to test with at each length.
-        worst_cases: the cases of `datamodules.palindromes.worst_cases` on which the last digit is tested, too, each with
+        worst_cases: cases of `datamodules.palindromes.worst_cases` on which the last digit is tested, too, each with
             100 palindromes at each length; adversary is one more, up to `LONGEST_ADVERSARY`. By default all.
         constant_rest: the share of training palindromes, from 0 to 1, whose digits are all equal but the first and the
             last; for the `last` digit only.
