@@ -121,7 +121,7 @@ SHORT = {
     "RNN latch": (1e-2, 300),
     "LSTM forget bias log T": (1e-2, 300),
     "GRU update bias log T": (1e-2, 300),
-    "transformer ALiBi": (3e-3, 150),
+    "transformer ALiBi": (3e-3, 100),
 }
 """The networks of the short form: their learning rate and batches at most."""
 
