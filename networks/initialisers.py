@@ -112,9 +112,9 @@ def latch(*parameters: Tensor, gain: float = 3.0, input_scale: float = 1.0) -> N
     """W_hh = gain · I, W_ih from U(−input_scale, input_scale), zero biases, for `nonlinearity="tanh"`.
 
     With g = gain > 1 and an input u, the map h ↦ tanh(g·h + u) has two stable states of opposite sign as long as
-    |u| < √(g(g−1)) − arccosh √g, 1.30 for g = 3. From h = 0 a unit takes the sign of its first input, and keeps it
-    whatever it reads later within that bound: it latches (Bengio, Simard & Frasconi 1994,
-    https://doi.org/10.1109/72.279181).
+    |u| < √(g(g−1)) − arccosh √g, 1.30 for g = 3. From h = 0 a unit takes the sign of its first input. It keeps
+    that through later ones within the bound, if the first wasn't too small beside them: it latches (Bengio, Simard &
+    Frasconi 1994, https://doi.org/10.1109/72.279181).
 
     Raises:
         ValueError: when `gain` is at most 1, where a unit has one stable state, `input_scale` isn't above 0, or the
