@@ -4,7 +4,7 @@
 
 1. Which network solves which task, in how many batches?
 2. What does an informed start change, for the RNN and for the LSTM, on tasks other than the one it was made for?
-3. Which networks that solve a task still answer at many times the length, and at 100,000 steps?
+3. Which networks that solve a task still answer at 2, 8 and 32 times the length, and at 100,000 steps?
 4. Do random or growing training lengths change that?
 5. Do the tasks that ask to write selectively (induction, flip-flop) need a network whose memory depends on the input?
 6. Who keeps a parity beyond the length it was trained at?
