@@ -28,6 +28,7 @@ SKIPPED = "make |. .venv|sbatch|twofold fit --help|.*--print_config"
 """These commands are tested elsewhere, or need SLURM."""
 CASES = {
     "twofold fit -c palindrome": (FEW, *(f"runs/palindrome_*/*/{name}" for name in RUN)),
+    "twofold fit -c flip_flop": (FEW, *(f"runs/flip_flop/*/{name}" for name in RUN)),
     "twofold fit -c digit": (GAN, *(f"runs/digit_*/*/{name}" for name in RUN)),
     "twofold fit -c runs": ("", "runs/gan/*/checkpoints/step=000006.ckpt", "runs/gan/*/interpolation.png"),
     "twofold fit -c": (GAN, *(f"runs/*/*/{name}" for name in GAN_RUN)),
