@@ -28,6 +28,6 @@ def test_the_page_of_the_demo_shows_all_figures(tmp_path: Path) -> None:
     assert [run.facts["state"] for run in runs] == ["finished"] * 11
     page = tmp_path / "runs/demo/index.html"
     assert out == f"open {page}\n"
-    assert page.read_text().count("<figure") == 10
+    assert page.read_text().count("<figure") == 11
     names = {path.name for path in (tmp_path / "runs/demo/figures").iterdir()}
-    assert {"curves_T5.svg", "gates.png", "recall.svg", "learning.svg", "strip.png", "morph.gif"} <= names
+    assert {"curves_T5.svg", "gates.png", "recall.svg", "learning.svg", "strip.png", "morph.gif", "tasks.png"} <= names
