@@ -6,7 +6,7 @@ Between `<!-- table: NAME -->` and `<!-- end -->` a page has the table that `TAB
 import re
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,12 @@ Row = dict[str, Any]
 
 def read(name: str, **columns: tuple[object, ...]) -> list[Row]:
     """The rows of a CSV file with one of these values in each column, with numbers as numbers."""
-    rows = [{column: _value(text) for column, text in row.items()} for row in read_rows(RESULTS / f"{name}.csv")]
+    rows = map(_values, read_rows(RESULTS / f"{name}.csv"))
     return [row for row in rows if all(row[column] in values for column, values in columns.items())]
+
+
+def _values(row: Mapping[str, str]) -> Row:
+    return {column: _value(text) for column, text in row.items()}
 
 
 def _value(text: str) -> Any:
@@ -119,8 +123,7 @@ def memory_tasks() -> str:
     runs += [row for row in rows if row["training"] != "fixed"]
     networks = list(dict.fromkeys(row["network"] for row in rows))
     runs.sort(key=lambda run: networks.index(run["network"]))
-    values = [{name: _value(text) for name, text in run.items()} for run in runs]
-    return table(values, "network training", columns)
+    return table([*map(_values, runs)], "network training", columns)
 
 
 def memory_far() -> str:

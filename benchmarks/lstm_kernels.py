@@ -76,13 +76,12 @@ def recurrence(options: Namespace) -> None:
 
 def times_and_ratios(times: Mapping[str, Sequence[float]], reference: str) -> dict[str, dict[str, float]]:
     """Quartiles of each one's milliseconds, and of its ratio to the reference in the same round."""
-    rows: dict[str, dict[str, float]] = {}
-    for name, ms in times.items():
-        rows[name] = {}
-        for quantity, values in (("ms", ms), ("ratio", ratios(ms, times[reference]))):
-            lower, middle, upper = quartiles(values)
-            rows[name] |= {quantity: middle, f"{quantity}_lower": lower, f"{quantity}_upper": upper}
-    return rows
+
+    def spread(quantity: str, values: Sequence[float]) -> dict[str, float]:
+        lower, middle, upper = quartiles(values)
+        return {quantity: middle, f"{quantity}_lower": lower, f"{quantity}_upper": upper}
+
+    return {name: spread("ms", ms) | spread("ratio", ratios(ms, times[reference])) for name, ms in times.items()}
 
 
 def lstm_with(name: str, weights: Mapping[str, Tensor]) -> nn.Module:
@@ -109,8 +108,8 @@ def lstm_step(network: nn.Module, x: Float[Tensor, "steps batch input"]) -> Tens
 
 
 def recurrence_step(kernel: str, a: Tensor, b: Tensor, weight: Tensor) -> None:
-    """Forward and backward."""
-    (linear_recurrence(a, b, kernel=kernel) * weight).sum().backward()
+    """Forward and backward; gradients aren't added to those of the step before, which would take time of its own."""
+    torch.autograd.grad((linear_recurrence(a, b, kernel=kernel) * weight).sum(), (a, b))
 
 
 def lstm_memory(name: str, length: int) -> float:

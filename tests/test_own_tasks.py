@@ -62,7 +62,7 @@ OWN: dict[str, tuple[Callable[[], Any], Batches, int, float, int]] = {
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_networks_solve_the_task_of_their_paper(name: str) -> None:
+def test_networks_solve_a_standard_task(name: str) -> None:
     make, batches, answers, rate, most = OWN[name]
     torch.manual_seed(1)
     network = make()

@@ -89,9 +89,10 @@ class PalindromeDataModule(TaskDataModule[PalindromeBatch]):
             raise ValueError("test_lengths are for the last digit; leave them out with target: second_half")
         self.target = target
         self.cases = tuple(CASES) if target == "last" else ()
-        self.worst_cases = [*CASES, ADVERSARY] if worst_cases is None else worst_cases
+        known = [*CASES, ADVERSARY]
+        self.worst_cases = known if worst_cases is None else worst_cases
         for case in self.worst_cases:
-            check_choice("worst_cases", case, [*CASES, ADVERSARY])
+            check_choice("worst_cases", case, known)
         self.constant_rest = constant_rest
 
     @property

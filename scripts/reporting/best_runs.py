@@ -18,7 +18,7 @@ def best_rate(rows: Sequence[Row]) -> float:
     """The learning rate that solves most seeds; at a tie the one with the fewest batches or the highest accuracy."""
 
     def quality(same: Sequence[Row]) -> tuple[int, float, float]:
-        batches = median_low(sorted(int(row["batches"]) for row in same))
+        batches = median_low(int(row["batches"]) for row in same)
         return sum(row["solved"] == "True" for row in same), -batches, mean(map(_accuracy, same))
 
     rates = grouped(rows, lambda row: float(row["learning_rate"]))

@@ -190,7 +190,7 @@ def draw_solved(rows: Sequence[Row]) -> Drawing:
     figure, (axis,) = panels(1)
     batches = np.full((len(networks), len(names)), np.nan)
     for (name, network), runs in pairs.items():
-        solved = sorted(int(row["batches"]) for row in runs if row["solved"] == "True")
+        solved = [int(row["batches"]) for row in runs if row["solved"] == "True"]
         y, x = networks.index(network), names.index(name)
         text = f"0 of {len(runs)}"
         if solved:
