@@ -9,6 +9,7 @@ resumed before step k:
 import hashlib
 import os
 import random
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -24,8 +25,20 @@ def derive(seed: int, *key: int | str) -> int:
 
 
 def rng(seed: int, *key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
-    """Returns a torch generator on `device`, seeded by `derive(seed, *key)`; a CPU one uses the lower 32 bits."""
-    return torch.Generator(device=device).manual_seed(derive(seed, *key))
+    """Returns a torch generator on `device`, seeded by `derive(seed, *key)`; a CPU one uses the lower 32 bits.
+
+    On an accelerator each stream, the seed with the words of the key, has one generator, which the next call for that
+    stream seeds anew. On a CPU each call makes one.
+    """
+    names = [part for part in key if isinstance(part, str)]
+    is_cpu = torch.device(device).type == "cpu"
+    generator = torch.Generator(device) if is_cpu else _generator_of_stream(device, seed, *names)
+    return generator.manual_seed(derive(seed, *key))
+
+
+@lru_cache(maxsize=64)
+def _generator_of_stream(device: torch.device | str, seed: int, *names: str) -> torch.Generator:
+    return torch.Generator(device)
 
 
 def reseed(seed: int, device: torch.device) -> None:

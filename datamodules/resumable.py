@@ -111,10 +111,15 @@ class ResumableDataModule(SavedArguments, LightningDataModule):  # type: ignore[
     def shard(self, rows: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "rows ..."]:
         """Returns this rank's rows of a global batch, see `common.sharding`.
 
+        For a GPU they are in page-locked memory, from which they are copied while the CPU goes on.
+
         Raises:
             ValueError: when there are fewer rows than ranks.
         """
-        return shard(rows, self.trainer.global_rank, self.trainer.world_size) if self.trainer else rows
+        if self.trainer is None:
+            return rows
+        own = shard(rows, self.trainer.global_rank, self.trainer.world_size)
+        return own.contiguous().pin_memory() if self.trainer.strategy.root_device.type == "cuda" else own
 
     def train_stream(self, make_batch: Callable[[int], Batch], batches_per_epoch: int) -> BatchStream[Batch]:
         """The training loader over `make_batch`, at the trainer's current batch (at batch 0 without a trainer).

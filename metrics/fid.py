@@ -10,6 +10,7 @@ So every FID comes with the real-data FID: that of as many real images that aren
 import hashlib
 import warnings
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ from metrics.features import Classifier, SplitDigits, features_and_logits, scale
 
 KID_SUBSET = 1000
 IMAGES_AT_ONCE = 5000
+PRODUCTS = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
+"""Where `torch.backends` has settings for the precision of float32 products."""
 
 
 class Statistics(NamedTuple):
@@ -118,9 +121,10 @@ def cached_reference_statistics(
 ) -> Statistics:
     """Returns the `reference_statistics` of images in 0 … 255, read from `folder` if they are there.
 
-    55,000 images take some seconds. The file's name depends on the weights and the images, and on the number of
-    threads and the version of torch, because the last bits may differ with those. Without a folder, or where it can't
-    be written, the statistics are computed each time.
+    55,000 images take some seconds. The file's name depends on the weights and the images, and on what may change
+    bits: the device, the number of threads, the version of torch, whether algorithms are deterministic, and the
+    precision of float32 products, of which a GPU rounds the factors of convolutions to TensorFloat32 by default.
+    Without a folder, or where it can't be written, the statistics are computed each time.
     """
     path = None if folder is None else folder / f"{_fingerprint(classifier, images)}.pt"
     if path is not None and path.is_file():
@@ -150,8 +154,12 @@ def _frechet_metric(features: int) -> FrechetInceptionDistance:
 
 
 def _fingerprint(classifier: Classifier, images: UInt8[Tensor, "n 28 28"]) -> str:
-    device = next(classifier.parameters()).device.type
-    environment = (type(classifier).__name__, device, torch.get_num_threads(), torch.__version__)
+    device = next(classifier.parameters()).device
+    model = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    # "none" is full precision, as "ieee" is. torch's older settings raise an error where somebody has set these.
+    precisions = [attrgetter(f"{name}.fp32_precision")(torch.backends).replace("none", "ieee") for name in PRODUCTS]
+    environment = (type(classifier).__name__, model, threads, torch.__version__, deterministic, *precisions)
     digest = hashlib.blake2b(repr(environment).encode(), digest_size=16)
     for tensor in (*classifier.state_dict().values(), images):
         digest.update(tensor.cpu().contiguous().numpy().tobytes())

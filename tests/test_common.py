@@ -1,5 +1,7 @@
 """Seeding, the moving average, eval mode and matmul precision."""
 
+from collections import Counter
+
 import pytest
 import torch
 from hypothesis import given
@@ -47,6 +49,22 @@ def test_run_seed_is_that_of_seed_everything_or_random(monkeypatch: pytest.Monke
         drawn.add(run_seed())
     assert len(drawn) > 1  # it doesn't come from the seeded global streams
     assert all(0 <= seed <= HIGHEST_SEED for seed in drawn)
+
+
+def test_an_accelerator_has_one_generator_for_each_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    new, made = torch.Generator, Counter[str]()
+
+    def make(device: str) -> torch.Generator:
+        made[device] += 1
+        return new()
+
+    monkeypatch.setattr(torch, "Generator", make)
+    for step in range(3):
+        kept = [rng(1, name, step, device="cuda:7") for name in ("noise", "between")]  # both alive
+        fresh = [rng(1, name, step) for name in ("noise", "between")]
+        for one, other in zip(kept, fresh, strict=True):
+            assert torch.equal(torch.rand(5, generator=one), torch.rand(5, generator=other))
+    assert made["cuda:7"] == 2
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from common.matmul_precision import matmul_precision
 from metrics import fid, precision_recall
 from metrics.features import Classifier, features_and_logits, scaled
 from metrics.fid import FrechetDistance, Statistics, cached_reference_statistics, kernel_distance, reference_statistics
@@ -216,6 +217,21 @@ def test_cache_depends_on_weights_images_and_threads(
     cached_reference_statistics(classifier, images, tmp_path)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     cached_reference_statistics(classifier, images, tmp_path)
+    assert passes == [30] * 4
+
+
+def test_cache_depends_on_what_rounds_and_orders_sums(
+    classifier: DigitReader, images: Tensor, tmp_path: Path, passes: list[int]
+) -> None:
+    cached_reference_statistics(classifier, images, tmp_path)
+    with matmul_precision("high"):
+        cached_reference_statistics(classifier, images, tmp_path)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        cached_reference_statistics(classifier, images, tmp_path)
+    torch.use_deterministic_algorithms(True)
+    cached_reference_statistics(classifier, images, tmp_path)
+    torch.use_deterministic_algorithms(False)
+    cached_reference_statistics(classifier, images, tmp_path)  # as the first: "highest" was only set explicitly
     assert passes == [30] * 4
 
 

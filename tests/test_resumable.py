@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from datamodules import MNISTDataModule, PalindromeBatch, PalindromeDataModule
+from datamodules import InductionDataModule, MNISTDataModule, PalindromeBatch, PalindromeDataModule
 from datamodules.resumable import BatchStream, ResumableDataModule, count_batches, in_order, shuffled
 
 
@@ -62,14 +62,16 @@ def content(batch: Any) -> list[Any]:
     return [part.tolist() for part in batch if part.dtype == torch.int64]
 
 
-def attach(datamodule: ResumableDataModule, rank: int, ranks: int, seed_of_rank_0: int = 0) -> None:
+def attach(
+    datamodule: ResumableDataModule, rank: int, ranks: int, seed_of_rank_0: int = 0, device: str = "cpu"
+) -> None:
     """Sets a trainer as one of several ranks has it, without starting the others."""
     datamodule.trainer = SimpleNamespace(  # type: ignore[assignment]
         global_rank=rank,
         world_size=ranks,
         overfit_batches=0.0,
         fit_loop=SimpleNamespace(total_batch_idx=-1),
-        strategy=SimpleNamespace(broadcast=lambda seed: seed_of_rank_0),
+        strategy=SimpleNamespace(broadcast=lambda seed: seed_of_rank_0, root_device=torch.device(device)),
     )
 
 
@@ -163,3 +165,20 @@ class TestTrainer:
     def test_trainer_switches_select_batches(self, data: Any, switches: Any, expected: list[int]) -> None:
         whole = self.fit(data())
         assert self.fit(data(), **switches) == [whole[k] for k in expected]
+
+
+@pytest.mark.parametrize("data", [palindromes(), InductionDataModule(8, batch_size=6)])
+def test_rows_for_a_gpu_are_page_locked(monkeypatch: pytest.MonkeyPatch, data: Any) -> None:
+    locked: list[torch.Tensor] = []
+
+    def pin_memory(rows: torch.Tensor) -> torch.Tensor:
+        locked.append(rows)
+        return rows
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin_memory)
+    attach(data, rank=1, ranks=2)
+    expected = data.train_batch(0)
+    assert not locked
+    attach(data, rank=1, ranks=2, device="cuda:0")
+    torch.testing.assert_close(data.train_batch(0)[:2], expected[:2])
+    assert [rows.is_contiguous() for rows in locked] == [True, True]

@@ -157,7 +157,7 @@ class MNISTDataModule(ResumableDataModule):
             pixels = self.digits.images.numpy()[rows.numpy(), np.newaxis].astype(np.float32)
             return ImageBatch(torch.from_numpy(pixels / 127.5 - 1), self.digits.labels[rows])
         images, labels = self._moved_to(device)
-        rows = rows.to(device)
+        rows = rows.to(device, non_blocking=device.type == "cuda")
         return ImageBatch(images[rows, None].float() / 127.5 - 1, labels[rows])
 
     def _moved_to(self, device: torch.device) -> tuple[UInt8[Tensor, "n 28 28"], Int[Tensor, " n"]]:
