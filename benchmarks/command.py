@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
+import torch
+
 from benchmarks.results import RESULTS
 from datamodules.mnist import Source
 from twofold.errors import OneLineParser, UsageError, exit_code
@@ -69,7 +71,7 @@ def data_settings(options: Namespace) -> tuple[str, ...]:
 def launch(
     runs: str | Path, *arguments: object, stderr: int | None = None, **environment: str
 ) -> "subprocess.Popen[str]":
-    """Starts `twofold` in a subprocess.
+    """Starts `twofold` in a subprocess, with as many threads as this process has.
 
     Args:
         runs: folder for its runs.
@@ -80,7 +82,7 @@ def launch(
     return subprocess.Popen(
         [str(Path(sys.executable).with_name("twofold")), *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, "TWOFOLD_RUNS": str(runs), **environment},
+        env={"OMP_NUM_THREADS": str(torch.get_num_threads()), **os.environ, "TWOFOLD_RUNS": str(runs), **environment},
         stdout=subprocess.DEVNULL,
         stderr=stderr,
         text=True,

@@ -96,7 +96,7 @@ def kill(experiment: str, kills: int, seed: int, folder: Path) -> dict[str, obje
         runs = folder / f"{experiment} killed {compared}"
         for _ in range(min(KILLS_IN_A_ROW, kills - killed)):
             run = _run_in(runs)
-            before = None if run is None else _last_note(run)
+            before = None if run is None else _last_rows(run)
             left = 1.0 if run is None else 1 - run.step / expected.step
             process = _start(runs, _resume(run) or command)
             if moments.random() < KILLS_WHILE_STARTING:
@@ -110,7 +110,7 @@ def kill(experiment: str, kills: int, seed: int, folder: Path) -> dict[str, obje
             if run is not None and run.state == "finished":
                 break
             killed += 1
-            while_starting += run is None or _last_note(run) == before
+            while_starting += run is None or _last_rows(run) == before
             draft = f"checkpoints/.step={expected.step:06d}.ckpt.part"
             after_last_batch += run is not None and (run.path / draft).exists()
         _finish(_start(runs, _resume(_run_in(runs)) or command))
@@ -127,10 +127,10 @@ def _start(runs: Path, command: Sequence[str]) -> "subprocess.Popen[str]":
 
 
 def _wait_until_it_trains(process: "subprocess.Popen[str]", runs: Path, before: int | None) -> None:
-    """Until it writes to `run.json` that it does, or ends."""
+    """Until it writes rows, or ends."""
     while process.poll() is None:
         run = _run_in(runs)
-        if run is not None and "threads" in run.facts and _last_note(run) != before:
+        if run is not None and _last_rows(run) != before:
             return
         time.sleep(0.02)
 
@@ -154,9 +154,12 @@ def _run_in(runs: Path) -> RunFolder | None:
     return found[0] if found else None
 
 
-def _last_note(run: RunFolder) -> int:
-    """When `run.json` was written."""
-    return (run.path / "run.json").stat().st_mtime_ns
+def _last_rows(run: RunFolder) -> int | None:
+    """When `metrics.csv` was written, which a resumed run does before its first batch; None if there is none."""
+    try:
+        return (run.path / "metrics.csv").stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _resume(run: RunFolder | None) -> list[str] | None:

@@ -30,6 +30,7 @@ from rich.progress import Progress
 from twofold.errors import Stopped, UsageError
 from twofold.provenance import CONFIGS
 from twofold.run_folder import RunFolder
+from twofold.threads import auto_threads, usable_cores
 
 WORKERS = 2
 """Trainings at once. Two with one thread each do more than one with two, because the networks are small."""
@@ -152,7 +153,7 @@ class Training:
         self.folder = folder
         self.arguments = arguments
         self.local = local
-        self.threads = max(1, (os.cpu_count() or 1) // workers)
+        self.threads = auto_threads(usable_cores() // workers)
         self.process: subprocess.Popen[bytes] | None = None
         self.code: int | None = None
 

@@ -66,6 +66,10 @@ TWOFOLD = [
     (f"fit -c {GAN} --model.discriminator broken.init.D", "broken/init.py, line 4: KeyError: 'nothing'"),
     # Values of the wrong type.
     (f"fit -c {LSTM} --trainer.max_steps abc", "--trainer.max_steps can't be abc; write a whole number"),
+    *(
+        (f"fit -c {LSTM} --threads={each}", f"--threads can't be {each}; write a")
+        for each in (0, -1, 1.5, "many", 2000)
+    ),
     (f"fit -c {LSTM} --data.target frst", "--data.target can't be frst; write last or second_half"),
     (f"fit -c {LSTM} --model.optimizer.lr abc", "--model.optimizer.lr can't be abc; write a number"),
     (f"fit -c {LSTM} --trainer.logger callbacks.ImageGrid", "--trainer.logger: Import path does not correspond"),

@@ -161,6 +161,7 @@ def in_process(script: Script, monkeypatch: pytest.MonkeyPatch) -> Command:
     """`in_process("fit -c", …)` runs the command in a new folder; returns exit code, stdout and stderr."""
     monkeypatch.delenv("TWOFOLD_RUNS", raising=False)
     monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):  # which the command sets
         monkeypatch.setenv(name, "")

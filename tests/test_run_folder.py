@@ -35,8 +35,8 @@ def test_which_run_a_config_or_checkpoint_belongs_to(tmp_path: Path) -> None:
 def test_facts_are_kept_and_taken_out() -> None:
     folder = RunFolder.create("x", "")
     folder.note(state="failed", step=3)
-    folder.note(state=None, threads=1)
-    assert folder.facts == {"id": folder.path.name, "step": 3, "threads": 1}
+    folder.note(state=None, data_source="packaged")
+    assert folder.facts == {"id": folder.path.name, "step": 3, "data_source": "packaged"}
     assert not list(folder.path.glob(".*part"))
 
 

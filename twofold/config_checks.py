@@ -4,13 +4,15 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
+from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning.pytorch import Trainer
 
 from common.schedules import SCHEDULE_LENGTHS
 from common.seeding import HIGHEST_SEED
 from lightning_modules.gan_arguments import PENALTIES
 from twofold.errors import UsageError
 from twofold.resume import leaves, typed
+from twofold.threads import HIGHEST, is_on_cpu
 
 PRECISIONS = {
     **{name: name for name in ("32-true", "64-true", "bf16-mixed", "16-mixed")},
@@ -70,15 +72,28 @@ def check_config(config: Mapping[str, Any]) -> None:
     if settings["trainer.accumulate_grad_batches"] != 1:
         count = settings["trainer.accumulate_grad_batches"]
         raise _wrong("trainer.accumulate_grad_batches", count, "a larger --data.batch_size: one step is one batch")
+    if settings["threads"] != "auto" and not 1 <= settings["threads"] <= HIGHEST:
+        raise _wrong("threads", settings["threads"], f"auto, or a whole number from 1 to {HIGHEST}")
     devices, cores = settings["trainer.devices"], os.cpu_count() or 1
-    if _is_on_cpu(settings) and str(devices).isdecimal() and int(devices) > cores:
+    if is_on_cpu(settings["trainer.accelerator"]) and str(devices).isdecimal() and int(devices) > cores:
         raise _wrong("trainer.devices", devices, f"at most {cores}, one process for each core of the CPU")
+    if settings["trainer.num_nodes"] > 1 and not (TorchElasticEnvironment.detect() or SLURMEnvironment.detect()):
+        raise UsageError("--trainer.num_nodes needs a process on each machine; start them by torchrun or srun")
     _check_precision(settings)
 
 
-def _is_on_cpu(settings: Mapping[str, Any]) -> bool:
-    accelerator = settings["trainer.accelerator"]
-    return accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
+def check_processes(trainer: Trainer) -> None:
+    """Checks how many processes torchrun or srun has started.
+
+    Raises:
+        UsageError: if the config has another number; with fewer, Lightning would run each process by itself.
+    """
+    for environment in (TorchElasticEnvironment, SLURMEnvironment):
+        if environment.detect() and (started := environment().world_size()) != trainer.world_size:
+            raise UsageError(
+                f"{started} processes were started, but the config has {trainer.world_size}; "
+                "write --trainer.num_nodes and the --trainer.devices of each node"
+            )
 
 
 def _check_precision(settings: Mapping[str, Any]) -> None:
@@ -88,7 +103,7 @@ def _check_precision(settings: Mapping[str, Any]) -> None:
         raise _wrong("trainer.precision", settings["trainer.precision"], choices)
     if precision != "16-mixed":
         return
-    if _is_on_cpu(settings):
+    if is_on_cpu(settings["trainer.accelerator"]):
         raise UsageError("--trainer.precision 16-mixed needs a GPU; write bf16-mixed, or leave it out")
     fused = any(value for key, value in settings.items() if key.endswith("optimizer.init_args.fused"))
     if fused and settings["trainer.gradient_clip_val"]:

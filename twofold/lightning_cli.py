@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial, partialmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
-from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.callbacks import Timer as TimeLimit
@@ -24,7 +24,7 @@ from callbacks import Checkpoints, PostponedStop, PredictionFiles, Timer
 from callbacks.batches import batches_trained
 from twofold.checkpoint_io import AtomicCheckpointIO
 from twofold.choose_run import Run, choose_run, choose_weights
-from twofold.config_checks import LINKED, check_config, check_links
+from twofold.config_checks import LINKED, check_config, check_links, check_processes
 from twofold.endings import raise_evaluation_error, raise_fit_error, what_ended
 from twofold.errors import NothingToDo, Stopped, UsageError
 from twofold.loggers import identify_loggers, take_wandb_variables
@@ -36,6 +36,7 @@ from twofold.resume_checks import ResumeChecks
 from twofold.run_folder import RunFolder
 from twofold.run_metadata import RunMetadata, write_metrics
 from twofold.signals import StopOnSignal, stop_on_sigterm
+from twofold.threads import use_threads
 from twofold.unprofiled import Unprofiled
 from twofold.warning_filters import filter_warnings
 
@@ -101,6 +102,9 @@ class TwofoldCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--experiment", type=str, help="The folder below runs/ that holds this experiment's runs.")
+        parser.add_argument(
+            "--threads", type=int | Literal["auto"], default="auto", help="Threads on the CPU; auto leaves a core free."
+        )
         parser.add_argument("--compile", type=bool, default=False, help="Compile the networks by torch.compile.")
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         for data, model in LINKED:
@@ -129,9 +133,8 @@ class TwofoldCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         trainer = self.settings.trainer
         take_wandb_variables(trainer.logger)
+        use_threads(self.settings)
         self._text = self._dump()
-        if trainer.num_nodes > 1 and not (TorchElasticEnvironment.detect() or SLURMEnvironment.detect()):
-            raise UsageError("--trainer.num_nodes needs a process on each machine; start them by torchrun or srun")
         if self._command == "fit":
             self.run = choose_run(self.settings, self._text, self._own_config, self._stack)
         else:
@@ -189,14 +192,7 @@ class TwofoldCLI(LightningCLI):
         ddp = partial(DDPStrategy, find_unused_parameters=find_unused, timeout=timedelta(minutes=10))
         StrategyRegistry.register("ddp", ddp, override=True)
         config["sync_batchnorm"] |= torch.cuda.is_available() and config["accelerator"] != "cpu"
-        trainer = self.trainer_class(**config)
-        # Lightning would run each process by itself if it is to use fewer than torchrun or srun has started.
-        for environment in (TorchElasticEnvironment, SLURMEnvironment):
-            if environment.detect() and (started := environment().world_size()) != trainer.world_size:
-                raise UsageError(
-                    f"{started} processes were started, but the config has {trainer.world_size}; "
-                    "write --trainer.num_nodes and the --trainer.devices of each node"
-                )
+        check_processes(trainer := self.trainer_class(**config))
         return trainer
 
     def fit(self, **kwargs: Any) -> None:

@@ -36,7 +36,14 @@ FIXED = (
 """These settings, and all below them, may not change within a run."""
 FREE = tuple(f"data.init_args.{name}" for name in ("root", "predict_size", "test_lengths", "test_size", "worst_cases"))
 """Exceptions to `FIXED`."""
-MAY_CHANGE_BITS = ("compile", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
+MAY_CHANGE_BITS = (
+    "compile",
+    "threads",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+)
 """After a change of these the run goes on, with a warning."""
 
 

@@ -21,6 +21,8 @@ from twofold.errors import UsageError
 
 CONFIG = "config.yaml"
 FACTS = "run.json"
+THREADS = re.compile(r"^threads: \d+$", re.MULTILINE)
+"""On another machine `threads: auto` may be another number."""
 
 
 def runs_root() -> Path:
@@ -33,8 +35,8 @@ class RunFolder:
     """The folder of one run.
 
     `run.json` holds the run's `id`, which survives moving and renaming the folder, the SLURM job's number, what the
-    numbers depend on besides the config (`data_source`, `threads`), and after training the `state` ("finished" or
-    "failed"), the `step`, and what ended a finished run (`ended_by`).
+    numbers depend on besides the config (`data_source`), and after training the `state` ("finished" or "failed"), the
+    `step`, and what ended a finished run (`ended_by`).
     """
 
     path: Path
@@ -78,7 +80,8 @@ class RunFolder:
         job = os.environ.get("SLURM_JOB_ID")
         found = [cls(path.parent) for path in (runs_root() / str(experiment)).glob(f"*/{FACTS}")]
         for run in [cls(Path(chosen))] if chosen else found:
-            if run.facts.get("slurm_job") == job and run.config.read_text(encoding="utf-8") == config:
+            own = run.config.read_text(encoding="utf-8")
+            if run.facts.get("slurm_job") == job and THREADS.sub("", own) == THREADS.sub("", config):
                 return run
         return None
 

@@ -5,7 +5,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -25,9 +24,9 @@ from twofold.tables import write_rows
 class RunMetadata(Callback):
     """Records the config, and in `run.json` what the bits depend on besides it.
 
-    The loggers get the config together with the data's source, threads, processes and device, versions, the git commit
-    and the parameter counts. A Weights & Biases run gets tags by experiment, module and data source, after a resume the
-    summary of the earlier rows, and at the end the trained weights.
+    The loggers get the config together with the data's source, processes and device, versions, the git commit and the
+    parameter counts. A Weights & Biases run gets tags by experiment, module and data source, after a resume the summary
+    of the earlier rows, and at the end the trained weights.
 
     All ranks use this callback, and refuse together what can't be resumed; only rank 0 writes.
 
@@ -64,18 +63,14 @@ class RunMetadata(Callback):
             )
         if not trainer.is_global_zero:
             return
-        threads = torch.get_num_threads()
-        if before.get("threads", threads) != threads:
-            warn(f"this run had {before['threads']} threads and now has {threads}: the same bits are not promised")
         self._recording = True
-        self.folder.note(state=None, step=None, ended_by=None, data_source=source, threads=threads)
+        self.folder.note(state=None, step=None, ended_by=None, data_source=source)
         self.folder.keep_config(self.config)
         metadata = {
             **yaml.safe_load(self.config),
             "data_source": source,
             "device": pl_module.device.type,
             "processes": trainer.world_size,
-            "threads": threads,
             "versions": versions(),
             "git": code_version(),
             "parameters": parameter_counts(pl_module),

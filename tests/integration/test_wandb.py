@@ -114,7 +114,7 @@ def test_run_has_config_group_and_tags(whole: Run) -> None:
     [run] = whole.parts
     config = yaml.safe_load((whole.folder / "config.yaml").read_text())
     assert {key: run.config[key] for key in config} == config
-    facts = {"data_source", "device", "processes", "threads", "versions", "git", "parameters"}
+    facts = {"data_source", "device", "processes", "versions", "git", "parameters"}
     assert run.config.keys() - config.keys() == {"_wandb", *facts}
     assert [run.config[key] for key in ("data_source", "device", "processes", "threads")] == ["packaged", "cpu", 1, 1]
     assert (run.id, run.group) == (whole.folder.name, "gan_template")

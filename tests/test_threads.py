@@ -1,0 +1,101 @@
+"""The setting `threads`: what `auto` stands for, when torch is told, and what a resume does."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from twofold import threads
+from twofold.threads import auto_threads
+
+Twofold = Callable[..., tuple[int, str, str]]
+FIT = "fit -c palindrome_lstm --data.batch_size 4 --data.batches_per_epoch 2 --trainer.max_steps"
+
+
+@pytest.mark.parametrize(
+    ("cores", "processes", "on_cpu", "wish", "expected"),
+    [
+        (1, 1, True, None, 1),
+        (2, 1, True, None, 1),
+        (4, 1, True, None, 3),
+        (5, 1, True, None, 4),
+        (64, 1, True, None, 4),
+        (8, 2, True, None, 2),
+        (8, 3, True, None, 1),
+        (2, 2, True, "", 1),
+        (64, 1, False, None, 1),
+        (2, 1, True, "2", 2),
+        (2, 2, True, " 8", 8),
+        (64, 1, False, "6,2", 6),
+        (4, 1, True, "many", 3),
+        (4, 1, True, "0", 3),
+    ],
+)
+def test_auto_leaves_a_core_free(cores: int, processes: int, on_cpu: bool, wish: str | None, expected: int) -> None:
+    assert auto_threads(cores, processes, on_cpu, wish) == expected
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers that torch was told, which it doesn't take, on a machine with 8 cores and without OMP_NUM_THREADS."""
+    numbers: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", numbers.append)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 8)
+    return numbers
+
+
+def config_of(said: str) -> Path:
+    return Path(said.splitlines()[-1].removeprefix("results in ")) / "config.yaml"
+
+
+def test_a_run_keeps_its_number(twofold: Twofold, told: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    code, said, complained = twofold(f"{FIT} 2")
+    config = config_of(said)
+    assert (code, complained, yaml.safe_load(config.read_text())["threads"]) == (0, "", 4)
+    assert os.environ["OMP_NUM_THREADS"] == "4"  # for Lightning's launcher and the processes that it starts
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    for command in ("fit", "validate", "test", "predict"):
+        longer = "--trainer.max_steps 3" if command == "fit" else ""
+        assert twofold(f"{command} -c {config} --ckpt_path last {longer}")[::2] == (0, ""), command
+    assert told == [4] * 5
+    code, _, complained = twofold(f"fit -c {config} --ckpt_path last --trainer.max_steps 4 --threads 3")
+    assert (code, complained) == (0, "twofold: threads was 4 and is now 3: the same bits are not promised\n")
+    assert yaml.safe_load(config.read_text())["threads"] == told[-1] == 3
+
+
+def test_a_run_of_an_earlier_version_resumes(twofold: Twofold, told: list[int]) -> None:
+    config = config_of(twofold(f"{FIT} 2")[1])
+    config.write_text(config.read_text().replace("threads: 1\n", ""))
+    code, _, complained = twofold(f"fit -c {config} --ckpt_path last --trainer.max_steps 3")
+    assert (code, complained) == (0, "twofold: threads was auto and is now 1: the same bits are not promised\n")
+    assert yaml.safe_load(config.read_text())["threads"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        ("--threads 9", "9 threads on 8 cores slow each other down; --threads 8 is faster"),
+        ("--threads 3 --trainer.devices 3", "9 threads on 8 cores slow each other down; --threads 2 is faster"),
+        ("--threads 8", ""),
+        ("--trainer.devices 9", ""),
+    ],
+)
+def test_more_threads_than_cores_get_a_warning(
+    in_process: Twofold,
+    told: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: str,
+    warning: str,
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 9)
+    monkeypatch.setattr("twofold.lightning_cli.TwofoldCLI.instantiate_classes", lambda _: sys.exit())
+    with pytest.raises(SystemExit):
+        in_process(f"{FIT} 2 {options} --trainer.fast_dev_run true")
+    assert capsys.readouterr().err == (f"twofold: {warning}\n" if warning else "")
+    assert len(told) == 1

@@ -1,0 +1,60 @@
+"""How many threads torch computes with on the CPU: the setting `threads`."""
+
+import os
+import re
+from typing import Any
+
+import torch
+
+CAP = 4
+"""The layers are too small to gain from many threads. Only one and two were measured (`python -m benchmarks.busy`)."""
+HIGHEST = 1024
+"""Systems refuse to start many more."""
+
+
+def usable_cores() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def is_on_cpu(accelerator: Any) -> bool:
+    """Returns whether a run with this `trainer.accelerator` trains on the CPU."""
+    return bool(accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available()))
+
+
+def auto_threads(cores: int, processes: int = 1, on_cpu: bool = True, wish: str | None = None) -> int:
+    """Returns what `threads: auto` stands for.
+
+    OpenMP's threads wait for each other at every operation, hundreds of times per batch, and spin meanwhile. If another
+    program takes one of their cores, all wait for the thread that has lost it, and a batch takes 3 to 20 times as long
+    or longer. One thread hardly notices. So one core is left to other programs, and a run takes no more than `CAP`,
+    which its processes share. On an accelerator one thread is enough to start its kernels.
+
+    The number is a function of the machine and the config, never of the load: the bits of a run depend on it.
+
+    Args:
+        cores: how many may be used.
+        processes: of this run on this machine.
+        on_cpu: whether the CPU trains.
+        wish: OMP_NUM_THREADS. The user or torchrun chose it, and torch has read it already, so it is taken as it is.
+    """
+    if chosen := re.match(r"\s*0*([1-9]\d*)", wish or ""):  # OpenMP also takes a list, "4,2", for nested regions
+        return int(chosen[1])
+    return max(1, min(cores - 1, CAP) // processes) if on_cpu else 1
+
+
+def use_threads(settings: Any) -> None:
+    """Replaces `threads: auto` by the number, with which the config gives the same bits anywhere, and sets torch's."""
+    from twofold.ranks import warn  # imports Lightning, which scripts that only start trainings don't need
+
+    cores, on_cpu = usable_cores(), is_on_cpu(settings.trainer.accelerator)
+    devices = str(settings.trainer.devices)
+    processes = max(1, int(devices)) if on_cpu and devices.isdecimal() else 1
+    if settings.threads == "auto":
+        settings.threads = auto_threads(cores, processes, on_cpu, os.environ.get("OMP_NUM_THREADS"))
+    if settings.threads > 1 and (together := processes * settings.threads) > cores:
+        fitting = max(1, cores // processes)
+        warn(f"{together} threads on {cores} cores slow each other down; --threads {fitting} is faster")
+    torch.set_num_threads(settings.threads)
+    # Lightning's launcher would set another number here, and in the processes that it starts.
+    os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
