@@ -22,6 +22,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from callbacks import Checkpoints, PostponedStop, PredictionFiles, Timer
 from callbacks.batches import batches_trained
+from twofold.busy import BusyMachine
 from twofold.checkpoint_io import AtomicCheckpointIO
 from twofold.choose_run import Run, choose_run, choose_weights
 from twofold.config_checks import LINKED, check_config, check_links, check_processes
@@ -36,7 +37,7 @@ from twofold.resume_checks import ResumeChecks
 from twofold.run_folder import RunFolder
 from twofold.run_metadata import RunMetadata, write_metrics
 from twofold.signals import StopOnSignal, stop_on_sigterm
-from twofold.threads import use_threads
+from twofold.threads import is_on_cpu, use_threads
 from twofold.unprofiled import Unprofiled
 from twofold.warning_filters import filter_warnings
 
@@ -177,6 +178,8 @@ class TwofoldCLI(LightningCLI):
                 # The Trainer would append its timer behind PostponedStop.
                 callbacks += [TimeLimit(config["max_time"])] if config["max_time"] else []
                 callbacks.append(PostponedStop())
+            if self.run.folder is not None and self.settings.threads > 1 and is_on_cpu(config["accelerator"]):
+                callbacks.insert(0, BusyMachine(self.run.folder))
             callbacks = [StopOnSignal(self.run.folder), *callbacks, Timer(), RunMetadata(self.run, self._text)]
         if config["enable_checkpointing"] is not False:
             callbacks.append(checkpoints := self._get(self.config_init, "checkpoint"))
