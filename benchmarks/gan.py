@@ -43,7 +43,7 @@ from scripts import sample
 from scripts.digits import open_digits
 from scripts.train_runs import Job, callback, read_shipped, train
 from twofold.errors import UsageError
-from twofold.provenance import CONFIGS, ROOT
+from twofold.provenance import ROOT
 from twofold.run_folder import runs_root
 from twofold.tables import read_rows
 
@@ -85,9 +85,7 @@ def time_recipes(configs: Sequence[str], speeds: Results, options: Namespace) ->
     """Milliseconds per batch of each config, and of gan.yaml interleaved with it."""
     if configs:
         settings = data_settings(options)
-        trainings = {
-            config: partial(fit, config=CONFIGS / f"{config}.yaml", settings=settings) for config in {"gan", *configs}
-        }
+        trainings = {config: partial(fit, settings=("-c", config, *settings)) for config in {"gan", *configs}}
         ms = {config: 1000 / median(each) for config, each in batches_per_second(trainings, ROUNDS).items()}
         for config in configs:
             row = {"config": config, "ms_per_batch": ms[config], "ms_per_batch_of_gan": ms["gan"]}

@@ -3,7 +3,8 @@
 - gan: images per second of configs/gan_template.yaml by `twofold fit` (as shipped; without W&B; with matrix products
   in float32), by a plain PyTorch loop of the same mathematics, and by PyTorch-GAN's implementations/gan/gan.py,
   unmodified, where --peer names a checkout of https://github.com/eriklindernoren/PyTorch-GAN. Writes gan_speed.csv.
-- overhead: milliseconds per batch of configs/palindrome_lstm.yaml by `twofold fit` and by a plain loop. Writes
+- overhead: milliseconds per batch of configs/palindrome_lstm.yaml and configs/gan_template.yaml by `twofold fit`, by an
+  otherwise empty Lightning Trainer (no loggers, checkpoints, validation, pictures or bar), and by a plain loop. Writes
   lightning_overhead.csv.
 
 The programs take turns of two seconds, see `benchmarks.timing`; starting up doesn't count. The tables hold median and
@@ -22,21 +23,22 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 
 from benchmarks.command import add_mnist, data_settings, run
 from benchmarks.results import Results
-from benchmarks.timing import MARK, Training, batches_per_second, fit, quartiles, ratios
+from benchmarks.timing import MARK, BatchMarks, Training, batches_per_second, fit, quartiles, ratios
 from common.seeding import latent_noise, rng
 from datamodules import MNISTDataModule, PalindromeDataModule
 from datamodules.mnist import Source
-from lightning_modules import PalindromeLSTM
+from lightning_modules import GAN, PalindromeLSTM
 from losses.gan import minimax_discriminator_loss, nonsaturating_generator_loss
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from scripts.digits import open_digits
 from scripts.train_runs import read_shipped
 from twofold.errors import UsageError
-from twofold.provenance import CONFIGS, ROOT
+from twofold.provenance import ROOT
 
 PEER_COMMIT = "36d3c77e5ff20ebe0aeefd322326a134a279b93e"
 PEER_FILE = "implementations/gan/gan.py"
@@ -53,15 +55,14 @@ def gan(options: Namespace) -> None:
     """Images per second of the textbook recipe."""
     script = None if options.peer is None else peer_script(options.peer)
     root = open_digits(options.root.absolute(), options.source).root
-    config = CONFIGS / "gan_template.yaml"
+    config = ("-c", "gan_template", *data_settings(options))
     fits = {
         "twofold fit": (),
         "twofold fit without W&B": ("--trainer.logger", "twofold.loggers.CSVLogger"),
         "twofold fit, matmul_precision highest": ("--model.matmul_precision", "highest"),
     }
     programs: dict[str, Callable[[Path], Training]] = {
-        name: partial(fit, config=config, settings=(*data_settings(options), *settings))
-        for name, settings in fits.items()
+        name: partial(fit, settings=(*config, *settings)) for name, settings in fits.items()
     }
     programs["plain loop"] = partial(loop, function="gan_loop", arguments=(str(root), options.source))
     if script is not None:
@@ -77,24 +78,32 @@ def gan(options: Namespace) -> None:
 
 
 def overhead(options: Namespace) -> None:
-    """What Lightning, loggers, validation and checkpoints cost."""
-    results = Results(options.out / "lightning_overhead.csv", "length", "threads", "quantity")
-    config = CONFIGS / "palindrome_lstm.yaml"
-    for length in (5, 20):
-        endless = ("--data.length", length, "--trainer.max_steps", "-1")
-        ours, plain = batches_per_second(
+    """What Lightning, and what our callbacks, loggers, validation and checkpoints cost."""
+    root = str(open_digits(options.root.absolute(), options.source).root)
+    cases: dict[str, tuple[Sequence[object], str, tuple[object, ...]]] = {
+        f"palindrome_lstm, T = {length}": (("-c", "palindrome_lstm", "--data.length", length), "palindrome", (length,))
+        for length in (5, 20)
+    }
+    cases["gan_template"] = (("-c", "gan_template", *data_settings(options)), "gan", (root, options.source))
+    results = Results(options.out / "lightning_overhead.csv", "experiment", "threads", "quantity")
+    for experiment, (settings, name, arguments) in cases.items():
+        measured = batches_per_second(
             {
-                "twofold fit": partial(fit, config=config, settings=endless),
-                "plain loop": partial(loop, function="palindrome_loop", arguments=(length,)),
+                "twofold fit": partial(fit, settings=(*settings, "--trainer.max_steps", "-1")),
+                "empty Trainer": partial(empty_trainer, function=f"{name}_parts", arguments=arguments),
+                "plain loop": partial(loop, function=f"{name}_loop", arguments=arguments),
             },
             options.rounds,
-        ).values()
-        times = {
-            "twofold fit, ms": [1000 / each for each in ours],
-            "plain loop, ms": [1000 / each for each in plain],
-            "ratio": ratios(plain, ours),
-        }
-        add_quartiles(results, {"length": length}, times)
+        )
+        times = {program: [1000 / each for each in batches] for program, batches in measured.items()}
+        plain = times["plain loop"]
+        quantities = {f"{program}, ms": ms for program, ms in times.items()}
+        for program in ("twofold fit", "empty Trainer"):
+            quantities[f"{program} − plain loop, ms"] = [
+                ms - loop for ms, loop in zip(times[program], plain, strict=True)
+            ]
+            quantities[f"{program} / plain loop"] = ratios(times[program], plain)
+        add_quartiles(results, {"experiment": experiment}, quantities)
 
 
 def add_quartiles(results: Results, columns: Mapping[str, object], quantities: Mapping[str, Sequence[float]]) -> None:
@@ -106,9 +115,18 @@ def add_quartiles(results: Results, columns: Mapping[str, object], quantities: M
 
 
 def loop(folder: Path, function: str, arguments: tuple[object, ...]) -> Training:
-    """A function of this file in a subprocess."""
+    """A loop of this file in a subprocess."""
+    return _subprocess(folder, f"write_marks(path, speed.{function}(*{arguments!r}))")
+
+
+def empty_trainer(folder: Path, function: str, arguments: tuple[object, ...]) -> Training:
+    """A Trainer of the parts that a function of this file returns, in a subprocess."""
+    return _subprocess(folder, f"train_by_trainer(path, *speed.{function}(*{arguments!r}))")
+
+
+def _subprocess(folder: Path, call: str) -> Training:
     marks = folder / "marks"
-    command = f"from benchmarks import speed; speed.write_marks({str(marks)!r}, speed.{function}(*{arguments!r}))"
+    command = f"from benchmarks import speed; path = {str(marks)!r}; speed.{call}"
     return Training(subprocess.Popen([sys.executable, "-c", command], cwd=ROOT), marks)
 
 
@@ -124,16 +142,41 @@ def write_marks(path: str, losses: Iterable[Tensor]) -> None:
             file.write(MARK)
 
 
+def train_by_trainer(path: str, module: LightningModule, data: LightningDataModule, clip: float | None) -> None:
+    """Trains by a Lightning Trainer that does nothing else, until the process is killed."""
+    Trainer(
+        max_steps=-1,
+        callbacks=[BatchMarks(path)],
+        gradient_clip_val=clip,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+    ).fit(module, data)
+
+
+def gan_parts(root: str, source: Source) -> tuple[GAN, MNISTDataModule, None]:
+    """configs/gan_template.yaml: module, data, and no clipping."""
+    torch.manual_seed(1)
+    precision = read_shipped("gan_template")["model"]["init_args"]["matmul_precision"]
+    adam = partial(torch.optim.Adam, lr=2e-4, betas=(0.9, 0.999), fused=True)
+    module = GAN(MLPGenerator(), MLPDiscriminator(), adam, adam, matmul_precision=precision)
+    data = MNISTDataModule(root, source, BATCH_SIZE, train_on_validation=True)
+    data.load_state_dict({"seed": 1})
+    return module, data, None
+
+
 def gan_loop(root: str, source: Source) -> Iterable[Tensor]:
     """configs/gan_template.yaml without Lightning: the same networks, data, noise, precision and fused Adam."""
-    torch.set_float32_matmul_precision(read_shipped("gan_template")["model"]["init_args"]["matmul_precision"])
-    torch.manual_seed(1)
-    data = MNISTDataModule(root, source, BATCH_SIZE, train_on_validation=True)
+    module, data, _ = gan_parts(root, source)
+    torch.set_float32_matmul_precision(module.matmul_precision)
     data.setup()
-    data.load_state_dict({"seed": 1})
-    G, D = MLPGenerator(), MLPDiscriminator()
-    adam = partial(torch.optim.Adam, lr=2e-4, betas=(0.9, 0.999), fused=True)
-    g_optimizer, d_optimizer = adam(G.parameters()), adam(D.parameters())
+    G, D = module.generator, module.discriminator
+    g_optimizer, d_optimizer = (
+        module.generator_optimizer(G.parameters()),
+        module.discriminator_optimizer(D.parameters()),
+    )
     batches = (images for _ in count() for images, _ in data.train_dataloader())
     for batch, images in enumerate(batches):
         fakes = G(latent_noise(G, len(images), rng(1, "noise", batch)))
@@ -151,18 +194,26 @@ def gan_loop(root: str, source: Source) -> Iterable[Tensor]:
         yield torch.stack([d_loss.detach(), g_loss.detach()])
 
 
-def palindrome_loop(length: int) -> Iterable[Tensor]:
-    """configs/palindrome_lstm.yaml without Lightning."""
+def palindrome_parts(length: int) -> tuple[PalindromeLSTM, PalindromeDataModule, float]:
+    """configs/palindrome_lstm.yaml: module, data, and the norm to clip gradients to."""
     torch.manual_seed(1)
-    module = PalindromeLSTM(64, init="forget_log", horizon=length)
-    optimizer = torch.optim.Adam(module.parameters(), lr=0.01, fused=True)
+    adam = partial(torch.optim.Adam, lr=0.01, fused=True)
+    kernel = read_shipped("palindrome_lstm")["model"]["init_args"]["kernel"]
+    module = PalindromeLSTM(64, init="forget_log", horizon=length, kernel=kernel, optimizer=adam)
     data = PalindromeDataModule(length)
     data.load_state_dict({"seed": 1})
+    return module, data, 1.0
+
+
+def palindrome_loop(length: int) -> Iterable[Tensor]:
+    """configs/palindrome_lstm.yaml without Lightning."""
+    module, data, clip = palindrome_parts(length)
+    optimizer = module.optimizer(module.parameters())
     for digits, target in (batch for _ in count() for batch in data.train_dataloader()):
         loss = F.cross_entropy(module(digits), target)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(module.parameters(), clip)
         optimizer.step()
         yield loss.detach()
 

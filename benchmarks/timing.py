@@ -158,14 +158,14 @@ class Training:
         self._process.wait()
 
 
-def fit(folder: Path, config: Path, settings: Sequence[object]) -> Training:
+def fit(folder: Path, settings: Sequence[object]) -> Training:
     """`twofold fit` as a user starts it, with its runs in `folder`.
 
     W&B's own process isn't stopped, and may write in the turns of others.
     """
     marks = folder / "marks"
     callback = json.dumps({"class_path": "benchmarks.timing.BatchMarks", "init_args": {"path": str(marks)}})
-    return Training(launch(folder, "fit", "-c", config, *settings, "--trainer.callbacks+", callback), marks)
+    return Training(launch(folder, "fit", *settings, "--trainer.callbacks+", callback), marks)
 
 
 def batches_per_second(

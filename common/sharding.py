@@ -69,9 +69,11 @@ def all_gather_objects(items: Sequence[Item]) -> list[Item]:
 
 def average_batchnorm_statistics(*networks: nn.Module) -> None:
     """Replaces the running statistics of each BatchNorm by their mean over the ranks, each of which saw other rows."""
+    if _world_size() == 1:
+        return
     layers = [layer for network in networks for layer in network.modules() if isinstance(layer, _BatchNorm)]
     statistics = [each for layer in layers for each in (layer.running_mean, layer.running_var) if each is not None]
-    if _world_size() == 1 or not statistics:
+    if not statistics:
         return
     flat = torch.cat(statistics)
     dist.all_reduce(flat)

@@ -1,6 +1,7 @@
 """The base class of the modules: seeds per step, hyperparameters, NaN check, steps that count batches, sharding."""
 
 import inspect
+import math
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -52,6 +53,13 @@ class TwofoldModule(SavedArguments, LightningModule):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self._last_loss = torch.zeros(())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning sets it 40 times in a batch, and torch would look each time whether a parameter has that name.
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def setup(self, stage: str) -> None:
         if self.seed is None:
@@ -119,9 +127,10 @@ class TwofoldModule(SavedArguments, LightningModule):  # type: ignore[misc]
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             return
         gradients = [weight.grad for weight in weights if weight.grad is not None]
-        # The norm of finite gradients may overflow, so each gradient is looked at before it is called bad.
-        finite = nn.utils.get_total_norm(gradients).isfinite() or all(each.isfinite().all() for each in gradients)
-        finite = bool(finite and self._last_loss.isfinite())
+        # Reading one number waits for the device once. It may overflow, so each is looked at before it is called bad.
+        finite = math.isfinite(nn.utils.get_total_norm(gradients) + self._last_loss) or all(
+            each.isfinite().all() for each in (self._last_loss, *gradients)
+        )
         if self.trainer.strategy.reduce_boolean_decision(finite):
             return
         batches = self.trainer.fit_loop.total_batch_idx if batches is None else batches

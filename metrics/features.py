@@ -52,7 +52,8 @@ def load_classifier(name: str = "digit_cnn") -> Classifier:
     classifier = build_with_weights(spec, weights, path)
     if not isinstance(classifier, Classifier):
         raise ValueError(f"{path} names a {type(classifier).__name__}, which isn't a classifier")
-    return classifier.requires_grad_(False).eval()
+    # In this order of memory a CPU takes half the time for convolutions and pooling.
+    return classifier.to(memory_format=torch.channels_last).requires_grad_(False).eval()
 
 
 def save_classifier(classifier: Classifier, path: str | Path, **metadata: Any) -> None:

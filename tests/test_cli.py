@@ -17,9 +17,9 @@ from datamodules.palindromes.worst_cases import CASES
 from networks.registry import NETWORKS
 from scripts.arguments import file_name
 from twofold.errors import OneLineParser
+from twofold.hooks import Unprofiled
 from twofold.main import PACKAGES
 from twofold.tables import read_rows
-from twofold.unprofiled import Unprofiled
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 LSTM, GAN, RNN = (str(CONFIGS / f"{name}.yaml") for name in ("palindrome_lstm", "gan", "palindrome_rnn"))

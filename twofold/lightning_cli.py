@@ -28,6 +28,7 @@ from twofold.choose_run import Run, choose_run, choose_weights
 from twofold.config_checks import LINKED, check_config, check_links, check_processes
 from twofold.endings import raise_evaluation_error, raise_fit_error, what_ended
 from twofold.errors import NothingToDo, Stopped, UsageError
+from twofold.hooks import SkipEmptyHooks, Unprofiled
 from twofold.loggers import identify_loggers, take_wandb_variables
 from twofold.parser import Parser, condense, expand_home, expand_names, fill_schedule_lengths
 from twofold.progress import RunProgress
@@ -38,7 +39,6 @@ from twofold.run_folder import RunFolder
 from twofold.run_metadata import RunMetadata, write_metrics
 from twofold.signals import StopOnSignal, stop_on_sigterm
 from twofold.threads import is_on_cpu, use_threads
-from twofold.unprofiled import Unprofiled
 from twofold.warning_filters import filter_warnings
 
 
@@ -181,6 +181,7 @@ class TwofoldCLI(LightningCLI):
             if self.run.folder is not None and self.settings.threads > 1 and is_on_cpu(config["accelerator"]):
                 callbacks.insert(0, BusyMachine(self.run.folder))
             callbacks = [StopOnSignal(self.run.folder), *callbacks, Timer(), RunMetadata(self.run, self._text)]
+            callbacks.append(SkipEmptyHooks())
         if config["enable_checkpointing"] is not False:
             callbacks.append(checkpoints := self._get(self.config_init, "checkpoint"))
             if checkpoints.monitor is not None:  # a sanity check finds out whether something logs it
