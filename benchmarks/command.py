@@ -29,8 +29,9 @@ def run(
     arguments: Sequence[str] | None = None,
     *,
     add_options: Callable[[ArgumentParser], None] = lambda _: None,
+    if_named: Mapping[str, Benchmark] = {},
 ) -> int:
-    """Runs the benchmarks that the arguments name, all without one; returns the exit code.
+    """Runs the benchmarks that the arguments name, all of `benchmarks` without one; returns the exit code.
 
     Args:
         topic: the name of the module.
@@ -38,19 +39,22 @@ def run(
         benchmarks: by name. Each gets the parsed options, of which `out` is the folder for tables and pictures.
         arguments: None for those of this process.
         add_options: adds the options of the topic.
+        if_named: benchmarks that don't run by default.
     """
 
     def parse_and_run(arguments: list[str]) -> int:
         parser = OneLineParser(prog=f"python -m benchmarks.{topic}", description=about)
-        parser.add_argument("benchmarks", nargs="*", help=f"{', '.join(benchmarks)}; by default all")
+        known = {**benchmarks, **if_named}
+        only = f" but {', '.join(if_named)}" if if_named else ""
+        parser.add_argument("benchmarks", nargs="*", help=f"{', '.join(known)}; by default all{only}")
         parser.add_argument("--out", type=Path, default=RESULTS, help="folder for tables and pictures")
         add_options(parser)
         options = parser.parse_args(arguments)
         for name in options.benchmarks:
-            if name not in benchmarks:
-                raise UsageError(f"there is no benchmark {name} here; write {', '.join(benchmarks)}")
+            if name not in known:
+                raise UsageError(f"there is no benchmark {name} here; write {', '.join(known)}")
         for name in options.benchmarks or benchmarks:
-            benchmarks[name](options)
+            known[name](options)
         return 0
 
     return exit_code(f"benchmarks.{topic}", parse_and_run, arguments)

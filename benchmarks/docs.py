@@ -52,6 +52,8 @@ def table(rows: Sequence[Row], by: str, columns: str, order: str = "") -> str:
             A head with fields, such as "T = {length:,}", makes a column for each of its values. The fields of cells are
             `Values`.
         order: the name of a column. Groups are sorted by its lowest value, by default they come as in the file.
+
+    Without rows it is empty.
     """
     groups = grouped(rows, lambda row: tuple(row[name] for name in by.split()))
     lines: list[list[str]] = [[], *([] for _ in groups)]
@@ -63,6 +65,8 @@ def table(rows: Sequence[Row], by: str, columns: str, order: str = "") -> str:
                 own = [row for row in group if head.format_map(row) == text]
                 values = {name: Values(row[name] for row in own) for name in group[0]}
                 line.append(cell.format_map(values) if own else "–")
+    if not rows:
+        return ""
     first, *others = [f"| {' | '.join(line)} |" for line in lines]
     return "\n".join([first, "|---" * len(lines[0]) + "|", *others]) + "\n"
 
@@ -197,6 +201,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "lstm_kernels": of("lstm_kernels", "implementation threads", LSTM + "{ratio:.2f}"),
     "lstm_memory": of("lstm_kernels", "implementation threads", LSTM + "{peak_ratio:.2f}", threads=(1,)),
     "linear_recurrence": of("linear_recurrence", "kernel", "kernel: {kernel} | {batch_size} sequences: {ratio:.2f}"),
+    "gpu": of(
+        "gpu", "section case quantity", "section: {section} | case: {case} | quantity: {quantity} | value: {value}"
+    ),
     "crash_resume": of(
         "crash_resume",
         "experiment",

@@ -1,4 +1,4 @@
-"""The speed of whole commands: python -m benchmarks.speed [gan] [overhead]
+"""The speed of whole commands: python -m benchmarks.speed [gan] [overhead] [gpu]
 
 - gan: images per second of configs/gan_template.yaml by `twofold fit` (as shipped; without W&B; with matrix products
   in float32), by a plain PyTorch loop of the same mathematics, and by PyTorch-GAN's implementations/gan/gan.py,
@@ -6,6 +6,7 @@
 - overhead: milliseconds per batch of configs/palindrome_lstm.yaml and configs/gan_template.yaml by `twofold fit`, by an
   otherwise empty Lightning Trainer (no loggers, checkpoints, validation, pictures or bar), and by a plain loop. Writes
   lightning_overhead.csv.
+- gpu: everything on a GPU, see `benchmarks.gpu`; only if it is named.
 
 The programs take turns of two seconds, see `benchmarks.timing`; starting up doesn't count. The tables hold median and
 quartiles over rounds, and ratios within a round.
@@ -49,6 +50,7 @@ def add_options(parser: ArgumentParser) -> None:
     add_mnist(parser)
     parser.add_argument("--peer", type=Path, help="a checkout of PyTorch-GAN, by default left out")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"], help="of the benchmark gpu")
 
 
 def gan(options: Namespace) -> None:
@@ -104,6 +106,13 @@ def overhead(options: Namespace) -> None:
             ]
             quantities[f"{program} / plain loop"] = ratios(times[program], plain)
         add_quartiles(results, {"experiment": experiment}, quantities)
+
+
+def gpu(options: Namespace) -> None:
+    """Everything on a GPU."""
+    from benchmarks.gpu import measure  # which imports this file
+
+    measure(options)
 
 
 def add_quartiles(results: Results, columns: Mapping[str, object], quantities: Mapping[str, Sequence[float]]) -> None:
@@ -167,19 +176,19 @@ def gan_parts(root: str, source: Source) -> tuple[GAN, MNISTDataModule, None]:
     return module, data, None
 
 
-def gan_loop(root: str, source: Source) -> Iterable[Tensor]:
+def gan_loop(root: str, source: Source, device: str = "cpu") -> Iterable[Tensor]:
     """configs/gan_template.yaml without Lightning: the same networks, data, noise, precision and fused Adam."""
     module, data, _ = gan_parts(root, source)
     torch.set_float32_matmul_precision(module.matmul_precision)
     data.setup()
-    G, D = module.generator, module.discriminator
+    G, D = module.generator.to(device), module.discriminator.to(device)
     g_optimizer, d_optimizer = (
         module.generator_optimizer(G.parameters()),
         module.discriminator_optimizer(D.parameters()),
     )
     batches = (images for _ in count() for images, _ in data.train_dataloader())
-    for batch, images in enumerate(batches):
-        fakes = G(latent_noise(G, len(images), rng(1, "noise", batch)))
+    for batch, images in enumerate(images.to(device) for images in batches):
+        fakes = G(latent_noise(G, len(images), rng(1, "noise", batch, device=device)))
         d_loss = minimax_discriminator_loss(D(images), D(fakes.detach()))
         d_optimizer.zero_grad()
         d_loss.backward()
@@ -205,12 +214,12 @@ def palindrome_parts(length: int) -> tuple[PalindromeLSTM, PalindromeDataModule,
     return module, data, 1.0
 
 
-def palindrome_loop(length: int) -> Iterable[Tensor]:
+def palindrome_loop(length: int, device: str = "cpu") -> Iterable[Tensor]:
     """configs/palindrome_lstm.yaml without Lightning."""
     module, data, clip = palindrome_parts(length)
-    optimizer = module.optimizer(module.parameters())
+    optimizer = module.optimizer(module.to(device).parameters())
     for digits, target in (batch for _ in count() for batch in data.train_dataloader()):
-        loss = F.cross_entropy(module(digits), target)
+        loss = F.cross_entropy(module(digits.to(device)), target.to(device))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), clip)
@@ -244,7 +253,7 @@ def peer(folder: Path, script: bytes, root: Path) -> Training:
 
 
 BENCHMARKS = {"gan": gan, "overhead": overhead}
-main = partial(run, "speed", __doc__, BENCHMARKS, add_options=add_options)
+main = partial(run, "speed", __doc__, BENCHMARKS, add_options=add_options, if_named={"gpu": gpu})
 
 if __name__ == "__main__":
     sys.exit(main())

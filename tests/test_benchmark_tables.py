@@ -40,6 +40,7 @@ def test_groups_are_lines_and_heads_are_columns() -> None:
         "| `a` | 1 to 4 | – | 2.5 | 1 of 2 |",
         "| `b` | 2 | 3 | 2.5 | 1 of 2 |",
     ]
+    assert docs.table([], "net", "net: `{net}`") == ""
 
 
 def test_a_row_replaces_the_one_with_its_key(tmp_path: Path) -> None:
