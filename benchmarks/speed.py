@@ -1,4 +1,4 @@
-"""The speed of whole commands: python -m benchmarks.speed [gan] [overhead] [gpu]
+"""The speed of whole commands: python -m benchmarks.speed [gan] [overhead] [start] [gpu]
 
 - gan: images per second of configs/gan_template.yaml by `twofold fit` (as shipped; without W&B; with matrix products
   in float32), by a plain PyTorch loop of the same mathematics, and by PyTorch-GAN's implementations/gan/gan.py,
@@ -6,6 +6,8 @@
 - overhead: milliseconds per batch of configs/palindrome_lstm.yaml and configs/gan_template.yaml by `twofold fit`, by an
   otherwise empty Lightning Trainer (no loggers, checkpoints, validation, pictures or bar), and by a plain loop. Writes
   lightning_overhead.csv.
+- start: seconds of whole commands, from start to exit: `twofold fit` of one batch, with W&B and without, `twofold runs`
+  and `twofold --help`, beside `import lightning`. Writes start_up.csv.
 - gpu: everything on a GPU, see `benchmarks.gpu`; only if it is named.
 
 The programs take turns of two seconds, see `benchmarks.timing`; starting up doesn't count. The tables hold median and
@@ -16,11 +18,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +33,7 @@ from torch import Tensor
 
 from benchmarks.command import add_mnist, data_settings, run
 from benchmarks.results import Results
-from benchmarks.timing import MARK, BatchMarks, Training, batches_per_second, fit, quartiles, ratios
+from benchmarks.timing import MARK, BatchMarks, Training, batches_per_second, fit, interleaved, quartiles, ratios
 from common.seeding import latent_noise, rng
 from datamodules import MNISTDataModule, PalindromeDataModule
 from datamodules.mnist import Source
@@ -44,6 +48,7 @@ from twofold.provenance import ROOT
 PEER_COMMIT = "36d3c77e5ff20ebe0aeefd322326a134a279b93e"
 PEER_FILE = "implementations/gan/gan.py"
 BATCH_SIZE = 64
+IMPORT = "import lightning"
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -113,6 +118,36 @@ def gpu(options: Namespace) -> None:
     from benchmarks.gpu import measure  # which imports this file
 
     measure(options)
+
+
+def start(options: Namespace) -> None:
+    """What `twofold` adds to the import of Lightning."""
+    fit_once = ("twofold", "fit", "-c", "palindrome_lstm", "--trainer.max_steps", "1")
+    commands = {
+        IMPORT: ("python", "-c", "import lightning"),
+        "twofold fit": fit_once,
+        "twofold fit without W&B": (*fit_once, "--trainer.logger", "twofold.loggers.CSVLogger"),
+        "twofold runs": ("twofold", "runs"),
+        "twofold --help": ("twofold", "--help"),
+    }
+    results = Results(options.out / "start_up.csv", "command", "threads")
+    with TemporaryDirectory() as runs:
+        calls = {name: partial(seconds, command, runs) for name, command in commands.items()}
+        measured = interleaved(calls, options.rounds, warm_up=1)
+    for name, values in measured.items():
+        lower, middle, upper = quartiles(values)
+        spread = {"fastest": min(values), "lower_quartile": lower, "median": middle, "upper_quartile": upper}
+        added = {"fastest_minus_import": min(values) - min(measured[IMPORT])}
+        results.add({"command": name, "threads": torch.get_num_threads(), **spread, **added})
+
+
+def seconds(command: Sequence[str], runs: str) -> float:
+    """The wall-clock time of a command beside this Python."""
+    program, *arguments = command
+    begin = time.perf_counter()
+    path = str(Path(sys.executable).with_name(program))
+    subprocess.run([path, *arguments], check=True, capture_output=True, env={**os.environ, "TWOFOLD_RUNS": runs})
+    return time.perf_counter() - begin
 
 
 def add_quartiles(results: Results, columns: Mapping[str, object], quantities: Mapping[str, Sequence[float]]) -> None:
@@ -252,7 +287,7 @@ def peer(folder: Path, script: bytes, root: Path) -> Training:
     return Training(process, printed, b"] [Batch ")
 
 
-BENCHMARKS = {"gan": gan, "overhead": overhead}
+BENCHMARKS = {"gan": gan, "overhead": overhead, "start": start}
 main = partial(run, "speed", __doc__, BENCHMARKS, add_options=add_options, if_named={"gpu": gpu})
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The benchmarks of speed and memory: that they measure what they say, not how much."""
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -71,3 +71,26 @@ def test_runs_and_the_plain_loop_train_in_their_turns(tmp_path: Path, monkeypatc
     rows = [row for row in read_rows(tmp_path / "gan_speed.csv") if row["quantity"] == "images per second"]
     assert len(rows) == 4
     assert all(float(row["median"]) > 64 for row in rows)
+
+
+def test_starting_is_measured_beside_the_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {"python": [5.0, 4.0, 6.0], "twofold": [6.0, 5.5, 7.0]}
+    calls: list[Sequence[str]] = []
+
+    def seconds(command: Sequence[str], runs: str) -> float:
+        calls.append(command)
+        return times[command[0]][sum(each == command for each in calls) - 1]
+
+    monkeypatch.setattr(speed, "seconds", seconds)
+    assert speed.main(["start", "--out", str(tmp_path), "--rounds", "2"]) == 0
+    rows = {row["command"]: row for row in read_rows(tmp_path / "start_up.csv")}
+    assert list(rows) == [
+        *("import lightning", "twofold fit", "twofold fit without W&B"),
+        *("twofold runs", "twofold --help"),
+    ]
+    assert (rows["twofold fit"]["fastest"], rows["twofold fit"]["fastest_minus_import"]) == ("5.5", "1.5")
+    assert float(rows["import lightning"]["median"]) == 5
+
+
+def test_commands_are_timed_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    assert 0 < speed.seconds(("twofold", "--help"), str(tmp_path)) < 60
