@@ -47,5 +47,6 @@ bench: setup ## all benchmarks that benchmarks/results lacks; takes hours
 	$(BIN)/python -m benchmarks.lstm_kernels
 	$(BIN)/python -m benchmarks.crash_resume
 	$(BIN)/python -m benchmarks.speed $(if $(PEER),--peer "$(PEER)") $(ROOT_OF_MNIST)
+	$(BIN)/python -m benchmarks.busy $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.docs

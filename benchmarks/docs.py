@@ -198,6 +198,13 @@ TABLES: dict[str, Callable[[], str]] = {
     ),
     "gan_speed": of("gan_speed", "program quantity", "program: {program} | " + QUARTILES),
     "lightning_overhead": of("lightning_overhead", "length quantity", "digits: {length} | " + QUARTILES),
+    "busy_machine": of(
+        "busy_machine",
+        "network threads",
+        "networks: `{network}` | threads: {threads}"
+        " | ms, {situation}: {median:,.1f} ({lower_quartile:,.1f} to {upper_quartile:,.1f})"
+        " | ratio, {situation}: {over_fastest_idle:,.2f}",
+    ),
     "lstm_kernels": of("lstm_kernels", "implementation threads", LSTM + "{ratio:.2f}"),
     "lstm_memory": of("lstm_kernels", "implementation threads", LSTM + "{peak_ratio:.2f}", threads=(1,)),
     "linear_recurrence": of("linear_recurrence", "kernel", "kernel: {kernel} | {batch_size} sequences: {ratio:.2f}"),

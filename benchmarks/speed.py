@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
+from pkgutil import resolve_name
 from tempfile import TemporaryDirectory
 
 import torch
@@ -39,7 +40,6 @@ from datamodules import MNISTDataModule, PalindromeDataModule
 from datamodules.mnist import Source
 from lightning_modules import GAN, PalindromeLSTM
 from losses.gan import minimax_discriminator_loss, nonsaturating_generator_loss
-from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from scripts.digits import open_digits
 from scripts.train_runs import read_shipped
 from twofold.errors import UsageError
@@ -200,20 +200,22 @@ def train_by_trainer(path: str, module: LightningModule, data: LightningDataModu
     ).fit(module, data)
 
 
-def gan_parts(root: str, source: Source) -> tuple[GAN, MNISTDataModule, None]:
-    """configs/gan_template.yaml: module, data, and no clipping."""
+def gan_parts(root: str, source: Source, config: str = "gan_template") -> tuple[GAN, MNISTDataModule, None]:
+    """configs/gan_template.yaml, or another config's networks in its place: module, data, and no clipping."""
     torch.manual_seed(1)
-    precision = read_shipped("gan_template")["model"]["init_args"]["matmul_precision"]
+    arguments = read_shipped(config)["model"]["init_args"]
+    specs = (arguments["generator"], arguments["discriminator"])
+    G, D = (resolve_name(spec["class_path"])(**spec.get("init_args", {})) for spec in specs)
     adam = partial(torch.optim.Adam, lr=2e-4, betas=(0.9, 0.999), fused=True)
-    module = GAN(MLPGenerator(), MLPDiscriminator(), adam, adam, matmul_precision=precision)
+    module = GAN(G, D, adam, adam, matmul_precision=arguments["matmul_precision"])
     data = MNISTDataModule(root, source, BATCH_SIZE, train_on_validation=True)
     data.load_state_dict({"seed": 1})
     return module, data, None
 
 
-def gan_loop(root: str, source: Source, device: str = "cpu") -> Iterable[Tensor]:
-    """configs/gan_template.yaml without Lightning: the same networks, data, noise, precision and fused Adam."""
-    module, data, _ = gan_parts(root, source)
+def gan_loop(root: str, source: Source, device: str = "cpu", config: str = "gan_template") -> Iterable[Tensor]:
+    """`gan_parts` without Lightning: the same networks, data, noise, precision and fused Adam."""
+    module, data, _ = gan_parts(root, source, config)
     torch.set_float32_matmul_precision(module.matmul_precision)
     data.setup()
     G, D = module.generator.to(device), module.discriminator.to(device)

@@ -1,15 +1,17 @@
 """The benchmarks of speed and memory: that they measure what they say, not how much."""
 
+import subprocess
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from benchmarks import lstm_kernels, speed, timing
+from benchmarks import busy, lstm_kernels, speed, timing
 from benchmarks.timing import peak_growth
 from datamodules import MNISTDataModule
 from twofold.tables import read_rows
@@ -57,8 +59,62 @@ def test_speeds_are_compared_within_rounds(tmp_path: Path, monkeypatch: pytest.M
 
 def test_plain_loops_train(tmp_path: Path) -> None:
     MNISTDataModule(tmp_path, "packaged").prepare_data()
-    assert all(loss.isfinite().all() for loss in islice(speed.gan_loop(str(tmp_path), "packaged"), 2))
+    for config in ("gan_template", "gan"):
+        assert all(
+            loss.isfinite().all() for loss in islice(speed.gan_loop(str(tmp_path), "packaged", "cpu", config), 2)
+        )
     assert all(loss.isfinite() for loss in islice(speed.palindrome_loop(5), 2))
+
+
+def test_batches_beside_a_busy_program_are_compared_with_idle_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = {(1, busy.IDLE): [20.0, 30.0], (1, busy.START): [40.0, 30.0], (1, busy.MIDDLE): [20.0, 30.0]}
+    times |= {(2, busy.IDLE): [10.0, 10.0], (2, busy.START): [90.0, 70.0], (2, busy.MIDDLE): [50.0, 50.0]}
+    called: list[str] = []
+
+    def measured(programs: Mapping[str, partial[float]], rounds: int) -> dict[str, list[float]]:
+        called.extend(str(each.args[1]) for each in programs.values())
+        return {name: times[each.args[-2:]] for name, each in programs.items()}
+
+    monkeypatch.setattr(busy, "interleaved", measured)
+    monkeypatch.setattr(busy, "usable_cores", lambda: 2)
+    for _ in range(2):  # what is there is not measured again
+        assert busy.main(["--source", "packaged", "--root", str(tmp_path), "--out", str(tmp_path)]) == 0
+    assert called == [*["gan_loop"] * 12, *["palindrome_loop"] * 6]
+    rows = [row for row in read_rows(tmp_path / "busy_machine.csv") if row["network"] == "gan"]
+    medians = {(row["threads"], row["situation"]): float(row["median"]) for row in rows}
+    assert medians == {("1", busy.IDLE): 25, ("1", busy.START): 35, ("1", busy.MIDDLE): 25} | {
+        ("2", busy.IDLE): 10,
+        ("2", busy.START): 80,
+        ("2", busy.MIDDLE): 50,
+    }
+    assert [float(row["over_idle"]) for row in rows] == [1, 1.5, 1, 1, 8, 5]
+    assert [float(row["over_fastest_idle"]) for row in rows] == [2.5, 3.5, 2.5, 1, 8, 5]
+
+
+@pytest.mark.parametrize("situation", [busy.IDLE, busy.START, busy.MIDDLE])
+def test_a_busy_program_runs_only_while_it_should(situation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(busy, "SECONDS", 0.02)
+    monkeypatch.setattr(busy, "WARM_UP", 0.01)
+    started: list[subprocess.Popen[str]] = []
+    train = busy.train
+
+    def observed(*arguments: Any) -> float:
+        running.append(sum(each.poll() is None for each in started))
+        return train(*arguments)
+
+    class Observed(subprocess.Popen[str]):
+        def __init__(self, *arguments: Any, **more: Any) -> None:
+            super().__init__(*arguments, **more)
+            started.append(self)
+
+    running: list[int] = []
+    monkeypatch.setattr(busy, "train", observed)
+    monkeypatch.setattr(subprocess, "Popen", Observed)
+    assert 0 < busy.ms_per_batch("palindrome_loop", (3,), 1, situation) < 10_000
+    assert running == {busy.IDLE: [0, 0], busy.START: [1, 1], busy.MIDDLE: [0, 1, 1]}[situation]
+    assert all(each.poll() is not None for each in started)
 
 
 @pytest.mark.slow

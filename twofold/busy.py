@@ -2,14 +2,16 @@
 
 import math
 import statistics
+import sys
 import time
 from collections import defaultdict
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from twofold.listing import resume_command
-from twofold.ranks import warn
 from twofold.run_folder import RunFolder
 
 SLOWER = 3.0
@@ -81,7 +83,8 @@ class BusyMachine(Callback):
         slower = self._by_shape[getattr(first, "shape", None)].add(wall, cpu)
         if slower is not None:
             self._has_said = True
-            warn(
-                f"batches take {slower:.0f} times as long as before, because other programs use the CPU; "
-                f"if that lasts, Ctrl-C, then go on with one thread: {resume_command(self.folder)} --threads 1"
+            rank_zero_only(Tqdm.write)(  # above the progress bar
+                f"twofold: batches take {slower:.0f} times as long as before, because other programs use the CPU; "
+                f"if that lasts, Ctrl-C, then go on with one thread: {resume_command(self.folder)} --threads 1",
+                file=sys.stderr,
             )
