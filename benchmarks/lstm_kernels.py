@@ -1,9 +1,11 @@
-"""The cost of each kernel, forward and backward: python -m benchmarks.lstm_kernels [kernels] [recurrence]
+"""The cost of each kernel, forward and backward: python -m benchmarks.lstm_kernels [kernels] [sizes] [recurrence]
 
 - kernels: the LSTM's next to `torch.nn.LSTM`, with a loss on the last output: T−1 one-hot digits, batch 128, 128 units,
   at several lengths and thread counts. The forget bias starts at log T. With the default initialisation the gradients
   of long sequences underflow to denormal numbers, with which a CPU computes several times slower, whatever the kernel.
   Writes lstm_kernels.csv, with the peak memory of a new process with one thread, and lstm_kernels.svg.
+- sizes: manual next to native for other batch sizes and numbers of units, each at two lengths, one thread. Decides
+  `networks.lstm.fastest_kernel`. Writes lstm_sizes.csv.
 - recurrence: the linear recurrence's next to `equations`, the loop that autograd differentiates: 1,000 steps, 64 real
   units, one thread. Writes linear_recurrence.csv.
 
@@ -38,6 +40,9 @@ ROUNDS = {5: 400, 20: 100, 100: 30, 400: 15, 1000: 10}
 THREADS = sorted({1, torch.get_num_threads()})
 WARM_UP_ROUNDS = 2
 BATCH_SIZE, DIGITS, HIDDEN = 128, 10, 128
+BATCH_SIZES, HIDDENS, SIZE_ROUNDS = (16, 64, 128, 256), (16, 32, 64, 128, 256), 6
+SIZES = (400_000, 1_600_000)
+"""Steps × rows × units; in between lies `networks.lstm.MANUAL_FROM`."""
 RECURRENT_STEPS, RECURRENT_ROUNDS = 1000, 30
 
 
@@ -56,6 +61,21 @@ def kernels(options: Namespace) -> None:
                 memory = {"peak_mb": peaks[name], "peak_ratio": peaks[name] / peaks[REFERENCE]}
                 results.add(about | row | memory)
     (options.out / "lstm_kernels.svg").write_bytes(draw_lstm(results.rows))
+
+
+def sizes(options: Namespace) -> None:
+    """Manual next to native at other sizes."""
+    torch.set_num_threads(1)
+    results = Results(options.out / "lstm_sizes.csv", "batch_size", "hidden", "length", "kernel")
+    for batch_size, hidden, size in product(BATCH_SIZES, HIDDENS, SIZES):
+        length = size // (batch_size * hidden) + 1
+        weights, x = weights_and_digits(length, batch_size, hidden)
+        steps = {
+            kernel: partial(milliseconds, partial(lstm_step, lstm_with(kernel, weights), x))
+            for kernel in ("native", "manual")
+        }
+        for kernel, row in times_and_ratios(interleaved(steps, SIZE_ROUNDS, WARM_UP_ROUNDS), "native").items():
+            results.add({"batch_size": batch_size, "hidden": hidden, "length": length, "kernel": kernel} | row)
 
 
 def recurrence(options: Namespace) -> None:
@@ -92,11 +112,13 @@ def lstm_with(name: str, weights: Mapping[str, Tensor]) -> nn.Module:
     return network
 
 
-def weights_and_digits(length: int) -> tuple[dict[str, Tensor], Float[Tensor, "steps batch 10"]]:
+def weights_and_digits(
+    length: int, batch_size: int = BATCH_SIZE, hidden: int = HIDDEN
+) -> tuple[dict[str, Tensor], Float[Tensor, "steps batch 10"]]:
     """The weights and the input of all implementations at a length."""
     torch.manual_seed(0)
-    weights = LSTM(DIGITS, HIDDEN, init="forget_log", horizon=length).state_dict()
-    return weights, F.one_hot(torch.randint(DIGITS, (length - 1, BATCH_SIZE)), DIGITS).float()
+    weights = LSTM(DIGITS, hidden, init="forget_log", horizon=length).state_dict()
+    return weights, F.one_hot(torch.randint(DIGITS, (length - 1, batch_size)), DIGITS).float()
 
 
 def lstm_step(network: nn.Module, x: Float[Tensor, "steps batch input"]) -> Tensor:
@@ -146,7 +168,7 @@ def draw_lstm(rows: Sequence[Mapping[str, str]]) -> bytes:
     return svg(figure)
 
 
-BENCHMARKS = {"kernels": kernels, "recurrence": recurrence}
+BENCHMARKS = {"kernels": kernels, "sizes": sizes, "recurrence": recurrence}
 main = partial(run, "lstm_kernels", __doc__, BENCHMARKS)
 
 if __name__ == "__main__":

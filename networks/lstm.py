@@ -151,21 +151,27 @@ def auto_kernel(x: Inputs, state: State, weights: Weights) -> Outputs:
     """The kernel that `fastest_kernel` chooses."""
     differentiated = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *state, *weights))
     float32 = x.dtype == weights[0].dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
-    return KERNELS[fastest_kernel(x.device.type, len(x), differentiated and float32)](x, state, weights)
+    (steps, batch, _), hidden = x.shape, weights[1].shape[1]
+    kernel = fastest_kernel(x.device.type, steps, batch, hidden, differentiated and float32)
+    return KERNELS[kernel](x, state, weights)
 
 
-MANUAL_FROM = 100
+MANUAL_FROM = 800_000
+"""Steps × rows × hidden units from which training by the manual kernel is faster."""
 
 
-def fastest_kernel(device: str, steps: int, trains_in_float32: bool) -> str:
-    """Returns "manual" for training in float32 on a CPU over `MANUAL_FROM` steps or more, else "native".
+def fastest_kernel(device: str, steps: int, batch: int, hidden: int, trains_in_float32: bool) -> str:
+    """Returns "manual" for training in float32 on a CPU from `MANUAL_FROM` on, else "native".
 
-    Measured for forward and backward at batch size and hidden size 128 (benchmarks/results/lstm_kernels.csv): manual
-    takes 1.1 to 1.3 times as long as `nn.LSTM` at 5 and 20 steps, 0.96 (one thread) and 0.84 (two threads) at 100,
-    0.66 and 0.83 at 400 and at 1,000. Forward alone, other precisions and other devices stay native: manual computes
-    for its backward pass what nobody would use, doesn't follow autocast, and starts several kernels per step on a GPU.
+    Measured for forward and backward (benchmarks/results/lstm_kernels.csv and lstm_sizes.csv). The native kernel keeps
+    about twice as many numbers. From this size on they take more than 32 MB, which the C library requests from Linux
+    anew for each batch, and each page that is touched for the first time costs time. With few rows, or weights that
+    don't stay in the cache, the manual kernel's many products are slow. Forward alone, other precisions and other
+    devices stay native: manual computes for its backward pass what nobody would use, doesn't follow autocast, and
+    starts several kernels per step on a GPU.
     """
-    return "manual" if device == "cpu" and steps >= MANUAL_FROM and trains_in_float32 else "native"
+    large = steps * batch * hidden >= MANUAL_FROM and batch >= 64 and 32 <= hidden <= 128
+    return "manual" if device == "cpu" and large and trains_in_float32 else "native"
 
 
 KERNELS = {"auto": auto_kernel, "equations": equations_kernel, "manual": manual_kernel, "native": native_kernel}

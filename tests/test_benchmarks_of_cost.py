@@ -33,6 +33,15 @@ def test_all_kernels_are_measured_and_drawn(tmp_path: Path, monkeypatch: pytest.
     assert "</svg>" in (tmp_path / "lstm_kernels.svg").read_text()
 
 
+def test_manual_is_compared_with_native_at_all_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lstm_kernels, "SIZES", (2**16,))
+    monkeypatch.setattr(lstm_kernels, "SIZE_ROUNDS", 2)
+    lstm_kernels.sizes(Namespace(out=tmp_path))
+    rows = read_rows(tmp_path / "lstm_sizes.csv")
+    assert len({(row["batch_size"], row["hidden"]) for row in rows}) == 4 * 5
+    assert {row["kernel"] for row in rows if float(row["ratio"]) != 1} == {"manual"}
+
+
 def test_linear_recurrence_is_measured_at_three_batch_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lstm_kernels, "RECURRENT_STEPS", 4)
     lstm_kernels.recurrence(Namespace(out=tmp_path))

@@ -29,15 +29,16 @@ def test_gates_satisfy_the_equations(kernel: str, given_state: bool) -> None:
     assert (gates.g.abs() <= 1).all()
 
 
-def test_auto_is_manual_only_for_long_float32_training_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_manual_only_for_large_float32_training_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     used = []
     for kernel in ("manual", "native"):
         run = module.KERNELS[kernel]
         record = lambda *args, kernel=kernel, run=run: used.append(kernel) or run(*args)  # type: ignore[func-returns-value] # noqa: E731
         monkeypatch.setitem(module.KERNELS, kernel, record)
-    lstm, x = LSTM(3, 4, kernel="auto"), torch.randn(100, 2, 3)
+    monkeypatch.setattr(module, "MANUAL_FROM", 10 * 64 * 32)
+    lstm, x = LSTM(3, 32, kernel="auto"), torch.randn(10, 64, 3)
     lstm(x)
-    lstm(x[:99])
+    lstm(x[:9])
     with torch.no_grad():
         lstm(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -45,8 +46,58 @@ def test_auto_is_manual_only_for_long_float32_training_on_a_cpu(monkeypatch: pyt
     lstm.requires_grad_(False)(x)
     lstm.requires_grad_(True).double()(x.double())
     assert used == ["manual", *["native"] * 5]
-    for device in ("cuda", "mps"):
-        assert fastest_kernel(device, steps=1000, trains_in_float32=True) == "native"
+
+
+@pytest.mark.parametrize(
+    ("device", "steps", "batch", "hidden", "kernel"),
+    [
+        ("cpu", 99, 128, 128, "manual"),
+        ("cpu", 19, 128, 128, "native"),
+        ("cpu", 1000, 64, 32, "manual"),
+        ("cpu", 99, 64, 32, "native"),
+        ("cpu", 100_000, 1, 128, "native"),
+        ("cpu", 1000, 16, 256, "native"),
+        ("cpu", 1000, 128, 512, "native"),
+        ("cpu", 10_000, 128, 8, "native"),
+        ("cuda", 1000, 128, 128, "native"),
+        ("mps", 1000, 128, 128, "native"),
+    ],
+)
+def test_the_fastest_kernel_depends_on_sizes(device: str, steps: int, batch: int, hidden: int, kernel: str) -> None:
+    assert fastest_kernel(device, steps, batch, hidden, trains_in_float32=True) == kernel
+    assert fastest_kernel(device, steps, batch, hidden, trains_in_float32=False) == "native"
+
+
+@pytest.mark.parametrize(("steps", "batch", "hidden"), [(1, 1, 1), (50, 128, 128), (100, 128, 64)])
+def test_auto_equals_each_kernel_in_float32(steps: int, batch: int, hidden: int) -> None:
+    lstm, x = LSTM(10, hidden, init="forget_log", horizon=steps + 1), torch.randn(steps, batch, 10)
+    found = {}
+    for kernel in module.KERNELS:
+        lstm.kernel = kernel
+        output, _ = lstm(x)
+        found[kernel] = output, *torch.autograd.grad(output.square().mean(), list(lstm.parameters()))
+    for kernel in KERNELS:
+        torch.testing.assert_close(found["auto"], found[kernel], rtol=1e-3, atol=1e-5)
+    assert any(all(map(torch.equal, found["auto"], found[kernel])) for kernel in ("manual", "native"))
+
+
+def test_manual_gradients_agree_with_finite_differences() -> None:
+    sizes = [(4, 3, 2), (1, 3, 5), (1, 3, 5), (20, 2), (20, 5), (20,), (20,)]
+    x, h, c, *weights = (torch.randn(size, dtype=torch.float64, requires_grad=True) for size in sizes)
+    run = lambda x, h, c, *weights: module.manual_kernel(x, (h, c), weights)  # noqa: E731
+    assert torch.autograd.gradcheck(lambda *args: (run(*args)[0], *run(*args)[1]), (x, h, c, *weights))
+
+
+def test_manual_repeats_and_leaves_its_arguments_alone() -> None:
+    lstm, x = LSTM(3, 4, kernel="manual"), torch.randn(5, 2, 3, requires_grad=True)
+    state = torch.randn(1, 2, 4, requires_grad=True), torch.randn(1, 2, 4, requires_grad=True)
+    arguments = [x, *state, *lstm.parameters()]
+    before = [argument.detach().clone() for argument in arguments]
+    output, (h, c) = lstm(x, state)
+    loss = output.sin().sum() + (h * c).sum()
+    first, second = (torch.autograd.grad(loss, arguments, retain_graph=True) for _ in range(2))
+    assert all(map(torch.equal, first, second))
+    assert all(map(torch.equal, arguments, before))
 
 
 def test_equations_have_second_derivatives() -> None:
