@@ -1,9 +1,11 @@
 """The LSTM alone: its gates, the choice of a kernel, second derivatives. Its results: tests/test_recurrent.py."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from networks import lstm as module
 from networks.lstm import LSTM, fastest_kernel
@@ -84,8 +86,13 @@ def test_auto_equals_each_kernel_in_float32(steps: int, batch: int, hidden: int)
 def test_manual_gradients_agree_with_finite_differences() -> None:
     sizes = [(4, 3, 2), (1, 3, 5), (1, 3, 5), (20, 2), (20, 5), (20,), (20,)]
     x, h, c, *weights = (torch.randn(size, dtype=torch.float64, requires_grad=True) for size in sizes)
-    run = lambda x, h, c, *weights: module.manual_kernel(x, (h, c), weights)  # noqa: E731
-    assert torch.autograd.gradcheck(lambda *args: (run(*args)[0], *run(*args)[1]), (x, h, c, *weights))
+
+    def run(x: Tensor, h: Tensor, c: Tensor, *weights: Any) -> tuple[Tensor, ...]:
+        output, last = module.manual_kernel(x, (h, c), weights)
+        return output, *last
+
+    gradcheck: Any = torch.autograd.gradcheck
+    assert gradcheck(run, (x, h, c, *weights))
 
 
 def test_manual_repeats_and_leaves_its_arguments_alone() -> None:
