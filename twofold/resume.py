@@ -37,12 +37,8 @@ FIXED = (
 FREE = tuple(f"data.init_args.{name}" for name in ("root", "predict_size", "test_lengths", "test_size", "worst_cases"))
 """Exceptions to `FIXED`."""
 MAY_CHANGE_BITS = (
-    "compile",
-    "threads",
-    "trainer.accelerator",
-    "trainer.devices",
-    "trainer.num_nodes",
-    "trainer.strategy",
+    *("compile", "threads"),
+    *(f"trainer.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy")),
 )
 """After a change of these the run goes on, with a warning."""
 
