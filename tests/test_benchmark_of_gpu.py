@@ -129,3 +129,12 @@ def test_a_table_of_another_device_is_refused(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "gpu_cpu.csv").write_text("section,case,quantity,device,torch,cuda\na,b,c,cpu,0.1,\n")
     assert speed.main(["gpu", "--device", "cpu", "--out", str(tmp_path)]) == 2
     assert "holds rows with torch 0.1, which don't compare with" in capsys.readouterr().err
+
+
+def test_all_benchmarks_of_speed_leave_it_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ran: list[Namespace] = []
+    for name in speed.BENCHMARKS:
+        monkeypatch.setitem(speed.BENCHMARKS, name, ran.append)
+    monkeypatch.setattr(gpu, "measure", lambda _: pytest.fail("only when it is named"))
+    assert speed.main(["--out", str(tmp_path)]) == 0
+    assert len(ran) == len(speed.BENCHMARKS)
