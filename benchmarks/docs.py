@@ -97,7 +97,7 @@ QUALITY = (
 )
 LSTM = "kernel: {implementation} | threads: {threads} | T = {length:,}: "
 MODES = "modes covered: {modes_covered}"
-QUARTILES = "quantity: {quantity} | median: {median:,.4g} | quartiles: {lower_quartile:,.4g} to {upper_quartile:,.4g}"
+QUARTILES = "{median:,.4g} ({lower_quartile:,.4g} to {upper_quartile:,.4g})"
 
 
 def gan() -> str:
@@ -196,8 +196,18 @@ TABLES: dict[str, Callable[[], str]] = {
         " | digits covered: {covered_digits.last}"
         " | D's accuracy on real images: {d_accuracy_real.last:.0%} | on fake images: {d_accuracy_fake.last:.0%}",
     ),
-    "gan_speed": of("gan_speed", "program quantity", "program: {program} | " + QUARTILES),
-    "lightning_overhead": of("lightning_overhead", "length quantity", "digits: {length} | " + QUARTILES),
+    "gan_speed": of(
+        "gan_speed", "program threads", f"program: {{program}} | threads: {{threads}} | {{quantity}}: {QUARTILES}"
+    ),
+    "lightning_overhead": of(
+        "lightning_overhead", "quantity", f"quantity: {{quantity}} | `{{experiment}}`: {QUARTILES}"
+    ),
+    "start_up": of(
+        "start_up",
+        "command",
+        f"command: `{{command}}` | fastest, s: {{fastest:.3g}} | median, s: {QUARTILES}"
+        " | fastest − import, s: {fastest_minus_import:.2f}",
+    ),
     "busy_machine": of(
         "busy_machine",
         "network threads",

@@ -94,6 +94,8 @@ def overhead(options: Namespace) -> None:
     cases["gan_template"] = (("-c", "gan_template", *data_settings(options)), "gan", (root, options.source))
     results = Results(options.out / "lightning_overhead.csv", "experiment", "threads", "quantity")
     for experiment, (settings, name, arguments) in cases.items():
+        if results.has(experiment=experiment, threads=torch.get_num_threads()):
+            continue
         measured = batches_per_second(
             {
                 "twofold fit": partial(fit, settings=(*settings, "--trainer.max_steps", "-1")),
