@@ -8,8 +8,8 @@ import torch
 
 CAP = 4
 """The layers are too small to gain from many threads. Only one and two were measured (`python -m benchmarks.busy`)."""
-HIGHEST = 1024
-"""Systems refuse to start many more."""
+HIGHEST = 64
+"""A machine with a few cores stands still with several hundred threads that spin."""
 
 
 def usable_cores() -> int:
