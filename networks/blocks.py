@@ -16,6 +16,16 @@ BlockState = tuple[Tensor, ...]
 """The tensors that a block carries from call to call, with the batch in the second dimension, as an LSTM's h and c."""
 
 
+def refuse_second_derivatives() -> None:
+    """Raises RuntimeError in a backward pass that has no derivative, when autograd asks for its graph.
+
+    `torch.autograd.function.once_differentiable` returns gradients without a graph instead, if those that it gets need
+    none: then a gradient penalty would be a constant.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError("this kernel has no second derivatives (create_graph=True); write kernel='equations'")
+
+
 class Block(nn.Module):
     """A residual block, which maps `(steps, batch, hidden)` and its state to the same shape and its next state."""
 

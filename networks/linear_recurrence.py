@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from common.arguments import check_choice
+from networks.blocks import refuse_second_derivatives
 
 Steps = Inexact[Tensor, "steps batch *units"]
 State = Inexact[Tensor, "1 batch *units"]
@@ -85,8 +85,8 @@ class ManualBackward(torch.autograd.Function):
         return h
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, doutput: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivatives()
         a, h0, h = ctx.saved_tensors
         factors = a.conj().resolve_conj().expand(h.shape)
         dh = ctx.solve(factors, doutput, torch.zeros_like(h0), True)

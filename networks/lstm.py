@@ -65,7 +65,7 @@ class LSTM(Recurrent):
             equations: `equations_kernel` above.
             manual: the hand-derived backward pass of `networks.lstm_backward`; no second derivatives.
             native: torch's kernel (oneDNN, cuDNN).
-            auto: manual or native, see `fastest_kernel`.
+            auto: manual or native, see `fastest_kernel`; so for second derivatives name a kernel.
         init: a name in `networks.initialisers.LSTM_INITIALISERS`.
         horizon: the longest length to remember; "forget_log" and "chrono" need it.
 

@@ -52,8 +52,9 @@ def test_slow_batches_with_less_of_the_cpu_get_one_line(run: Run, capsys: pytest
     run.batches(600, 0.01)
     run.batches(300, 0.5, share=1.0)
     assert capsys.readouterr().err == (
-        "twofold: batches take 10 times as long as before, because other programs use the CPU; if that lasts, Ctrl-C, "
-        f"then go on with one thread: twofold fit -c {run.callback.folder.config} --ckpt_path last --threads 1\n"
+        "twofold: batches take 10 times as long as before, probably because other programs use the CPU; if that "
+        "lasts, Ctrl-C, then go on with one thread: "
+        f"twofold fit -c {run.callback.folder.config} --ckpt_path last --threads 1\n"
     )
 
 

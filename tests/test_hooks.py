@@ -3,17 +3,20 @@
 import gc
 import sys
 from collections.abc import Callable
-from types import MethodType
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
 
+from callbacks import Timer
 from datamodules import PalindromeDataModule
 from lightning_modules import PalindromeLSTM
-from twofold.hooks import HOOKS, SkipEmptyHooks
-from twofold.main import without_garbage_collection
+from twofold.csv_logger import CSVLogger
+from twofold.hooks import SkipEmptyHooks
+from twofold.main import main, without_garbage_collection
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -31,10 +34,6 @@ class Counting(Callback):
         self.called.append("on_after_backward")
 
 
-class Inheriting(Counting):
-    """Defines none, and inherits what `Counting` defines."""
-
-
 def weights(trainer: Trainer) -> torch.Tensor:
     torch.manual_seed(1)
     module, data = PalindromeLSTM(4), PalindromeDataModule(5, 8)
@@ -43,25 +42,49 @@ def weights(trainer: Trainer) -> torch.Tensor:
     return torch.cat([weight.flatten() for weight in module.parameters()])
 
 
-def test_only_inherited_hooks_are_skipped(plain_trainer: MakeTrainer) -> None:
-    callbacks = [Counting(), Inheriting(), Callback()]
+def test_only_our_callbacks_that_inherit_a_hook_are_skipped(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
+    ours, lightnings, users = Timer(), LearningRateMonitor(), Counting()
+    callbacks = [ours, lightnings, users, SkipEmptyHooks()]
     expected = weights(plain_trainer(max_steps=3))
-    found = weights(plain_trainer(max_steps=3, callbacks=[*callbacks, SkipEmptyHooks()]))
+    found = weights(plain_trainer(max_steps=3, logger=CSVLogger(str(tmp_path)), callbacks=callbacks))
     assert torch.equal(found, expected)
-    for callback in callbacks[:2]:
-        assert isinstance(callback, Counting)
-        assert callback.called == 3 * ["on_train_batch_start", "on_after_backward"]
-        assert callback.on_train_batch_end is None
-    assert all(getattr(callbacks[2], hook) is None for hook in HOOKS)
+    assert users.called == 3 * ["on_train_batch_start", "on_after_backward"]
+    assert users.on_train_batch_end is not None
+    for hook in ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step"):
+        assert getattr(ours, hook) is None
+        assert getattr(lightnings, hook) is None
+    assert vars(ours)["on_train_batch_start"] is None
+    assert vars(lightnings)["on_train_batch_end"] is None
+    assert ours.on_train_batch_end is not None
+    assert lightnings.on_train_batch_start is not None
 
 
-def test_a_hook_that_was_set_on_the_module_is_called(plain_trainer: MakeTrainer) -> None:
-    called = []
-    module = PalindromeLSTM(4)
-    module.on_before_zero_grad = MethodType(lambda self, optimizer: called.append(optimizer), module)  # type: ignore[method-assign]
-    plain_trainer(max_steps=2, callbacks=[SkipEmptyHooks()]).fit(module, PalindromeDataModule(5, 8))
-    assert len(called) == 2
-    assert module.on_after_backward is None
+def test_a_hook_that_users_replace_while_training_is_called(plain_trainer: MakeTrainer) -> None:
+    called: list[str] = []
+
+    class Replacing(Callback):
+        def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+            inner = pl_module.on_before_zero_grad
+
+            def wrapped(optimizer: Any) -> None:
+                called.append("module")
+                inner(optimizer)
+
+            pl_module.on_before_zero_grad = wrapped
+            Replacing.on_after_backward = lambda *_: called.append("callback")  # type: ignore[method-assign]
+
+    trainer = plain_trainer(max_steps=2, callbacks=[SkipEmptyHooks(), Replacing()])
+    trainer.fit(PalindromeLSTM(4), PalindromeDataModule(5, 8))
+    assert called == 2 * ["module", "callback"]
+
+
+def test_the_command_skips_empty_hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWOFOLD_RUNS", str(tmp_path))
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    found = []
+    monkeypatch.setattr(Timer, "on_train_end", lambda self, *_: found.append(self.on_before_backward))
+    assert main(["fit", "-c", "palindrome_lstm", "--trainer.max_steps", "1", "--data.length", "4"]) == 0
+    assert found == [None]
 
 
 def test_modules_are_imported_without_the_garbage_collector(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,3 +94,10 @@ def test_auto_is_manual_on_a_cpu_and_chunked_elsewhere(monkeypatch: pytest.Monke
 @dtypes
 def test_kernels_agree_on_a_gpu(dtype: torch.dtype) -> None:
     check([t.detach().cuda().requires_grad_() for t in problem(200, dtype)])
+
+
+@pytest.mark.parametrize("kernel", ["manual", "chunked"])
+def test_second_derivatives_that_a_kernel_lacks_are_refused(kernel: str) -> None:
+    a, b = torch.rand(2, 5, 2, 3, requires_grad=True)
+    with pytest.raises(RuntimeError, match="no second derivatives"):
+        torch.autograd.grad(linear_recurrence(a, b, kernel=kernel).sum(), b, create_graph=True)

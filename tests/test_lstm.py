@@ -134,3 +134,11 @@ def test_eval_mode_has_gradients_and_tensors_of_their_own(kernel: str) -> None:
 def test_gates_refuse_inputs_of_another_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"x has shape .*; write \(steps of 1 or more, batch, 3\)"):
         LSTM(3, 4).gates(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(("kernel", "batch", "steps"), [("manual", 2, 3), ("auto", 64, 400)])
+def test_second_derivatives_that_a_kernel_lacks_are_refused(kernel: str, batch: int, steps: int) -> None:
+    x = torch.randn(steps, batch, 3, requires_grad=True)
+    output, _ = LSTM(3, 32, kernel=kernel)(x)
+    with pytest.raises(RuntimeError, match="no second derivatives"):
+        torch.autograd.grad(output.sum(), x, create_graph=True)

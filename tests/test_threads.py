@@ -33,6 +33,8 @@ FIT = "fit -c palindrome_lstm --data.batch_size 4 --data.batches_per_epoch 2 --t
         (64, 1, False, "6,2", 6),
         (4, 1, True, "many", 3),
         (4, 1, True, "0", 3),
+        (4, 1, True, "4abc", 3),
+        (2, 1, True, "99999", 64),
     ],
 )
 def test_auto_leaves_a_core_free(cores: int, processes: int, on_cpu: bool, wish: str | None, expected: int) -> None:
@@ -79,8 +81,8 @@ def test_a_run_of_an_earlier_version_resumes(twofold: Twofold, told: list[int]) 
 @pytest.mark.parametrize(
     ("options", "warning"),
     [
-        ("--threads 9", "9 threads on 8 cores slow each other down; --threads 8 is faster"),
-        ("--threads 3 --trainer.devices 3", "9 threads on 8 cores slow each other down; --threads 2 is faster"),
+        ("--threads 9", "9 threads on 8 cores slow each other down; --threads 4 is faster"),
+        ("--threads 3 --trainer.devices 3", "9 threads on 8 cores slow each other down; --threads 1 is faster"),
         ("--threads 8", ""),
         ("--trainer.devices 9", ""),
     ],

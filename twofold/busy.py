@@ -79,12 +79,12 @@ class BusyMachine(Callback):
         if self._has_said:
             return
         wall, cpu = time.perf_counter() - self._start, time.process_time() - self._cpu_start
-        first = batch[0] if isinstance(batch, tuple | list) else batch
+        first = batch[0] if isinstance(batch, tuple | list) and batch else batch
         slower = self._by_shape[getattr(first, "shape", None)].add(wall, cpu)
         if slower is not None:
             self._has_said = True
             rank_zero_only(Tqdm.write)(  # above the progress bar
-                f"twofold: batches take {slower:.0f} times as long as before, because other programs use the CPU; "
-                f"if that lasts, Ctrl-C, then go on with one thread: {resume_command(self.folder)} --threads 1",
+                f"twofold: batches take {slower:.0f} times as long as before, probably because other programs use the "
+                f"CPU; if that lasts, Ctrl-C, then go on with one thread: {resume_command(self.folder)} --threads 1",
                 file=sys.stderr,
             )

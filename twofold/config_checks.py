@@ -72,7 +72,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     if settings["trainer.accumulate_grad_batches"] != 1:
         count = settings["trainer.accumulate_grad_batches"]
         raise _wrong("trainer.accumulate_grad_batches", count, "a larger --data.batch_size: one step is one batch")
-    if settings["threads"] != "auto" and not 1 <= settings["threads"] <= HIGHEST:
+    if settings["threads"] != "auto" and not 1 <= (settings["threads"] or 0) <= HIGHEST:
         raise _wrong("threads", settings["threads"], f"auto, or a whole number from 1 to {HIGHEST}")
     devices, cores = settings["trainer.devices"], os.cpu_count() or 1
     if is_on_cpu(settings["trainer.accelerator"]) and str(devices).isdecimal() and int(devices) > cores:
@@ -117,4 +117,4 @@ def _check_precision(settings: Mapping[str, Any]) -> None:
 
 
 def _wrong(key: str, value: Any, instead: str) -> UsageError:
-    return UsageError(f"{typed(key)} can't be {value}; write {instead}")
+    return UsageError(f"{typed(key)} can't be {'null' if value is None else value}; write {instead}")

@@ -19,7 +19,7 @@ def usable_cores() -> int:
 
 def is_on_cpu(accelerator: Any) -> bool:
     """Returns whether a run with this `trainer.accelerator` trains on the CPU."""
-    return bool(accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available()))
+    return bool(accelerator == "cpu" or (accelerator in ("auto", None) and not torch.accelerator.is_available()))
 
 
 def auto_threads(cores: int, processes: int = 1, on_cpu: bool = True, wish: str | None = None) -> int:
@@ -38,8 +38,8 @@ def auto_threads(cores: int, processes: int = 1, on_cpu: bool = True, wish: str 
         on_cpu: whether the CPU trains.
         wish: OMP_NUM_THREADS. The user or torchrun chose it, and torch has read it already, so it is taken as it is.
     """
-    if chosen := re.match(r"\s*0*([1-9]\d*)", wish or ""):  # OpenMP also takes a list, "4,2", for nested regions
-        return int(chosen[1])
+    if chosen := re.fullmatch(r"\s*0*([1-9]\d*)\s*(,.*)?", wish or ""):  # a list, "4,2", is for nested regions
+        return min(int(chosen[1]), HIGHEST)
     return max(1, min(cores - 1, CAP) // processes) if on_cpu else 1
 
 
@@ -53,7 +53,7 @@ def use_threads(settings: Any) -> None:
     if settings.threads == "auto":
         settings.threads = auto_threads(cores, processes, on_cpu, os.environ.get("OMP_NUM_THREADS"))
     if settings.threads > 1 and (together := processes * settings.threads) > cores:
-        fitting = max(1, cores // processes)
+        fitting = auto_threads(cores, processes)
         warn(f"{together} threads on {cores} cores slow each other down; --threads {fitting} is faster")
     torch.set_num_threads(settings.threads)
     # Lightning's launcher would set another number here, and in the processes that it starts.
