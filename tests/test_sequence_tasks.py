@@ -173,7 +173,8 @@ def test_two_ranks_share_the_rows_of_the_global_batch(task: Any) -> None:
     data = seeded(task, 3, 20)
     (whole,) = data.predict_dataloader()
     for rank in range(2):
-        data.trainer = SimpleNamespace(global_rank=rank, world_size=2)
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2, strategy=strategy)
         (rows,) = data.predict_dataloader()
         assert torch.equal(rows.symbols, whole.symbols[:, rank::2])
         assert torch.equal(rows.targets, whole.targets[:, rank::2])

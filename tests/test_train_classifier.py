@@ -44,7 +44,7 @@ def test_a_run_becomes_weights_and_a_card(
 
     monkeypatch.setattr(features, "FOLDER", tmp_path / "out")
     images = torch.rand(3, 1, 28, 28)
-    assert torch.equal(load_classifier(weights.stem)(images), network.eval()(images))
+    torch.testing.assert_close(load_classifier(weights.stem)(images), network.eval()(images))
 
 
 def test_confusion_has_labels_in_rows_and_predictions_in_columns(mnist: MNISTDataModule) -> None:
