@@ -126,3 +126,9 @@ def test_classifier_files_of_other_networks_are_refused(write: Callable[..., Pat
     write(network)
     with pytest.raises(ValueError, match=words):
         load_classifier()
+
+
+def test_classifiers_have_the_order_of_memory_that_is_fast_on_a_cpu() -> None:
+    convolutions = [each for each in load_classifier().modules() if isinstance(each, torch.nn.Conv2d)]
+    assert convolutions
+    assert all(each.weight.is_contiguous(memory_format=torch.channels_last) for each in convolutions)

@@ -61,6 +61,10 @@ def test_auto_is_manual_only_for_large_float32_training_on_a_cpu(monkeypatch: py
         ("cpu", 1000, 16, 256, "native"),
         ("cpu", 1000, 128, 512, "native"),
         ("cpu", 10_000, 128, 8, "native"),
+        *(("cpu", 98, 64, 128, "manual"), ("cpu", 97, 64, 128, "native")),  # on both sides of each bound
+        *(("cpu", 1000, 64, 64, "manual"), ("cpu", 1000, 63, 64, "native")),
+        *(("cpu", 1000, 64, 128, "manual"), ("cpu", 1000, 64, 129, "native")),
+        *(("cpu", 1000, 128, 32, "manual"), ("cpu", 1000, 128, 31, "native")),
         ("cuda", 1000, 128, 128, "native"),
         ("mps", 1000, 128, 128, "native"),
     ],
