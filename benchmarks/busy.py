@@ -12,8 +12,7 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from multiprocessing import get_context
@@ -26,7 +25,7 @@ from torch import Tensor
 from benchmarks import speed
 from benchmarks.command import add_mnist, run
 from benchmarks.results import Results
-from benchmarks.timing import interleaved, quartiles, ratios
+from benchmarks.timing import in_new_process, interleaved, ratios, spread
 from scripts.digits import open_digits
 from twofold.threads import usable_cores
 
@@ -60,14 +59,12 @@ def busy(options: Namespace) -> None:
         fastest_idle = [min(times) for times in zip(*idle, strict=True)]
         rows = []
         for name, (threads, situation) in cases.items():
-            lower, middle, upper = quartiles(measured[name])
-            row: dict[str, object] = {"network": network, "threads": threads, "situation": situation}
-            row |= {"lower_quartile": lower, "median": middle, "upper_quartile": upper}
-            row |= {
+            over = {
                 "over_idle": median(ratios(measured[name], measured[f"{threads} {IDLE}"])),
                 "over_fastest_idle": median(ratios(measured[name], fastest_idle)),
             }
-            rows.append(row)
+            columns = {"network": network, "threads": threads, "situation": situation}
+            rows.append({**columns, **spread(measured[name]), **over})
         results.add(*rows)
 
 
@@ -111,12 +108,11 @@ def another_program() -> Iterator[None]:
         process.wait()
 
 
-def in_fork(work: Any, *arguments: Any) -> Any:
+def in_fork(work: Callable[..., Any], *arguments: Any) -> Any:
     """What `work` returns in a new process, forked from one that has imported all but has started no threads."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["benchmarks.speed"])
-    with ProcessPoolExecutor(1, mp_context=context) as process:
-        return process.submit(work, *arguments).result()
+    return in_new_process(work, *arguments, context=context)
 
 
 BENCHMARKS = {"busy": busy}

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from benchmarks.command import add_mnist, data_settings, run
 from benchmarks.results import Results
-from benchmarks.timing import MARK, BatchMarks, Training, batches_per_second, fit, interleaved, quartiles, ratios
+from benchmarks.timing import MARK, BatchMarks, Training, batches_per_second, fit, interleaved, ratios, spread
 from common.seeding import latent_noise, rng
 from datamodules import MNISTDataModule, PalindromeDataModule
 from datamodules.mnist import Source
@@ -137,10 +137,8 @@ def start(options: Namespace) -> None:
         calls = {name: partial(seconds, command, runs) for name, command in commands.items()}
         measured = interleaved(calls, options.rounds, warm_up=1)
     for name, values in measured.items():
-        lower, middle, upper = quartiles(values)
-        spread = {"fastest": min(values), "lower_quartile": lower, "median": middle, "upper_quartile": upper}
-        added = {"fastest_minus_import": min(values) - min(measured[IMPORT])}
-        results.add({"command": name, "threads": torch.get_num_threads(), **spread, **added})
+        row = {"command": name, "threads": torch.get_num_threads(), "fastest": min(values), **spread(values)}
+        results.add({**row, "fastest_minus_import": min(values) - min(measured[IMPORT])})
 
 
 def seconds(command: Sequence[str], runs: str) -> float:
@@ -155,9 +153,7 @@ def seconds(command: Sequence[str], runs: str) -> float:
 def add_quartiles(results: Results, columns: Mapping[str, object], quantities: Mapping[str, Sequence[float]]) -> None:
     """Adds a row for each quantity, with its quartiles over rounds."""
     for quantity, values in quantities.items():
-        lower, middle, upper = quartiles(values)
-        row = {**columns, "threads": torch.get_num_threads(), "quantity": quantity}
-        results.add({**row, "lower_quartile": lower, "median": middle, "upper_quartile": upper})
+        results.add({**columns, "threads": torch.get_num_threads(), "quantity": quantity, **spread(values)})
 
 
 def loop(folder: Path, function: str, arguments: tuple[object, ...]) -> Training:

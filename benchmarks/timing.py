@@ -19,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
 from multiprocessing import get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -29,6 +30,7 @@ from lightning.pytorch import Callback
 from benchmarks.command import launch
 
 MARK = b"."
+SPAWN = get_context("spawn")
 WARM_UP = 100
 """Batches that a training does before its first turn."""
 TURN, LEAD = 2.0, 0.2
@@ -70,6 +72,11 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return lower, median, upper
 
 
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """The quartiles as columns of a table."""
+    return dict(zip(("lower_quartile", "median", "upper_quartile"), quartiles(values), strict=True))
+
+
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
     """The quotients round by round."""
     return [a / b for a, b in zip(ours, theirs, strict=True)]
@@ -92,9 +99,9 @@ def _status_megabytes(field: str) -> float:
     return next((float(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(field)), math.nan)
 
 
-def in_new_process(work: Callable[..., Any], *arguments: Any) -> Any:
+def in_new_process(work: Callable[..., Any], *arguments: Any, context: BaseContext = SPAWN) -> Any:
     """What `work` returns in a new process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+    with ProcessPoolExecutor(1, mp_context=context) as process:
         return process.submit(work, *arguments).result()
 
 

@@ -26,9 +26,10 @@ def auto_threads(cores: int, processes: int = 1, on_cpu: bool = True, wish: str 
     """Returns what `threads: auto` stands for.
 
     OpenMP's threads wait for each other at every operation, hundreds of times per batch, and spin meanwhile. If another
-    program takes one of their cores, all wait for the thread that has lost it, and a batch takes 3 to 20 times as long
-    or longer. One thread hardly notices. So one core is left to other programs, and a run takes no more than `CAP`,
-    which its processes share. On an accelerator one thread is enough to start its kernels.
+    program takes one of their cores, all wait for the thread that has lost it, and a batch takes many times as long (39
+    to 336 times in benchmarks/results/busy_machine.csv). One thread hardly notices. So one core is left to other
+    programs, and a run takes no more than `CAP`, which its processes share. On an accelerator one thread is enough to
+    start its kernels.
 
     The number is a function of the machine and the config, never of the load: the bits of a run depend on it.
 
