@@ -6,12 +6,15 @@ Between `<!-- table: NAME -->` and `<!-- end -->` a page has the table that `TAB
 import re
 import statistics
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from benchmarks.results import RESULTS
+from metrics.mode_coverage import class_range
 from scripts.reporting.best_runs import at_best_rate, by_pair
 from twofold.errors import OneLineParser, UsageError, exit_code
 from twofold.provenance import ROOT
@@ -50,7 +53,7 @@ def table(rows: Sequence[Row], by: str, columns: str, order: str = "") -> str:
         by: names of columns, separated by spaces. Rows with the same values in them are a group.
         columns: format strings for the head and the cells of each column, such as "length: {length:,} | ms: {ms:.1f}".
             A head with fields, such as "T = {length:,}", makes a column for each of its values. The fields of cells are
-            `Values`.
+            `Values`; what the file has no column for is a dash.
         order: the name of a column. Groups are sorted by its lowest value, by default they come as in the file.
 
     Without rows it is empty.
@@ -63,7 +66,8 @@ def table(rows: Sequence[Row], by: str, columns: str, order: str = "") -> str:
             lines[0].append(text)
             for line, group in zip(lines[1:], ordered, strict=True):
                 own = [row for row in group if head.format_map(row) == text]
-                values = {name: Values(row[name] for row in own) for name in group[0]}
+                measured = {name: Values(row[name] for row in own) for name in group[0]}
+                values: dict[str, Any] = defaultdict(NotMeasured, measured)
                 line.append(cell.format_map(values) if own else "–")
     if not rows:
         return ""
@@ -75,10 +79,11 @@ class Values(list[Any]):
     """The values of a column in a group, for format strings.
 
     `{ms:.1f}` is the value, "lowest to highest" if rows differ, and "2 of 3" if two of three are True.
-    `{ms.median:.1f}` is the median; `min`, `mean`, `last` (in the file) and `n` (how many) work alike.
+    `{ms.median:.1f}` is the median; `min`, `max`, `mean`, `last` (in the file) and `n` (how many) work alike.
     """
 
     min = property(min)
+    max = property(max)
     mean = property(statistics.mean)
     median = property(statistics.median)
     n = property(len)
@@ -90,13 +95,27 @@ class Values(list[Any]):
         return " to ".join(dict.fromkeys(format(value, spec) for value in (min(self), max(self))))
 
 
+class NotMeasured:
+    """A field without values."""
+
+    def __getattr__(self, name: str) -> "NotMeasured":
+        return self
+
+    def __format__(self, spec: str) -> str:
+        return "–"
+
+
 CNN = ("digit_cnn",)
 QUALITY = (
     "config: `{config}` | batches: {batches:,} | FID by `{classifier}`: {fid:.3g}"
-    " | FID / real-data FID by `{classifier}`: {fid_over_real.median:.3g}"
+    " | real-data FID by `{classifier}`: {fid_real:.3g}"
+)
+COVERAGE = (
+    "config: `{config}` | batches: {batches:,} | precision (real): {precision:.2f} ({precision_real:.2f})"
+    " | recall (real): {recall:.2f} ({recall_real:.2f}) | modes covered: {modes_covered}"
+    " | classes (real): {smallest.min:.0%} to {largest.max:.0%} ({smallest_real.min:.0%} to {largest_real.max:.0%})"
 )
 LSTM = "kernel: {implementation} | threads: {threads} | T = {length:,}: "
-MODES = "modes covered: {modes_covered}"
 QUARTILES = "{median:,.4g} ({lower_quartile:,.4g} to {upper_quartile:,.4g})"
 
 
@@ -110,6 +129,15 @@ def gan() -> str:
         " | FID, median of seeds: {fid.median:.3g} | FID / real-data FID: {fid_over_real.median:.3g}"
     )
     return table(rows, "config", columns, order="fid")
+
+
+def coverage(name: str) -> str:
+    """Precision, recall and classes by `digit_cnn`, with those of training images in brackets."""
+    rows = read(name, classifier=CNN)
+    for row, suffix in product(rows, ("", "_real")):
+        if f"class_0{suffix}" in row:
+            row[f"smallest{suffix}"], row[f"largest{suffix}"] = class_range(row, suffix)
+    return table(rows, "config", COVERAGE, order="fid")
 
 
 def memory() -> str:
@@ -186,8 +214,16 @@ TABLES: dict[str, Callable[[], str]] = {
         order="length",
     ),
     "gan": gan,
-    "gan_recipes": of("gan_recipes", "config", f"{QUALITY} | {MODES}", order="fid_over_real"),
-    "gan_long": of("gan_long", "config", f"{QUALITY} | {MODES}", order="fid_over_real"),
+    "gan_classifiers": of(
+        "classifier_checks",
+        "images",
+        "images: {images} | FID by `{classifier}`: {fid:.3g} | precision by `{classifier}`: {precision:.3f}"
+        " | recall by `{classifier}`: {recall:.3f} | modes covered: {modes_covered}",
+    ),
+    "gan_recipes": of("gan_recipes", "config", QUALITY, order="fid_over_real"),
+    "gan_recipes_coverage": partial(coverage, "gan_recipes"),
+    "gan_long": of("gan_long", "config", QUALITY, order="fid_over_real"),
+    "gan_long_coverage": partial(coverage, "gan_long"),
     "gan_draws": of("fid_draws", "config", QUALITY, order="fid"),
     "gan_fixes": of(
         "gan_fixes",

@@ -1,43 +1,41 @@
-"""How good generators get: python -m benchmarks.gan [recipes] [long] [draws] [fixes] [--root DATA]
+"""How good generators get: python -m benchmarks.gan [classifiers] [recipes] [long] [fixes] [--root DATA]
 
+- classifiers: how each classifier ranks degraded real images. It trains nothing. Writes classifier_checks.csv.
 - recipes: every shipped recipe for as many batches as take the time of configs/gan.yaml. What a batch of each takes is
   measured first, by interleaved timing with nothing else running. Writes gan_recipes_speed.csv, gan_recipes.csv and a
   picture of 64 images per recipe.
 - long: configs/gan_long.yaml, or another one by `--config gan --batches 110000`. Writes gan_long.csv and gan_long.png.
-- draws: FID of 10,000 images from each of several draws of noise, and real-data FID of each disjoint set of 10,000
-  training images. The generators are those of `recipes` (gan.yaml) and `long`. Writes fid_draws.csv.
 - fixes: six short runs. The first is configs/gan_template.yaml, each next one adds one fix, the last is
   configs/gan.yaml. Writes gan_fixes.csv, a row per evaluation, and pictures to docs/pictures.
 
 Trainings run two at a time, with one thread each: what they reach depends on the batches, not on the time. Finished
-runs and rows that are there are not repeated, interrupted runs resume. Both shipped classifiers evaluate 10,000
-images of each generator against the 10,000 test images.
+runs and rows that are there are not repeated, interrupted runs resume. Both shipped classifiers evaluate ten draws of
+10,000 images of each generator against the 10,000 test images; docs/results.md has the protocol.
 """
 
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import mean, median
 from typing import Any
 
 import torch
 from torch import nn
 
 from benchmarks.command import add_mnist, data_settings, run
+from benchmarks.degraded_images import degraded_images
 from benchmarks.results import Results
 from benchmarks.timing import batches_per_second, fit
 from callbacks.interpolation_strip import GENERATOR_FILE
-from common.seeding import latent_noise, rng
 from datamodules import MNISTDataModule
 from metrics.evaluate import RealImages
 from metrics.evaluate import evaluate as evaluate_with
-from metrics.features import CLASSIFIERS, features_and_logits, load_classifier, scaled
+from metrics.features import CLASSIFIERS, load_classifier
 from metrics.mode_coverage import COVERED
-from networks import sampling
 from networks.generator_files import load_generator
 from scripts import sample
 from scripts.digits import open_digits
@@ -53,8 +51,6 @@ DRAWS = 10
 FIXES_BATCHES = 4000
 PICTURES = ROOT / "docs" / "pictures"
 
-Evaluate = Callable[[nn.Module, MNISTDataModule], list[dict[str, Any]]]
-
 
 def add_options(parser: ArgumentParser) -> None:
     add_mnist(parser)
@@ -62,6 +58,17 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--batches", type=int, help="of a run, by default as many as its config says (fixes: 4,000)")
     parser.add_argument("--recipes", nargs="+", default=RECIPES, choices=RECIPES, help="configs for `recipes`")
     parser.add_argument("--config", default="gan_long", help="config for `long`")
+
+
+def classifiers(options: Namespace) -> None:
+    """How each classifier ranks degraded real images."""
+    data = open_digits(options.root, options.source)
+    results = Results(options.out / "classifier_checks.csv", "classifier", "images")
+    results.refuse_other(data_source=data.data_source)
+    for name, real in real_images(data).items():
+        for kind, described, images in degraded_images(data.digits, real.samples):
+            columns = {"classifier": name, "degradation": kind, "images": described, "data_source": data.data_source}
+            results.add({**columns, **real.compare(images)})
 
 
 def recipes(options: Namespace) -> None:
@@ -77,7 +84,7 @@ def recipes(options: Namespace) -> None:
         batches = round(batches_of_gan * float(speed["ms_per_batch_of_gan"]) / float(speed["ms_per_batch"]))
         columns = {"config": config, "batches": batches, "batches_of_gan": batches_of_gan, "seed": seed}
         jobs[job(config, batches, seed, options)] = columns
-    for trained, weights in train_and_evaluate(jobs, data, results, evaluate):
+    for trained, weights in train_and_evaluate(jobs, data, results):
         draw_samples(weights, options.out / "gan_recipes" / f"{trained.config}.png")
 
 
@@ -96,18 +103,9 @@ def long(options: Namespace) -> None:
     """A longer training with wider networks."""
     data = open_digits(options.root, options.source)
     results = Results(options.out / "gan_long.csv", "config", "batches", "seed", "classifier")
-    for trained, weights in train_and_evaluate(jobs_of(options.config, options), data, results, evaluate):
+    for trained, weights in train_and_evaluate(jobs_of(options.config, options), data, results):
         if trained.config == "gan_long":
             draw_samples(weights, options.out / "gan_long.png")
-
-
-def draws(options: Namespace) -> None:
-    """FID over several draws of images and of real data."""
-    data = open_digits(options.root, options.source)
-    results = Results(options.out / "fid_draws.csv", "config", "batches", "seed", "classifier")
-    results.refuse_other(draws=DRAWS)
-    jobs = {**jobs_of("gan", options), **jobs_of("gan_long", options)}
-    train_and_evaluate(jobs, data, results, evaluate_draws)
 
 
 def length(config: str, options: Namespace) -> int:
@@ -133,18 +131,17 @@ def jobs_of(config: str, options: Namespace) -> dict[Job, dict[str, Any]]:
 
 
 def train_and_evaluate(
-    jobs: Mapping[Job, Mapping[str, Any]], data: MNISTDataModule, results: Results, evaluate: Evaluate
+    jobs: Mapping[Job, Mapping[str, Any]], data: MNISTDataModule, results: Results
 ) -> list[tuple[Job, Path]]:
     """Trains the jobs that have no row yet and adds a row per classifier.
 
     Args:
         jobs: each with the first columns of its rows.
-        evaluate: takes a generator in eval mode, returns the other columns for each classifier.
 
     Returns:
         The jobs that were evaluated, and their generator files.
     """
-    results.refuse_other(data_source=data.data_source)
+    results.refuse_other(data_source=data.data_source, fid_draws=DRAWS)
     missing = {each: columns for each, columns in jobs.items() if not results.has(**columns)}
     runs = train(list(missing), runs_root() / "benchmarks")
     evaluated = [(each, runs[each.name].path / GENERATOR_FILE) for each in missing]
@@ -161,34 +158,10 @@ def real_images(data: MNISTDataModule) -> dict[str, RealImages]:
 
 
 def evaluate(generator: nn.Module, data: MNISTDataModule) -> list[dict[str, Any]]:
-    """All metrics of one draw of images."""
-    return [{"classifier": name, **evaluate_with(generator, real)} for name, real in real_images(data).items()]
-
-
-def evaluate_draws(generator: nn.Module, data: MNISTDataModule) -> list[dict[str, Any]]:
-    """FID of several draws of images, and of several draws of real data."""
-    rows = []
-    for name, real in real_images(data).items():
-        noise = (latent_noise(generator, real.samples, rng(seed, "report")) for seed in range(DRAWS))
-        fids = [fid(real, sampling.sample(generator, z)) for z in noise]
-        reals = real_fids(name, data)
-        row = {"fid": mean(fids), "fid_real": mean(reals), "fid_over_real": mean(fids) / mean(reals)}
-        row |= {"fid_samples": real.samples, "draws": DRAWS, "fid_std": stdev(fids)}
-        row |= {"fid_min": min(fids), "fid_max": max(fids), "real_draws": len(reals)}
-        rows.append({"classifier": name, **row, "fid_real_min": min(reals), "fid_real_max": max(reals)})
-    return rows
-
-
-def fid(real: RealImages, images: torch.Tensor) -> float:
-    return real.frechet_distance(features_and_logits(real.classifier, images).features)["fid"]
-
-
-@cache
-def real_fids(classifier: str, data: MNISTDataModule) -> list[float]:
-    """The FID of each disjoint set of training images that is as large as a draw."""
-    real = real_images(data)[classifier]
-    sets = [rows for rows in data.digits.train.split(real.samples) if len(rows) == real.samples]
-    return [fid(real, scaled(data.digits.images[rows])) for rows in sets]
+    """All metrics by each classifier."""
+    return [
+        {"classifier": name, **evaluate_with(generator, real, draws=DRAWS)} for name, real in real_images(data).items()
+    ]
 
 
 def draw_samples(weights: Path, picture: Path) -> None:
@@ -265,7 +238,7 @@ def evaluations(metrics: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
     return rows
 
 
-BENCHMARKS = {"recipes": recipes, "long": long, "draws": draws, "fixes": fixes}
+BENCHMARKS = {"classifiers": classifiers, "recipes": recipes, "long": long, "fixes": fixes}
 main = partial(run, "gan", __doc__, BENCHMARKS, add_options=add_options)
 
 if __name__ == "__main__":

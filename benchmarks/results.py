@@ -57,9 +57,9 @@ class Results:
         """
         for name, value in columns.items():
             for row in self.rows:
-                if row[name] != str(value):
+                if row.get(name) != str(value):
                     raise UsageError(
-                        f"{self.path} holds rows with {name} {row[name]}, which don't compare with {value}; "
+                        f"{self.path} holds rows with {name} {row.get(name)}, which don't compare with {value}; "
                         "move it away or write another --out"
                     )
 

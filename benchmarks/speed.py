@@ -206,7 +206,7 @@ def gan_parts(root: str, source: Source, config: str = "gan_template") -> tuple[
     G, D = (resolve_name(spec["class_path"])(**spec.get("init_args", {})) for spec in specs)
     adam = partial(torch.optim.Adam, lr=2e-4, betas=(0.9, 0.999), fused=True)
     module = GAN(G, D, adam, adam, matmul_precision=arguments["matmul_precision"])
-    data = MNISTDataModule(root, source, BATCH_SIZE, train_on_validation=True)
+    data = MNISTDataModule(root, source, BATCH_SIZE)
     data.load_state_dict({"seed": 1})
     return module, data, None
 

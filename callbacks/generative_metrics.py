@@ -27,7 +27,7 @@ from callbacks.logging import log_numbers, warn_if_not_written
 from common.arguments import check_positive
 from common.files import replacing
 from losses.gan import wasserstein_discriminator_loss
-from metrics.evaluate import Evaluation, RealImages, evaluate, summary
+from metrics.evaluate import Evaluation, RealImages, Reference, evaluate, summary
 from metrics.features import SplitDigits, classifiable, features_and_logits, load_classifier
 from metrics.fid import FrechetDistance, distance_to_training
 from metrics.mode_coverage import class_histogram, mode_coverage
@@ -40,6 +40,9 @@ TABLE_SAMPLES = 64
 CLASSIFIER_TRAINED_ON_THEM = (
     "The classifier was trained on nearly all of these digits; don't compare with numbers on MNIST."
 )
+GENERATOR_TRAINED_ON_THEM = (
+    "The generator was trained on these validation images (train_on_validation), so they don't show how good it is."
+)
 
 
 class GenerativeMetrics(Callback):
@@ -51,10 +54,11 @@ class GenerativeMetrics(Callback):
     and `quality/modes_covered`. The best generator so far by this FID is kept in `best_generator.pth` with its `.json`
     (see `networks.generator_files`).
 
-    At the end it computes everything of `metrics.evaluate` for the generator and for its average, with the test images
-    as reference. FID depends on the reference and the number of samples, so these numbers have other names,
-    `final/raw/…` and `final/ema/…`. They are logged, written to `quality.json` and printed. `test` logs the same
-    numbers as `test/raw/…` and `test/ema/…`. Loggers with tables get 64 samples with their labels.
+    At the end it computes everything of `metrics.evaluate` for the generator and for its average, with the validation
+    images as reference. FID depends on the reference and the number of samples, so these numbers have other names,
+    `final/raw/…` and `final/ema/…`. They are logged, written to `quality.json` and printed. Fitting never looks at the
+    test images. `test` compares with them and logs the same numbers as `test/raw/…` and `test/ema/…`, with FID as the
+    mean of `test_draws` draws. Loggers with tables get 64 samples with their labels.
 
     Warnings come from `callbacks.gan_monitor`.
 
@@ -68,15 +72,19 @@ class GenerativeMetrics(Callback):
         every_n_batches: number of batches between two evaluations. One takes as long as 10 to 40 batches of 64; every
             2000 that is 1 to 3 % of the run.
         samples: images of an evaluation during training.
-        final_samples: images of the evaluation at the end, which takes as long as some thousand batches; 0 skips it.
+        final_samples: images of the evaluation at the end, which takes as long as some thousand batches, and of each
+            draw in `test`; 0 skips both.
+        test_draws: how many times `test` generates so many images.
 
     Raises:
         ValueError: if a number is too small; when training starts, if the datamodule has no digits, or the module no
             generator of images of their shape.
     """
 
-    def __init__(self, every_n_batches: int = 2000, samples: int = 2000, final_samples: int = 10_000) -> None:
-        check_positive(every_n_batches=every_n_batches)
+    def __init__(
+        self, every_n_batches: int = 2000, samples: int = 2000, final_samples: int = 10_000, test_draws: int = 10
+    ) -> None:
+        check_positive(every_n_batches=every_n_batches, test_draws=test_draws)
         if samples < 2:
             raise ValueError(f"samples is {samples}; write 2 or more, such as 2000")
         if final_samples and final_samples <= NEIGHBOURS:
@@ -84,6 +92,7 @@ class GenerativeMetrics(Callback):
         self.every_n_batches = every_n_batches
         self.samples = samples
         self.final_samples = final_samples
+        self.test_draws = test_draws
         self.monitor = GANMonitor()
         self.best_fid = math.inf
         self._frechet_distance: FrechetDistance | None = None
@@ -130,11 +139,11 @@ class GenerativeMetrics(Callback):
         if not may_write(trainer) or self.final_samples == 0:
             return
         final: dict[str, float] = {}
-        source = data_source(trainer)
-        content: dict[str, Any] = {"classifier": CLASSIFIER, "data_source": source, "step": batches_trained(trainer)}
-        if source == "packaged":
-            content["remark"] = CLASSIFIER_TRAINED_ON_THEM
-        for weights, numbers in self._evaluations(trainer, pl_module).items():
+        content: dict[str, Any] = {"classifier": CLASSIFIER, "data_source": data_source(trainer)}
+        content |= {"reference": "validation", "step": batches_trained(trainer)}
+        if remarks := _remarks(trainer, "validation"):
+            content["remark"] = " ".join(remarks)
+        for weights, numbers in self._evaluations(trainer, pl_module, "validation").items():
             final |= {f"final/{weights}/{name}": value for name, value in numbers.items()}
             content[weights] = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
             pl_module.print(f"{weights} generator, {training_progress(trainer)}: {summary(numbers)}.")
@@ -148,19 +157,22 @@ class GenerativeMetrics(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.final_samples == 0 or not trainer.is_global_zero:
             return
-        for weights, numbers in self._evaluations(trainer, pl_module).items():
+        for weights, numbers in self._evaluations(trainer, pl_module, "test", self.test_draws).items():
             logged = {f"test/{weights}/{name}": float(value) for name, value in numbers.items()}
             pl_module.log_dict(logged, rank_zero_only=True)
 
-    def _evaluations(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Evaluation]:
+    def _evaluations(
+        self, trainer: Trainer, pl_module: LightningModule, reference: Reference, draws: int = 1
+    ) -> dict[str, Evaluation]:
         """The evaluation of the generator, and of its average if there is one."""
-        if data_source(trainer) == "packaged":
-            pl_module.print(CLASSIFIER_TRAINED_ON_THEM)
-        real = RealImages(load_classifier(CLASSIFIER).to(pl_module.device), _digits(trainer), self.final_samples)
+        for remark in _remarks(trainer, reference):
+            pl_module.print(remark)
+        classifier = load_classifier(CLASSIFIER).to(pl_module.device)
+        real = RealImages(classifier, _digits(trainer), self.final_samples, reference)
         evaluations = {}
         for weights, generator in generators(pl_module).items():
             with inference_state(generator):
-                evaluations[weights] = evaluate(generator, real, seed_of(pl_module))
+                evaluations[weights] = evaluate(generator, real, seed_of(pl_module), draws)
         return evaluations
 
     def _log_samples(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -190,6 +202,14 @@ def _digits(trainer: Trainer) -> SplitDigits:
             "train with datamodule=MNISTDataModule(), or leave GenerativeMetrics out"
         )
     return digits
+
+
+def _remarks(trainer: Trainer, reference: Reference) -> list[str]:
+    """What restricts an evaluation with the images of this split."""
+    data = getattr(trainer, "datamodule", None)
+    is_trained_on = reference == "validation" and getattr(data, "train_on_validation", False)
+    remarks = [CLASSIFIER_TRAINED_ON_THEM] if data_source(trainer) == "packaged" else []
+    return [*remarks, GENERATOR_TRAINED_ON_THEM] if is_trained_on else remarks
 
 
 def _warn(message: str | None) -> None:

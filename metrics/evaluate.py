@@ -1,31 +1,42 @@
 """All metrics of one generator, computed with one classifier.
 
     real = RealImages(load_classifier(), digits)
-    evaluate(generator, real)    # {"fid": 7.2, "fid_real": 2.5, …}
+    evaluate(generator, real, draws=10)    # {"fid": 7.2, "fid_real": 2.5, …}
 
-FID, KID, precision and recall compare generated images with the test images. The real-data FID is that of training
-images. Memorisation is measured with the training and validation images.
+FID, KID, precision and recall compare generated images with the images of one split, the reference. The same numbers of
+real images, measured on disjoint sets of training images, stand beside them. Memorisation is measured with the images
+that a generator may have been trained on.
 """
 
+from collections.abc import Sequence
+from typing import Literal
+
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from common.seeding import latent_noise, rng
 from metrics.features import Classifier, SplitDigits, features_and_logits, scaled
-from metrics.fid import FrechetDistance, kernel_distance, reference_statistics
+from metrics.fid import FrechetDistance, kernel_distance, permuted, reference_statistics
 from metrics.memorisation import nearest_neighbour_distances
-from metrics.mode_coverage import DIGITS, class_histogram, confidence, mode_coverage
+from metrics.mode_coverage import DIGITS, class_histogram, class_range, confidence, mode_coverage
 from metrics.precision_recall import manifold, precision_and_recall
 from networks.sampling import sample
 
 Evaluation = dict[str, float]
 """The numbers of `evaluate` by the names under which they are logged."""
 
+Reference = Literal["validation", "test"]
+
 SAMPLES = 10_000
+REAL_SETS = 10
+"""The highest number of sets of training images whose FIDs are averaged."""
+OF_REAL = ("kid", *(f"class_{digit}" for digit in range(DIGITS)), "modes_covered", "confidence", "precision", "recall")
+"""What is also measured on a set of training images."""
 MEMORISATION_SAMPLES = 1000
 """How many of the images are compared with every training image, the slowest part."""
 CLOSE = 0.01
-"""The fraction of real test images whose distance to the nearest training image counts as close."""
+"""The fraction of real reference images whose distance to the nearest training image counts as close."""
 
 
 class RealImages:
@@ -33,55 +44,95 @@ class RealImages:
 
     Args:
         classifier: see `metrics.features`.
-        digits: the images and their splits.
-        samples: number of generated images, and of training images for the real-data FID; at most as many as the
-            smaller of the training and the test split has.
+        digits: the images and their splits. A subset of a split is a random one, and always the same.
+        samples: number of generated images in a draw, and of training images in a set; at most as many as the smaller
+            of the reference and the training split has.
+        reference: the split that generated images are compared with: "validation" to choose a generator, "test" to
+            report how good it is.
 
     Raises:
         ValueError: when `samples` is too small for the nearest neighbours of precision and recall.
     """
 
-    def __init__(self, classifier: Classifier, digits: SplitDigits, samples: int = SAMPLES) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        digits: SplitDigits,
+        samples: int = SAMPLES,
+        reference: Reference = "test",
+    ) -> None:
+        rows, train = permuted(getattr(digits, reference)), permuted(digits.train)
         self.classifier = classifier
-        self.samples = min(samples, len(digits.test), len(digits.train))
-        test = scaled(digits.images[digits.test])
-        held_out = scaled(digits.images[digits.train[: self.samples]])
-        self.features = features_and_logits(classifier, test).features
-        self.frechet_distance = FrechetDistance(
-            reference_statistics(self.features), features_and_logits(classifier, held_out).features
-        )
+        self.samples = min(samples, len(rows), len(train))
+        images = scaled(digits.images[rows])
+        self.features = features_and_logits(classifier, images).features
         self.manifold = manifold(self.features[: self.samples])
+        sets = [digits.images[chosen] for chosen in train.split(self.samples) if len(chosen) == self.samples]
+        real = [features_and_logits(classifier, scaled(each)).features for each in sets[:REAL_SETS]]
+        self.frechet_distance = FrechetDistance(reference_statistics(self.features), *real)
+        first = self.compare(scaled(sets[0]))
+        self.numbers: Evaluation = {
+            **_mean_and_std("fid_real", self.frechet_distance.fids_real),
+            "fid_real_sets": len(real),
+            **{f"{name}_real": first[name] for name in OF_REAL},
+        }
         # A GAN may train on the validation images as well, and copy them.
-        self.training = digits.images[torch.cat([digits.train, digits.validation])]
-        distances = nearest_neighbour_distances(test[:MEMORISATION_SAMPLES], self.training)
+        seen = [digits.train] if reference == "validation" else [digits.train, digits.validation]
+        self.training = digits.images[torch.cat(seen)]
+        distances = nearest_neighbour_distances(images[:MEMORISATION_SAMPLES], self.training)
         self.nearest_neighbour_distance = float(distances.median())
         self.close_distance = float(distances.quantile(CLOSE))
 
+    def compare(self, images: Float[Tensor, "n channels height width"]) -> Evaluation:
+        """Returns all that the classifier measures of one draw of `samples` images in [−1, 1]: FID, KID, the class
+        histogram, confidence, precision and recall, by the names of `evaluate`.
+        """
+        features, logits = features_and_logits(self.classifier, images)
+        return {
+            **self.frechet_distance(features),
+            "kid": kernel_distance(self.features, features),
+            **mode_coverage(class_histogram(logits)),
+            "confidence": confidence(logits),
+            **precision_and_recall(self.manifold, manifold(features))._asdict(),
+        }
 
-def evaluate(generator: nn.Module, real: RealImages, seed: int = 0) -> Evaluation:
+
+def evaluate(generator: nn.Module, real: RealImages, seed: int = 0, draws: int = 1) -> Evaluation:
     """Evaluates a generator in eval mode on noise that depends on `seed` alone.
+
+    Args:
+        draws: how many times `real.samples` images are generated. FID is the mean; all else is of the first draw.
 
     Returns:
         fid, fid_real, fid_over_real, fid_samples: see `metrics.fid.FrechetDistance`.
+        fid_draws, fid_real_sets: how many draws, and sets of training images, `fid` and `fid_real` are the means of.
+        fid_std, fid_real_std: the standard deviations, where there are several.
         kid: an unbiased alternative to FID.
         class_0 … class_9, modes_covered: see `metrics.mode_coverage`.
         confidence: the mean of the classifier's highest class probability.
         precision, recall: see `metrics.precision_recall`.
+        kid_real, class_0_real … recall_real: the same of as many training images.
         nearest_neighbour_distance, real_nearest_neighbour_distance: the median distance of generated images, and of
-            real test images, to the nearest training image. The first far below the second means copying.
-        memorised: the fraction of images closer to a training image than 99 % of the test images are. Far above 0.01
-            means that some images are copies.
+            real reference images, to the nearest training image. The first far below the second means copying.
+        memorised: the fraction of images closer to a training image than 99 % of the reference images are. Far above
+            0.01 means that some images are copies.
         memorisation_samples: the number of images that the last three are measured on.
     """
-    images = sample(generator, latent_noise(generator, real.samples, rng(seed, "report")))
-    features, logits = features_and_logits(real.classifier, images)
+
+    def draw(number: int) -> Float[Tensor, "n channels height width"]:
+        return sample(generator, latent_noise(generator, real.samples, rng(seed, "report", number)))
+
+    images = draw(0)
+    first = real.compare(images)
+    others = (features_and_logits(real.classifier, draw(number)).features for number in range(1, draws))
+    fid = _mean_and_std("fid", [first["fid"], *(real.frechet_distance(features)["fid"] for features in others)])
     distances = nearest_neighbour_distances(images[:MEMORISATION_SAMPLES].cpu(), real.training)
     return {
-        **real.frechet_distance(features),
-        "kid": kernel_distance(real.features, features),
-        **mode_coverage(class_histogram(logits)),
-        "confidence": confidence(logits),
-        **precision_and_recall(real.manifold, manifold(features))._asdict(),
+        **first,
+        **fid,
+        "fid_over_real": fid["fid"] / first["fid_real"],
+        "fid_draws": draws,
+        **real.numbers,
         "nearest_neighbour_distance": float(distances.median()),
         "real_nearest_neighbour_distance": real.nearest_neighbour_distance,
         "memorised": float((distances < real.close_distance).double().mean()),
@@ -92,9 +143,19 @@ def evaluate(generator: nn.Module, real: RealImages, seed: int = 0) -> Evaluatio
 def summary(evaluation: Evaluation) -> str:
     """Returns an evaluation in one line."""
     e = evaluation
+    (low, high), (low_real, high_real) = class_range(e), class_range(e, "_real")
     return (
         f"FID {e['fid']:.1f} with {e['fid_samples']:,} samples, {e['fid_over_real']:.1f} times the real-data FID of "
-        f"{e['fid_real']:.1f}; {e['modes_covered']} of {DIGITS} modes covered, precision {e['precision']:.2f}, "
-        f"recall {e['recall']:.2f}, nearest-neighbour distance {e['nearest_neighbour_distance']:.1f} "
-        f"({e['real_nearest_neighbour_distance']:.1f} for real digits), memorised {e['memorised']:.1%}"
+        f"{e['fid_real']:.1f}; {e['modes_covered']} of {DIGITS} modes covered, memorised {e['memorised']:.1%}; real "
+        f"digits in brackets: classes {low:.0%} to {high:.0%} ({low_real:.0%} to {high_real:.0%}), "
+        f"precision {e['precision']:.2f} ({e['precision_real']:.2f}), recall {e['recall']:.2f} "
+        f"({e['recall_real']:.2f}), nearest-neighbour distance {e['nearest_neighbour_distance']:.1f} "
+        f"({e['real_nearest_neighbour_distance']:.1f})"
     )
+
+
+def _mean_and_std(name: str, values: Sequence[float]) -> Evaluation:
+    """The mean by this name, and where there are several values, their standard deviation."""
+    several = torch.tensor(values, dtype=torch.float64)
+    spread = {f"{name}_std": float(several.std())} if len(values) > 1 else {}
+    return {name: float(several.mean()), **spread}

@@ -1,5 +1,8 @@
 """The class histogram of generated images, and how many of the ten classes (modes) are covered."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -28,3 +31,9 @@ def mode_coverage(histogram: list[float]) -> dict[str, float]:
 def confidence(logits: Float[Tensor, "n 10"]) -> float:
     """Returns the mean of the highest class probability, from 0.1 to 1."""
     return float(logits.double().softmax(dim=1).amax(dim=1).mean())
+
+
+def class_range(numbers: Mapping[str, Any], suffix: str = "") -> tuple[float, float]:
+    """Returns the smallest and the largest of class_0 … class_9, with a suffix those of class_0_real, say."""
+    fractions = [numbers[f"class_{digit}{suffix}"] for digit in range(DIGITS)]
+    return min(fractions), max(fractions)

@@ -8,18 +8,23 @@ import pytest
 import torch
 
 from benchmarks import gan
-from benchmarks.results import Results
+from benchmarks.results import RESULTS, Results
 from callbacks.interpolation_strip import GENERATOR_FILE
 from datamodules import MNISTDataModule
+from metrics.features import CLASSIFIERS
 from networks.generator_files import save_generator
 from networks.mlp_gan import MLPGenerator
 from scripts.train_runs import Job
-from twofold.tables import read_rows
+from twofold.tables import grouped, read_rows
 
 
 def run(*arguments: str, out: Path) -> int:
     packaged = ("--root", str(out), "--source", "packaged", "--out", str(out))
     return gan.main([*arguments, *packaged])
+
+
+def _evaluated(*_: object) -> list[dict[str, object]]:
+    return [{"classifier": name, "fid": 1.5, "fid_draws": gan.DRAWS} for name in ("a", "b")]
 
 
 @pytest.fixture
@@ -36,7 +41,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
         return {job.name: SimpleNamespace(path=tmp_path / job.name) for job in new}
 
     monkeypatch.setattr(gan, "train", train)
-    monkeypatch.setattr(gan, "evaluate", lambda *_: [{"classifier": name, "fid": 1.5} for name in ("a", "b")])
+    monkeypatch.setattr(gan, "evaluate", _evaluated)
     return jobs
 
 
@@ -63,25 +68,66 @@ def test_a_longer_training_is_drawn(trained: list[Job], tmp_path: Path) -> None:
     assert (tmp_path / "gan_long.png").exists()
 
 
-def test_packaged_digits_do_not_join_a_table_of_mnist(
-    trained: list[Job], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"data_source": "torchvision", "fid_draws": 10}, "data_source torchvision, which don't compare with packaged"),
+        ({"data_source": "packaged"}, "fid_draws None, which don't compare with 10"),
+        ({"data_source": "packaged", "fid_draws": 1}, "fid_draws 1, which don't compare with 10"),
+    ],
+)
+def test_rows_measured_otherwise_are_refused(
+    columns: dict[str, object],
+    words: str,
+    trained: list[Job],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    row = {"config": "gan_long", "batches": 5, "seed": 1, "classifier": "a", "data_source": "torchvision"}
+    row = {"config": "gan_long", "batches": 5, "seed": 1, "classifier": "a", **columns}
     Results(tmp_path / "gan_long.csv", "config", "batches", "seed", "classifier").add(row)
     assert run("long", out=tmp_path) == 2
-    assert "which don't compare with packaged" in capsys.readouterr().err
+    assert words in capsys.readouterr().err
     assert not trained
 
 
-def test_fid_is_averaged_over_draws_of_both_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_generator_is_evaluated_by_the_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gan, "DRAWS", 2)
     data = MNISTDataModule(tmp_path, "packaged")
     data.setup()
-    for row in gan.evaluate_draws(MLPGenerator().eval(), data):
-        assert row["fid_min"] < row["fid"] < row["fid_max"]
-        assert row["fid_real_min"] < row["fid_real"] < row["fid_real_max"]
-        assert (row["draws"], row["real_draws"], row["fid_samples"]) == (2, 3, 1000)
+    rows = gan.evaluate(MLPGenerator().eval(), data)
+    assert [row["classifier"] for row in rows] == ["digit_cnn", "digit_reader"]
+    for row in rows:
+        assert (row["fid_draws"], row["fid_real_sets"], row["fid_samples"]) == (2, 3, 1000)
         assert row["fid_over_real"] == row["fid"] / row["fid_real"] > 10
+        assert row["recall"] < 0.1 < 0.7 < row["recall_real"]
+
+
+def assert_ranked(rows: list[dict[str, str]]) -> None:
+    """The more images are degraded, the worse their numbers are, by each classifier."""
+    for classifier in CLASSIFIERS:
+        by_kind = grouped([row for row in rows if row["classifier"] == classifier], lambda row: row["degradation"])
+        real = by_kind.pop("none")
+        assert [*by_kind] == ["blurred", "classes dropped", "duplicated"]
+        for kind, degraded in by_kind.items():
+            fid, recall, modes = (
+                [float(row[name]) for row in (*real, *degraded)] for name in ("fid", "recall", "modes_covered")
+            )
+            assert fid == sorted(fid), (classifier, kind)
+            assert 2 * fid[0] < fid[2]
+            if kind != "blurred":
+                assert recall == sorted(recall, reverse=True), (classifier, kind)
+            assert modes == ([10, 9, 5] if kind == "classes dropped" else [10, 10, 10])
+
+
+def test_classifiers_rank_degraded_real_images(tmp_path: Path) -> None:
+    assert run("classifiers", out=tmp_path) == 0
+    assert_ranked(read_rows(tmp_path / "classifier_checks.csv"))
+
+
+def test_classifiers_rank_degraded_images_of_mnist() -> None:
+    rows = read_rows(RESULTS / "classifier_checks.csv")
+    assert {(row["data_source"], row["fid_samples"]) for row in rows} == {("torchvision", "10000")}
+    assert_ranked(rows)
 
 
 @pytest.mark.slow

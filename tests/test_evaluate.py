@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from common.seeding import latent_noise, rng
 from datamodules import MNISTDataModule
-from metrics.evaluate import Evaluation, RealImages, evaluate, summary
-from metrics.features import CLASSIFIERS, SplitDigits, load_classifier, scaled
+from metrics.evaluate import OF_REAL, Evaluation, RealImages, Reference, evaluate, summary
+from metrics.features import CLASSIFIERS, SplitDigits, features_and_logits, load_classifier, scaled
+from metrics.fid import permuted
 from networks.classifiers import DigitReader
 from networks.sampling import BATCH, finite_samples, sample
 
@@ -86,11 +88,60 @@ def test_evaluation_depends_on_the_seed_alone(digits: Digits, real: RealImages) 
     assert evaluate(generator, real, seed=2) != first
 
 
-@pytest.mark.parametrize(("samples", "taken"), [(10_000, 60), (20, 20)])
-def test_samples_are_limited_by_the_smallest_split(digits: Digits, samples: int, taken: int) -> None:
-    real = RealImages(DigitReader(hidden_size=4).eval(), digits, samples)
+@pytest.mark.parametrize(
+    ("samples", "reference", "taken", "sets"),
+    [(10_000, "test", 60, 3), (10_000, "validation", 40, 5), (20, "test", 20, 10), (101, "test", 60, 3)],
+)
+def test_samples_are_limited_by_the_smallest_split(
+    digits: Digits, samples: int, reference: Reference, taken: int, sets: int
+) -> None:
+    real = RealImages(DigitReader(hidden_size=4).eval(), digits, samples, reference)
     found = evaluate(Memorising(scaled(digits.images)), real)
     assert found["fid_samples"] == found["memorisation_samples"] == taken
+    assert found["fid_real_sets"] == sets
+
+
+def test_validation_as_reference_ignores_test_images(digits: Digits) -> None:
+    classifier = DigitReader(hidden_size=4).eval()
+    held_out = RealImages(classifier, digits, reference="validation")
+    without_test = RealImages(classifier, digits._replace(test=digits.test[:0]), reference="validation")
+    generator = Memorising(scaled(digits.images[digits.validation]))
+    found = evaluate(generator, held_out)
+    assert found == evaluate(generator, without_test)
+    assert found["precision"] == 1
+    assert found["memorised"] < 0.1, "the generator has not seen the held-out images"
+
+
+def test_fid_is_the_mean_of_draws_and_of_real_sets(digits: Digits, real: RealImages) -> None:
+    generator = Memorising(scaled(digits.images))
+    three, two = evaluate(generator, real, draws=3), evaluate(generator, real, draws=2)
+    third = features_and_logits(real.classifier, sample(generator, latent_noise(generator, 60, rng(0, "report", 2))))
+    fids = torch.tensor([two["fid"]] * 2 + [real.frechet_distance(third.features)["fid"]], dtype=torch.float64)
+    assert three["fid"] == pytest.approx(float(fids.mean()))
+    assert three["fid_over_real"] == three["fid"] / three["fid_real"]
+    assert three["fid_std"] != two["fid_std"] > 0
+    assert "fid_std" not in evaluate(generator, real)
+    assert (three["fid_draws"], three["recall"]) == (3, two["recall"])
+    reals = torch.tensor(real.frechet_distance.fids_real, dtype=torch.float64)
+    assert (three["fid_real"], three["fid_real_std"]) == pytest.approx((float(reals.mean()), float(reals.std())))
+
+
+def test_numbers_of_real_images_are_those_of_a_generator_that_copies_them(digits: Digits) -> None:
+    real = RealImages(DigitReader(hidden_size=4).eval(), digits, samples=60)
+    found = evaluate(Memorising(scaled(digits.images)), real)
+    first = real.compare(scaled(digits.images[permuted(digits.train)[:60]]))
+    assert {name: found[f"{name}_real"] for name in OF_REAL} == {name: first[name] for name in OF_REAL}
+    assert set(found) - set(first) > {"class_9_real", "precision_real", "recall_real"}
+
+
+def test_subsets_are_random_and_always_the_same() -> None:
+    rows = torch.arange(1000) + 5000
+    assert torch.equal(permuted(rows), permuted(rows))
+    assert torch.equal(permuted(rows).sort().values, rows)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    assert 5400 < permuted(rows)[:300].double().mean() < 5600
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_evaluation_names_and_summary(digits: Digits, real: RealImages) -> None:
@@ -98,11 +149,13 @@ def test_evaluation_names_and_summary(digits: Digits, real: RealImages) -> None:
     assert list(found) == [
         *("fid", "fid_real", "fid_over_real", "fid_samples", "kid"),
         *(f"class_{digit}" for digit in range(10)),
-        *("modes_covered", "confidence", "precision", "recall", "nearest_neighbour_distance"),
-        *("real_nearest_neighbour_distance", "memorised", "memorisation_samples"),
+        *("modes_covered", "confidence", "precision", "recall", "fid_draws", "fid_real_std", "fid_real_sets"),
+        *(f"{name}_real" for name in OF_REAL),
+        *("nearest_neighbour_distance", "real_nearest_neighbour_distance", "memorised", "memorisation_samples"),
     ]
     line = summary(found)
     assert f"FID {found['fid']:.1f} with 60 samples, {found['fid_over_real']:.1f} times the real-data FID" in line
+    assert f"recall {found['recall']:.2f} ({found['recall_real']:.2f})" in line
     assert "\n" not in line
 
 
@@ -122,7 +175,7 @@ def test_shipped_classifiers_separate_real_digits_from_noise(name: str) -> None:
     assert good["fid_over_real"] == pytest.approx(1, abs=0.5)
     assert good["modes_covered"] == 10
     assert good["confidence"] > 0.95
-    assert min(good["precision"], good["recall"]) > 0.7
+    assert min(good["precision"], good["recall"], good["precision_real"], good["recall_real"]) > 0.7
     noise = evaluate(Memorising(torch.rand(300, 1, 28, 28) * 2 - 1), real)
     assert noise["fid_over_real"] > 10
     assert noise["kid"] > 20 * abs(good["kid"])

@@ -16,9 +16,10 @@ from small_modules import small_gan
 
 from callbacks import GenerativeMetrics
 from callbacks.gan_monitor import GANMonitor
-from callbacks.generative_metrics import CLASSIFIER_TRAINED_ON_THEM
+from callbacks.generative_metrics import CLASSIFIER_TRAINED_ON_THEM, GENERATOR_TRAINED_ON_THEM
 from datamodules import MNISTDataModule
 from lightning_modules import GAN
+from metrics.evaluate import RealImages, evaluate
 from metrics.fid import FrechetDistance
 from networks.classifiers import DigitReader
 from networks.generator_files import load_generator, read_metadata
@@ -126,27 +127,55 @@ def test_final_numbers_are_logged_written_printed_and_tested(
     digits: MNISTDataModule,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    tiny_classifier: DigitReader,
     ema_decay: float | None,
     kinds: list[str],
 ) -> None:
     logged, gan = RowLogger(), small_gan(ema_decay=ema_decay)
-    trainer = fit(gan, metrics(final_samples=60), max_steps=3, logger=logged)
+    trainer = fit(gan, metrics(final_samples=60, test_draws=3), max_steps=3, logger=logged)
     written = json.loads((tmp_path / "quality.json").read_text())
-    assert list(written) == ["classifier", "data_source", "step", "remark", *kinds]
+    assert list(written) == ["classifier", "data_source", "reference", "step", "remark", *kinds]
     assert (written["classifier"], written["data_source"], written["step"]) == ("digit_cnn", "packaged", 3)
     ((step, row),) = logged.of("final/").items()
     assert step == 3  # after the last batch's, so that a run that is extended drops it
     assert row == {f"final/{kind}/{name}": value for kind in kinds for name, value in written[kind].items()}
-    assert row["final/raw/fid_samples"] == 60
+    assert (written["reference"], row["final/raw/fid_samples"]) == ("validation", 50)
     assert row["final/raw/real_nearest_neighbour_distance"] > 1
     remark, *lines = capsys.readouterr().out.splitlines()[-1 - len(kinds) :]
     assert remark == written["remark"] == CLASSIFIER_TRAINED_ON_THEM
     assert [line.partition(" ")[0] for line in lines] == kinds
-    assert f"after 3 batches of the packaged digits: FID {written['raw']['fid']:.1f} with 60 samples" in lines[0]
+    assert f"after 3 batches of the packaged digits: FID {written['raw']['fid']:.1f} with 50 samples" in lines[0]
     (tested,) = trainer.test(gan, datamodule=digits, verbose=False)
     assert CLASSIFIER_TRAINED_ON_THEM in capsys.readouterr().out
-    for name, value in row.items():
-        assert tested[name.replace("final", "test")] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+    gan.eval()
+    for kind in kinds:
+        assert (tested[f"test/{kind}/fid_samples"], tested[f"test/{kind}/fid_draws"]) == (60, 3)
+        assert tested[f"test/{kind}/fid_std"] > 0
+    expected = evaluate(gan.generator, RealImages(tiny_classifier, digits.digits, 60), seed=3, draws=3)
+    for name, value in expected.items():
+        assert tested[f"test/raw/{name}"] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+
+
+def test_fit_never_looks_at_test_images(fit: Fit, digits: MNISTDataModule, tmp_path: Path) -> None:
+    written = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        options = {"logger": CSVLogger(str(folder)), "default_root_dir": folder, "log_every_n_steps": 1}
+        fit(small_gan(), metrics(final_samples=60), max_steps=4, **options)
+        written.append([(folder / name).read_bytes() for name in ("quality.json", "metrics.csv")])
+        everything = digits.digits
+        digits._digits = everything._replace(images=everything.images.clone())
+        digits.digits.images[everything.test] = 0
+    assert written[0] == written[1]
+
+
+def test_images_that_the_generator_saw_are_named(
+    fit: Fit, digits: MNISTDataModule, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digits.train_on_validation = True
+    fit(small_gan(), metrics(final_samples=60), max_steps=3)
+    remark = json.loads((tmp_path / "quality.json").read_text())["remark"]
+    assert remark == f"{CLASSIFIER_TRAINED_ON_THEM} {GENERATOR_TRAINED_ON_THEM}"
+    assert GENERATOR_TRAINED_ON_THEM in capsys.readouterr().out.splitlines()
 
 
 def test_statistics_are_cached_beside_the_data(fit: Fit, digits: MNISTDataModule, tmp_path: Path) -> None:
@@ -182,6 +211,7 @@ def test_data_without_digits_is_refused(plain_trainer: Callable[..., Trainer]) -
     [
         ({"every_n_batches": 0}, "every_n_batches is 0; write 1 or more"),
         ({"samples": 1}, "samples is 1; write 2 or more"),
+        ({"test_draws": 0}, "test_draws is 0; write 1 or more"),
         ({"final_samples": 3}, "final_samples is 3; write 4 or more, or 0 for none"),
     ],
 )

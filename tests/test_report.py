@@ -107,7 +107,9 @@ def gans(tmp_path: Path) -> list[TrainedRun]:
             path = run.path / "images" / f"step_{step:06d}.png"
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(bytes([step]))
-        numbers = {key: 0.5 for key, _ in gan.COLUMNS.values()} | {"fid": 12.34, "fid_samples": 200, "recall": None}
+        numbers: dict[str, float | None] = {key: 0.5 for *keys, _ in gan.COLUMNS.values() for key in keys}
+        numbers |= {f"class_{digit}{of}": 0.1 for digit in range(10) for of in ("", "_real")}
+        numbers |= {"fid": 12.34, "fid_samples": 200, "recall": None, "recall_real": 0.75, "class_3": 0.02}
         evaluations = {"raw": numbers, "remark": "It has seen them.", **({"ema": numbers} if name == "gan" else {})}
         (run.path / "quality.json").write_text(json.dumps(evaluations))
         Image.new("L", (4, 4)).save(run.path / "interpolation.png")
@@ -125,9 +127,11 @@ def test_grids_stand_side_by_side(gans: list[TrainedRun]) -> None:
 def test_learning_and_quality_name_their_samples_and_reference(gans: list[TrainedRun]) -> None:
     assert gan.learning(gans).notes[0].endswith("200 samples against all training images of the packaged digits.")
     figure = gan.quality(gans)
-    assert [row[0] for row in figure.tables[0].rows] == ["the textbook", "the gan", "the gan, moving average"]
-    assert figure.tables[0].rows[0][1:6:4] == ["12.3", "–"]
-    assert figure.tables[0].title == "200 samples against the test images of the packaged digits"
+    assert [row[0] for row in figure.tables[0].rows] == ["the textbook", "the gan", "the gan, moving average", "real"]
+    generated, *_, real = figure.tables[0].rows
+    assert (generated[1], generated[4], generated[-1]) == ("12.3", "–", "2% to 10%")
+    assert (real[1], real[4], real[-1]) == ("0.5", "0.75", "10% to 10%")
+    assert figure.tables[0].title == "200 samples against the held-out images of the packaged digits"
     assert figure.notes == ["It has seen them."]
 
 

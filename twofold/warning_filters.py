@@ -5,7 +5,7 @@ import os
 import warnings
 
 CHATTER = (
-    r".*Total length of `list` across ranks is zero.*",  # the GAN has no validation while it trains
+    r".*Total length of `list` across ranks is zero.*",  # a GAN with train_on_validation has no validation
     r".*does not have many workers.*",
     r".*litlogger.*|.*litmodels.*",
     r".*Checkpoint directory .* exists and is not empty.*",

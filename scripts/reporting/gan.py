@@ -1,13 +1,15 @@
 """Figures of the GAN lesson: two runs side by side, and interpolation by the better generator."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean
+from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
 from callbacks.generative_metrics import REPORT_FILE
 from callbacks.interpolation_strip import GENERATOR_FILE, STRIP_FILE
+from metrics.mode_coverage import class_range
 from scripts import interpolate
 from scripts.plotting import panels, svg
 from scripts.reporting.page import Figure, Picture, Table, picture_of
@@ -60,30 +62,35 @@ def averaged(batches: Sequence[int], values: Sequence[float]) -> tuple[list[floa
 
 
 COLUMNS = {
-    "FID": ("fid", "{:.1f}"),
-    "real-data FID": ("fid_real", "{:.1f}"),
-    "KID": ("kid", "{:.2f}"),
-    "precision": ("precision", "{:.2f}"),
-    "recall": ("recall", "{:.2f}"),
-    "modes covered": ("modes_covered", "{:.0f}"),
-    "nearest-neighbour distance": ("nearest_neighbour_distance", "{:.1f}"),
-    "of real images": ("real_nearest_neighbour_distance", "{:.1f}"),
+    "FID": ("fid", "fid_real", "{:.1f}"),
+    "KID": ("kid", "kid_real", "{:.2f}"),
+    "precision": ("precision", "precision_real", "{:.2f}"),
+    "recall": ("recall", "recall_real", "{:.2f}"),
+    "modes covered": ("modes_covered", "modes_covered_real", "{:.0f}"),
+    "nearest-neighbour distance": ("nearest_neighbour_distance", "real_nearest_neighbour_distance", "{:.1f}"),
 }
-"""Columns of the table of last evaluations: key in `quality.json` and format."""
+"""Columns of the table of last evaluations: key in `quality.json`, key of the number for real images, and format."""
 
 
 def quality(runs: Sequence[TrainedRun]) -> Figure:
-    """The last evaluation of each generator, against the test images."""
+    """The last evaluation of each generator, and of training images, against the held-out images."""
     rows, remarks = [], []
     for run in runs:
         evaluations = json.loads((run.path / REPORT_FILE).read_text(encoding="utf-8"))
         for weights, name in (("raw", ""), ("ema", ", moving average")):
             if numbers := evaluations.get(weights):
-                cells = ["–" if numbers.get(key) is None else how.format(numbers[key]) for key, how in COLUMNS.values()]
-                rows.append([f"{run.job.title}{name}", *cells])
+                rows.append([f"{run.job.title}{name}", *_cells(numbers)])
+                real, samples = _cells(numbers, of_real=True), numbers["fid_samples"]
         remarks += [evaluations["remark"]] if "remark" in evaluations else []
-    title = f"{numbers['fid_samples']:,.0f} samples against the test images of {data_names(runs)}"
-    return Figure(tables=[Table(("generator", *COLUMNS), rows, title)], notes=list(dict.fromkeys(remarks)))
+    title = f"{samples:,.0f} samples against the held-out images of {data_names(runs)}"
+    table = Table(("images", *COLUMNS, "smallest to largest class"), [*rows, ["real", *real]], title)
+    return Figure(tables=[table], notes=list(dict.fromkeys(remarks)))
+
+
+def _cells(numbers: Mapping[str, Any], of_real: bool = False) -> list[str]:
+    values = [(numbers.get(real if of_real else generated), how) for generated, real, how in COLUMNS.values()]
+    low, high = class_range(numbers, "_real" if of_real else "")
+    return [*("–" if value is None else how.format(value) for value, how in values), f"{low:.0%} to {high:.0%}"]
 
 
 def morphs(run: TrainedRun) -> Figure:
