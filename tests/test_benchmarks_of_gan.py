@@ -90,6 +90,7 @@ def test_rows_measured_otherwise_are_refused(
     assert not trained
 
 
+@pytest.mark.usefixtures("_without_kid")
 def test_a_generator_is_evaluated_by_the_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gan, "DRAWS", 2)
     data = MNISTDataModule(tmp_path, "packaged")
@@ -100,6 +101,12 @@ def test_a_generator_is_evaluated_by_the_protocol(tmp_path: Path, monkeypatch: p
         assert (row["fid_draws"], row["fid_real_sets"], row["fid_samples"]) == (2, 3, 1000)
         assert row["fid_over_real"] == row["fid"] / row["fid_real"] > 10
         assert row["recall"] < 0.1 < 0.7 < row["recall_real"]
+
+
+@pytest.fixture
+def _without_kid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """KID takes seconds for each set of images."""
+    monkeypatch.setattr("metrics.evaluate.kernel_distance", lambda *_: 0.0)
 
 
 def assert_ranked(rows: list[dict[str, str]]) -> None:
@@ -116,9 +123,11 @@ def assert_ranked(rows: list[dict[str, str]]) -> None:
             assert 2 * fid[0] < fid[2]
             if kind != "blurred":
                 assert recall == sorted(recall, reverse=True), (classifier, kind)
-            assert modes == ([10, 9, 5] if kind == "classes dropped" else [10, 10, 10])
+            if kind != "duplicated":  # ten images need not show all digits
+                assert modes == ([10, 9, 5] if kind == "classes dropped" else [10, 10, 10])
 
 
+@pytest.mark.usefixtures("_without_kid")
 def test_classifiers_rank_degraded_real_images(tmp_path: Path) -> None:
     assert run("classifiers", out=tmp_path) == 0
     assert_ranked(read_rows(tmp_path / "classifier_checks.csv"))
