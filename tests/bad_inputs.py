@@ -154,7 +154,7 @@ TWOFOLD = [
     (f"fit -c {INDUCTION} --data.tokens 0", "tokens is 0; write 2 or more"),
     (f"fit -c {RECALL} --data.keys 0", "keys is 0 and values 8; write 3 or more"),
     (f"fit -c {GAN} --model.ema_decay 3", "ema_decay is 3.0; write a number between 0 and 1"),
-    (f"fit -c {GAN} --data.source packaged --data.batch_size 10000000", "there are 4,000 training images"),
+    (f"fit -c {GAN} --data.source packaged --data.batch_size 10000000", "there are 3,500 training images"),
     (f"fit -c {GAN} --data.source packaged --data.batch_size 1", "Expected more than 1 value per channel"),
     (f"fit -c {GAN} --trainer.gradient_clip_val 1 --data.source packaged", "gradient clipping is not supported"),
     (f"fit -c {DCGAN} --model.r1 1", "the discriminator's BatchNorm mixes the images"),
