@@ -13,7 +13,6 @@ from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 from common.files import replacing
-from metrics.features import IMAGE_SHAPE
 
 Images = Float[Tensor, "n channels height width"]
 
@@ -30,7 +29,14 @@ STRIP_WIDTH = 15
 GAP = 12
 """The space between the pictures of a page, in pixels."""
 FRAME_MS, WAYPOINT_MS = 80, 800
-DATA_NAMES = {"torchvision": "MNIST", "packaged": "the packaged digits", "unnamed": "unnamed data"}
+DATA_NAMES = {
+    "torchvision": "MNIST",
+    "packaged": "the packaged digits",
+    "unnamed": "unnamed data",
+    "fashion_mnist": "Fashion-MNIST",
+    "kmnist": "KMNIST",
+    "emnist_letters": "EMNIST letters",
+}
 
 
 def trained_on(step: int, data_source: str) -> str:
@@ -43,9 +49,9 @@ def interpolation_title(interpolation: str, ends: Sequence[str] = ()) -> str:
     return f"{interpolation} from {' to '.join(ends)}" if ends else interpolation
 
 
-def predictions(classifier: nn.Module, images: Images) -> list[str]:
-    """The classifier's label and confidence for each image, such as "3: 97%"; none unless they have `IMAGE_SHAPE`."""
-    if images.shape[1:] != IMAGE_SHAPE:
+def predictions(classifier: nn.Module | None, images: Images) -> list[str]:
+    """The classifier's label and confidence for each image, such as "3: 97%"; none if it takes another shape."""
+    if classifier is None or images.shape[1:] != classifier.image_shape:
         return []
     with torch.no_grad():
         confidences, digits = classifier(images).softmax(dim=1).max(dim=1)

@@ -28,7 +28,7 @@ from common.arguments import check_positive
 from common.files import replacing
 from losses.gan import wasserstein_discriminator_loss
 from metrics.evaluate import Evaluation, RealImages, Reference, evaluate, summary
-from metrics.features import SplitDigits, classifiable, features_and_logits, load_classifier
+from metrics.features import SplitDigits, check_classes, check_image_shape, features_and_logits, load_classifier
 from metrics.fid import FrechetDistance, distance_to_training
 from metrics.mode_coverage import class_histogram, mode_coverage
 from metrics.precision_recall import NEIGHBOURS
@@ -64,9 +64,10 @@ class GenerativeMetrics(Callback):
 
     Works with any module that has a `generator` with a `latent_dim`, and a datamodule that has `digits`, such as
     `datamodules.MNISTDataModule`. If its splits hold fewer images than `samples`, as many samples are taken as there
-    are images. Files are written under `trainer.default_root_dir`. Training is not changed by it. The features'
-    statistics of the training images, which take some seconds, are cached in the folder `classifiers` under the
-    datamodule's `root`, if that exists. With several processes, rank 0 evaluates and the others wait.
+    are images. If the classifier doesn't know the data or take the images, all is left out with a warning. Files are
+    written under `trainer.default_root_dir`. Training is not changed by it. The features' statistics of the training
+    images, which take some seconds, are cached in the folder `classifiers` under the datamodule's `root`, if that
+    exists. With several processes, rank 0 evaluates and the others wait.
 
     Args:
         every_n_batches: number of batches between two evaluations. One takes as long as 10 to 40 batches of 64; every
@@ -78,7 +79,7 @@ class GenerativeMetrics(Callback):
 
     Raises:
         ValueError: if a number is too small; when training starts, if the datamodule has no digits, or the module no
-            generator of images of their shape.
+            generator.
     """
 
     def __init__(
@@ -95,11 +96,11 @@ class GenerativeMetrics(Callback):
         self.test_draws = test_draws
         self.monitor = GANMonitor()
         self.best_fid = math.inf
+        self._classifies = True
         self._frechet_distance: FrechetDistance | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        _digits(trainer)
-        classifiable(sample_images(pl_module, fixed_noise(pl_module, TABLE_SAMPLES, "samples")))
+        self._classifies = _classifies(trainer, pl_module)
         self._frechet_distance = None  # the datamodule may be another than the last time
 
     def on_train_batch_end(
@@ -111,7 +112,8 @@ class GenerativeMetrics(Callback):
         # A Wasserstein discriminator may separate all images: it is no classifier, and G still learns from it.
         if interval and batches % interval == 0 and loss is not wasserstein_discriminator_loss:
             _warn(self.monitor.check_discriminator(batches, trainer.callback_metrics))
-        if batches % self.every_n_batches == 0 and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        evaluates = self._classifies and batches % self.every_n_batches == 0
+        if evaluates and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             fid = self._evaluate(trainer, pl_module) if trainer.is_global_zero else math.nan
             pl_module.log("quality/fid", trainer.strategy.broadcast(fid), logger=False)  # for callbacks that monitor it
 
@@ -136,7 +138,7 @@ class GenerativeMetrics(Callback):
         return fid["fid"]
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not may_write(trainer) or self.final_samples == 0:
+        if not may_write(trainer) or self.final_samples == 0 or not self._classifies:
             return
         final: dict[str, float] = {}
         content: dict[str, Any] = {"classifier": CLASSIFIER, "data_source": data_source(trainer)}
@@ -155,7 +157,7 @@ class GenerativeMetrics(Callback):
             self._log_samples(trainer, pl_module)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.final_samples == 0 or not trainer.is_global_zero:
+        if self.final_samples == 0 or not trainer.is_global_zero or not _classifies(trainer, pl_module):
             return
         for weights, numbers in self._evaluations(trainer, pl_module, "test", self.test_draws).items():
             logged = {f"test/{weights}/{name}": float(value) for name, value in numbers.items()}
@@ -210,6 +212,19 @@ def _remarks(trainer: Trainer, reference: Reference) -> list[str]:
     is_trained_on = reference == "validation" and getattr(data, "train_on_validation", False)
     remarks = [CLASSIFIER_TRAINED_ON_THEM] if data_source(trainer) == "packaged" else []
     return [*remarks, GENERATOR_TRAINED_ON_THEM] if is_trained_on else remarks
+
+
+def _classifies(trainer: Trainer, pl_module: LightningModule) -> bool:
+    """Whether the classifier may know the data and takes the generator's images; warns if not."""
+    _digits(trainer)
+    images = sample_images(pl_module, fixed_noise(pl_module, 1, "samples"))
+    try:
+        check_classes(data_source(trainer))
+        check_image_shape(load_classifier(CLASSIFIER), images.shape[1:])
+    except ValueError as error:
+        rank_zero_warn(f"GenerativeMetrics leaves FID and its other numbers out: {error}")
+        return False
+    return True
 
 
 def _warn(message: str | None) -> None:

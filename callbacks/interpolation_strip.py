@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from callbacks.drawing import interpolation_title, page, predictions, strip, write_png
 from callbacks.generators import (
+    data_source,
     fixed_noise,
     may_write,
     sampling_generator,
@@ -21,7 +22,7 @@ from callbacks.generators import (
     training_progress,
 )
 from callbacks.logging import log_image, warn_if_not_written
-from metrics.features import load_classifier
+from metrics.features import classifier_of
 from metrics.interpolation import (
     digit_candidates,
     interpolate_latents,
@@ -43,9 +44,9 @@ class InterpolationStrip(Callback):
 
     With `digits` it interpolates from digit to digit, between noise vectors whose images the classifier of
     `metrics.features` is most confident of. Otherwise it takes two noise vectors: those of 16 whose images differ the
-    most. The classifier's label is below each frame, if the frames have the size that it takes. If the generator
-    doesn't make the digits, or slerp isn't defined, a warning says so and the strip is a lerp between two images that
-    differ.
+    most. The classifier's label is below each frame, if it takes frames of this size and knows the data. If the
+    generator doesn't make the digits, or slerp isn't defined, a warning says so and the strip is a lerp between two
+    images that differ.
 
     Writes `mnist_generator.pth` with its `.json` (see `networks.generator_files`) and `interpolation.png` under
     `trainer.default_root_dir`, and shows the strip in every logger that can.
@@ -77,7 +78,7 @@ class InterpolationStrip(Callback):
         # A new network may initialise its weights.
         with isolate_rng(), torch.no_grad(), warn_if_not_written(f"{GENERATOR_FILE} or {STRIP_FILE}"):
             save_sampling_generator(trainer, pl_module, folder / GENERATOR_FILE)
-            generator, classifier = _load(folder / GENERATOR_FILE, pl_module), load_classifier()
+            generator, classifier = _load(folder / GENERATOR_FILE, pl_module), classifier_of(data_source(trainer))
             latents, title = self._latents(generator, classifier, pl_module)
             images = sample(generator, latents)
             caption = f"{title}, {training_progress(trainer)}"
@@ -85,7 +86,7 @@ class InterpolationStrip(Callback):
             log_image(trainer, "interpolation", folder / STRIP_FILE, caption)
 
     def _latents(
-        self, generator: nn.Module, classifier: nn.Module, module: LightningModule
+        self, generator: nn.Module, classifier: nn.Module | None, module: LightningModule
     ) -> tuple[Float[Tensor, "frames latent"], str]:
         """The latents of the frames, and what the strip shows."""
         try:

@@ -14,3 +14,24 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
     """Raises ValueError unless `value` is one of the `choices`."""
     if value not in choices:
         raise ValueError(f"{name} is '{value}'; write one of {', '.join(choices)}")
+
+
+def check_image_shape(network: str, image_shape: Sequence[int], multiple: int = 1) -> tuple[int, int, int]:
+    """Returns the shape of an image: channels, height and width.
+
+    Args:
+        network: the name of the class that takes the argument.
+        multiple: what the network needs height and width to be a multiple of.
+
+    Raises:
+        ValueError: unless it has these three sizes.
+    """
+    if len(image_shape) != 3 or min(image_shape) < 1:
+        raise ValueError(f"image_shape is {[*image_shape]}; write channels, height and width, such as [1, 28, 28]")
+    channels, height, width = image_shape
+    if height % multiple or width % multiple:
+        raise ValueError(
+            f"image_shape is {[*image_shape]}, but {network} needs a height and a width that are multiples of "
+            f"{multiple}; write a shape such as {[channels, height + -height % multiple, width + -width % multiple]}"
+        )
+    return channels, height, width

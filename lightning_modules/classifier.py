@@ -1,4 +1,4 @@
-"""Classification: the base class of all modules trained with cross-entropy, and a classifier of MNIST digits."""
+"""Classification: the base class of all modules trained with cross-entropy, and a classifier of images."""
 
 from typing import Any
 
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
+from common.arguments import check_positive
 from common.eval_mode import output_for_zeros
 from common.sharding import average_batchnorm_statistics, sum_over_ranks
 from common.targets import UNASKED
 from lightning_modules.base import TwofoldModule
-from lightning_modules.batches import images_of, input_and_target
+from lightning_modules.batches import check_shape, images_of, input_and_target
 
 DIGITS = 10
 
@@ -66,7 +67,7 @@ class Classification(TwofoldModule):
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         self._evaluate(batch, "test", dataloader_idx)
 
-    def logits_and_target(self, batch: Any) -> tuple[Float[Tensor, "targets 10"], Int[Tensor, " targets"]]:
+    def logits_and_target(self, batch: Any) -> tuple[Float[Tensor, "targets classes"], Int[Tensor, " targets"]]:
         """Returns the logits for all targets of a batch, and the targets."""
         input, target = input_and_target(batch)
         return self(input), target
@@ -110,16 +111,19 @@ class Classification(TwofoldModule):
 
 
 class DigitClassifier(Classification):
-    """A classifier of MNIST digits.
+    """A classifier of images, such as MNIST's digits.
 
     Args:
-        network: images `(batch, 1, 28, 28)` in [−1, 1] → logits `(batch, 10)`.
+        network: images in [−1, 1] → logits `(batch, classes)`. If it has an attribute `image_shape` (channels, height,
+            width), it takes images of this shape, else of `(1, 28, 28)`.
         optimizer: class or partial that takes the parameters.
         lr_scheduler: class or partial that takes the optimizer; steps with every batch. Without a length
             (`total_iters`, `total_steps` or `T_max`) it lasts for the trainer's `max_steps`.
+        classes: number of classes; labels count from 0.
 
     Raises:
-        ValueError: when the network doesn't make ten logits of an image.
+        ValueError: when the network doesn't make a logit for each class of an image; from a step when the images of a
+            batch have another shape, or a label is none of the classes.
     """
 
     def __init__(
@@ -127,21 +131,37 @@ class DigitClassifier(Classification):
         network: nn.Module,
         optimizer: OptimizerCallable = torch.optim.Adam,
         lr_scheduler: LRSchedulerCallable | None = None,
+        classes: int = DIGITS,
     ) -> None:
         super().__init__(network, optimizer, lr_scheduler)
-        logits = output_for_zeros(network, (2, 1, 28, 28))
-        if logits.shape != (2, DIGITS):
+        check_positive(classes=classes)
+        self.image_shape = tuple(getattr(network, "image_shape", (1, 28, 28)))
+        self.classes = classes
+        logits = output_for_zeros(network, (2, *self.image_shape))
+        if logits.shape != (2, classes):
             raise ValueError(
-                f"for 2 images {type(network).__name__} returns {tuple(logits.shape)}; return ten logits each"
+                f"for 2 images {type(network).__name__} returns {tuple(logits.shape)}; return {classes} logits each"
             )
 
-    def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 10"]:
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         logits: Tensor = self.network(images)
         return logits
 
+    def logits_and_target(self, batch: Any) -> tuple[Float[Tensor, "targets classes"], Int[Tensor, " targets"]]:
+        images, labels = input_and_target(batch)
+        check_shape(images, self.image_shape)
+        # On the CPU only, because reading a number from a GPU would wait for it.
+        highest = int(labels.max()) if labels.device.type == "cpu" and len(labels) else 0
+        if highest >= self.classes:
+            raise ValueError(
+                f"a label is {highest}, but the classifier has the classes 0 to {self.classes - 1}; write the number "
+                "of the data's classes"
+            )
+        return self(images), labels
+
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[int] | list[float]]:
         """Columns `label` if there are any, `prediction` and `confidence` (its softmax probability, in [0, 1])."""
-        images = images_of(batch)
+        images = images_of(batch, self.image_shape)
         confidence, prediction = self(images).softmax(dim=1).max(dim=1)
         labelled = isinstance(batch, tuple | list) and len(batch) == 2 and batch[0] is images
         labels = {"label": batch[1].tolist()} if labelled else {}

@@ -36,7 +36,7 @@ class GAN(TwofoldModule):
 
     Args:
         generator: noise `(batch, latent_dim)` → images in [−1, 1], such as `(batch, 1, 28, 28)`; has an integer
-            `latent_dim`.
+            `latent_dim`. Its images have the shape of the data's.
         discriminator: images → logits `(batch,)`, positive for "real".
         generator_optimizer: class or partial that takes the generator's parameters.
         discriminator_optimizer: class or partial that takes the discriminator's parameters.
@@ -96,13 +96,13 @@ class GAN(TwofoldModule):
         self.diffaugment_translation = diffaugment_translation
         self.ema_decay = ema_decay
         self.matmul_precision = matmul_precision
-        validate_gan_arguments(vars(self), generator, discriminator)
+        self.image_shape = validate_gan_arguments(vars(self), generator, discriminator)
         self.gan_loss = GAN_LOSSES[loss]
         self._newest_losses: dict[str, Tensor | float] = {}
         self.ema: MovingAverage | None = None if ema_decay is None else MovingAverage(generator, ema_decay)
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
-        images = images_of(batch)
+        images = images_of(batch, self.image_shape)
         step = self.trainer.global_step
         n = sum_over_ranks(len(images))
         scale = self.loss_scale(images, n)
@@ -243,7 +243,7 @@ class GAN(TwofoldModule):
 
     def _evaluate(self, batch: Any, batch_idx: int, split: str) -> None:
         """Logs both losses, and the shares of real and of fake images that D classifies correctly."""
-        images = images_of(batch)
+        images = images_of(batch, self.image_shape)
         noise = self.shard(self.sample_noise(sum_over_ranks(len(images)), split, batch_idx))
         real_logits = all_gather(self._logits(images))
         fake_logits = all_gather(self._logits(self(noise)))

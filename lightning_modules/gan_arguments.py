@@ -16,8 +16,14 @@ from networks.normalisation import mixes_images
 PENALTIES = ("r1", "r2", "gradient_penalty")
 
 
-def validate_gan_arguments(arguments: Mapping[str, Any], generator: nn.Module, discriminator: nn.Module) -> None:
-    """Raises ValueError when an argument of `GAN` is out of range, or when arguments or networks don't fit together."""
+def validate_gan_arguments(
+    arguments: Mapping[str, Any], generator: nn.Module, discriminator: nn.Module
+) -> tuple[int, ...]:
+    """Checks the arguments of `GAN` and its networks; returns the shape of an image.
+
+    Raises:
+        ValueError: when an argument is out of range, or when arguments or networks don't fit together.
+    """
     check_choice("loss", arguments["loss"], GAN_LOSSES)
     check_choice("matmul_precision", arguments["matmul_precision"], MATMUL_PRECISIONS)
     check_positive(d_reg_interval=arguments["d_reg_interval"], n_critic=arguments["n_critic"])
@@ -32,6 +38,13 @@ def validate_gan_arguments(arguments: Mapping[str, Any], generator: nn.Module, d
     if not isinstance(latent_dim, int):
         raise ValueError(f"{type(generator).__name__} needs a whole number `latent_dim`, the length of its noise")
     images = output_for_zeros(generator, (2, latent_dim))
+    image_shape = tuple(images.shape[1:])
+    accepted = tuple(getattr(discriminator, "image_shape", image_shape))
+    if accepted != image_shape:
+        raise ValueError(
+            f"the generator makes images of the shape {image_shape}, but the discriminator takes {accepted}; write the "
+            "same image_shape for both"
+        )
     logits = output_for_zeros(discriminator, images.shape)
     if logits.shape != (2,):
         name = type(discriminator).__name__
@@ -54,3 +67,4 @@ def validate_gan_arguments(arguments: Mapping[str, Any], generator: nn.Module, d
             "the wasserstein loss is unbounded unless the discriminator's gradient is bounded; set gradient_penalty to "
             "10, or the discriminator's normalisation to spectral"
         )
+    return image_shape

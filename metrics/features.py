@@ -11,12 +11,13 @@ The metadata of a file names its network by `networks.registry`; a safetensors f
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float64, Int, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from common.files import read_safetensors, write_safetensors
 from networks.classifiers import DigitCNN, DigitReader
@@ -25,12 +26,12 @@ from networks.registry import to_spec
 from networks.sampling import BATCH
 
 Classifier = DigitCNN | DigitReader
-"""Maps images `(n, 1, 28, 28)` in [−1, 1] to logits `(n, 10)`, or by its method `features` to features `(n, 128)`."""
+"""Maps images `(n, *image_shape)` in [−1, 1] to logits `(n, classes)`; `features` maps them to features `(n, 128)`."""
 
 CLASSIFIERS: dict[str, type[Classifier]] = {"digit_cnn": DigitCNN, "digit_reader": DigitReader}
 FOLDER = Path(__file__).parents[1] / "assets" / "classifiers"
-IMAGE_SHAPE = (1, 28, 28)
-"""The shape of an image that they take."""
+DATA_SOURCES = ("torchvision", "packaged", "unnamed")
+"""The `data_source` of data whose classes the shipped classifiers know, or may know; see `MNISTDataModule`."""
 
 
 def load_classifier(name: str = "digit_cnn") -> Classifier:
@@ -56,6 +57,11 @@ def load_classifier(name: str = "digit_cnn") -> Classifier:
     return classifier.to(memory_format=torch.channels_last).requires_grad_(False).eval()
 
 
+def classifier_of(data_source: str) -> Classifier | None:
+    """Returns the first classifier if it knows the classes of the data, or may know them; else None."""
+    return load_classifier() if data_source in DATA_SOURCES else None
+
+
 def save_classifier(classifier: Classifier, path: str | Path, **metadata: Any) -> None:
     """Writes the weights, and as the file's metadata the network's spec and whatever else is given.
 
@@ -71,25 +77,37 @@ class FeaturesAndLogits(NamedTuple):
     """A classifier's outputs for a set of images, on the CPU."""
 
     features: Float64[Tensor, "n 128"]
-    logits: Float[Tensor, "n 10"]
+    logits: Float[Tensor, "n classes"]
 
 
-def classifiable(images: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n 1 28 28"]:
-    """Returns the images; raises ValueError unless they have the shape that the classifiers take."""
-    if images.shape[1:] != IMAGE_SHAPE:
-        raise ValueError(f"the classifiers take images of the shape {IMAGE_SHAPE}, not {tuple(images.shape[1:])}")
-    return images
+def check_image_shape(classifier: nn.Module, image_shape: Sequence[int]) -> None:
+    """Raises ValueError unless the classifier takes images of this shape: channels, height and width."""
+    if tuple(image_shape) != classifier.image_shape:
+        raise ValueError(
+            f"the classifiers take images of the shape {classifier.image_shape}, not {tuple(image_shape)}; make one "
+            "for these by twofold fit -c digit_classifier on the same data"
+        )
+
+
+def check_classes(data_source: str) -> None:
+    """Raises ValueError unless the shipped classifiers know the classes of the data, or may know them."""
+    if data_source not in DATA_SOURCES:
+        raise ValueError(
+            f"the classifiers know MNIST's digits, not {data_source}; make one for these images by twofold fit "
+            f"-c digit_classifier --data.dataset {data_source}"
+        )
 
 
 def features_and_logits(classifier: Classifier, images: Float[Tensor, "n channels height width"]) -> FeaturesAndLogits:
     """Runs the classifier on images in [−1, 1], in batches on the classifier's device.
 
     Raises:
-        ValueError: as `classifiable` does.
+        ValueError: as `check_image_shape` does.
     """
+    check_image_shape(classifier, images.shape[1:])
     device = next(classifier.parameters()).device
     with torch.no_grad():
-        features = torch.cat([classifier.features(batch.to(device)) for batch in classifiable(images).split(BATCH)])
+        features = torch.cat([classifier.features(batch.to(device)) for batch in images.split(BATCH)])
         # Float64 on the CPU, because MPS doesn't have it.
         return FeaturesAndLogits(features.cpu().double(), classifier.head(features).cpu())
 
@@ -99,7 +117,7 @@ class SplitDigits(Protocol):
     """Images from 0 (background) to 255 and the rows of each split, such as `datamodules.MNISTDataModule.digits`."""
 
     @property
-    def images(self) -> UInt8[Tensor, "size 28 28"]: ...
+    def images(self) -> UInt8[Tensor, "size channels height width"]: ...
     @property
     def train(self) -> Int[Tensor, " train"]: ...
     @property
@@ -108,6 +126,6 @@ class SplitDigits(Protocol):
     def test(self) -> Int[Tensor, " test"]: ...
 
 
-def scaled(images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor, "n 1 28 28"]:
+def scaled(images: UInt8[Tensor, "n channels height width"]) -> Float[Tensor, "n channels height width"]:
     """Scales images from 0 … 255 to [−1, 1], the range of generated images."""
-    return images[:, None].float() / 127.5 - 1
+    return images.float() / 127.5 - 1

@@ -133,7 +133,7 @@ def distance_to_training(
 
 
 def cached_reference_statistics(
-    classifier: Classifier, images: UInt8[Tensor, "n 28 28"], folder: Path | None
+    classifier: Classifier, images: UInt8[Tensor, "n channels height width"], folder: Path | None
 ) -> Statistics:
     """Returns the `reference_statistics` of images in 0 … 255, read from `folder` if they are there.
 
@@ -169,7 +169,7 @@ def _frechet_metric(features: int) -> FrechetInceptionDistance:
     return FrechetInceptionDistance(identity, reset_real_features=False, sync_on_compute=False)
 
 
-def _fingerprint(classifier: Classifier, images: UInt8[Tensor, "n 28 28"]) -> str:
+def _fingerprint(classifier: Classifier, images: UInt8[Tensor, "n channels height width"]) -> str:
     device = next(classifier.parameters()).device
     model = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()

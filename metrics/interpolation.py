@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from common.seeding import latent_noise, rng
-from metrics.features import classifiable
+from metrics.features import check_image_shape
 from networks.sampling import finite_samples
 
 CANDIDATES = 4096
@@ -122,9 +122,15 @@ def most_confident_latents(
 
 
 def digit_candidates(
-    generator: nn.Module, classifier: nn.Module, seed: int
+    generator: nn.Module, classifier: nn.Module | None, seed: int
 ) -> tuple[Float[Tensor, "candidates latent"], Float[Tensor, "candidates 10"]]:
-    """Draws `CANDIDATES` latents; returns them with their `class_log_probabilities`, for `most_confident_latents`."""
+    """Draws `CANDIDATES` latents; returns them with their `class_log_probabilities`, for `most_confident_latents`.
+
+    Raises:
+        ValueError: when there is no classifier, or as `class_log_probabilities` does.
+    """
+    if classifier is None:
+        raise ValueError("the classifiers know MNIST's digits, not these images; interpolate between seeds instead")
     latents = latent_noise(generator, CANDIDATES, rng(seed, "digits to walk between"))
     return latents, class_log_probabilities(generator, classifier, latents)
 
@@ -139,9 +145,12 @@ def class_log_probabilities(
     Raises:
         ValueError: when the images aren't of the shape that the classifier takes.
     """
+    batches = []
     with torch.no_grad():
-        logits = torch.cat([classifier(classifiable(images)) for images in finite_samples(generator, latents)])
-    return logits.cpu().double().log_softmax(dim=1)
+        for images in finite_samples(generator, latents):
+            check_image_shape(classifier, images.shape[1:])
+            batches.append(classifier(images))
+    return torch.cat(batches).cpu().double().log_softmax(dim=1)
 
 
 def _sine_ratio(t: Float[Tensor, " steps"], omega: Float[Tensor, ""]) -> Float[Tensor, " steps"]:

@@ -8,7 +8,7 @@ from metrics.precision_recall import ROWS_AT_ONCE
 
 
 def nearest_neighbour_distances(
-    images: Float[Tensor, "n 1 28 28"], training: UInt8[Tensor, "m 28 28"]
+    images: Float[Tensor, "n channels height width"], training: UInt8[Tensor, "m channels height width"]
 ) -> Float64[Tensor, " n"]:
     """Returns the distance of each image in [−1, 1] to the nearest training image: Euclidean, with pixels in [0, 1].
 

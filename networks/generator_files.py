@@ -17,7 +17,7 @@ def save_generator(generator: nn.Module, path: str | Path, *, weights: str, step
     Args:
         weights: "ema" or "raw", whichever the generator holds.
         step: number of training batches.
-        data_source: "torchvision" or "packaged".
+        data_source: "torchvision" (MNIST), "packaged", or the name of another dataset.
     """
     path = Path(path)
     metadata = {"network": to_spec(generator), "weights": weights, "step": step, "data_source": data_source}

@@ -19,27 +19,28 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from common.arguments import check_choice, check_positive
+from common.arguments import check_choice, check_image_shape, check_positive
 from networks.mlp_gan import SLOPE, hidden_layers
 
-SIDE = 14
 MNIST_MEAN, MNIST_STD = 2 * 0.1307 - 1, 2 * 0.3081
 """Mean and standard deviation of the training images' pixels: the usual numbers for [0, 1], here for [−1, 1]."""
 
 
 class MLPConvGenerator(nn.Module):
-    """Turns noise into images: z `(batch, latent_dim)`, usually from N(0, 1), to `(batch, 1, 28, 28)` in [−1, 1].
+    """Turns noise into images: z `(batch, latent_dim)`, usually from N(0, 1), to `(batch, *image_shape)` in [−1, 1].
 
     In train mode BatchNorm needs a batch of two or more, and torch raises ValueError for one.
 
     Args:
         latent_dim: length of the noise.
         widths: units of the hidden layers.
-        channels: of the 14×14 feature map that the transposed convolution turns into an image.
+        channels: of the feature map of half the height and width that the transposed convolution turns into an image.
         normalisation: after all hidden layers but the first: batch, layer or none.
+        image_shape: channels, height and width; the last two are even.
 
     Raises:
-        ValueError: when a size is below 1, there is no hidden layer, or the normalisation is unknown.
+        ValueError: when a size is below 1, height or width is odd, there is no hidden layer, or the normalisation is
+            unknown.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class MLPConvGenerator(nn.Module):
         widths: Sequence[int] = (256, 512, 512),
         channels: int = 4,
         normalisation: Literal["batch", "layer", "none"] = "batch",
+        image_shape: Sequence[int] = (1, 28, 28),
     ) -> None:
         super().__init__()
         check_choice("normalisation", normalisation, ("batch", "layer", "none"))
@@ -56,49 +58,56 @@ class MLPConvGenerator(nn.Module):
         self.widths = tuple(widths)
         self.channels = channels
         self.normalisation = normalisation
+        self.image_shape = check_image_shape("MLPConvGenerator", image_shape, multiple=2)
+        image_channels, height, width = self.image_shape
         self.layers = nn.Sequential(
             *hidden_layers(latent_dim, self.widths, normalisation),
-            nn.Linear(self.widths[-1], channels * SIDE * SIDE),
+            nn.Linear(self.widths[-1], channels * (height // 2) * (width // 2)),
             nn.LeakyReLU(SLOPE),
-            nn.Unflatten(1, (channels, SIDE, SIDE)),  # (batch, channels, 14, 14)
-            nn.ConvTranspose2d(channels, 1, kernel_size=4, stride=2, padding=1),  # (batch, 1, 28, 28)
+            nn.Unflatten(1, (channels, height // 2, width // 2)),
+            nn.ConvTranspose2d(channels, image_channels, kernel_size=4, stride=2, padding=1),
             nn.Tanh(),
         )
 
-    def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 1 28 28"]:
+    def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch channels height width"]:
         images: Tensor = self.layers(z)
         return images
 
 
 class PixelUnshuffleDiscriminator(nn.Module):
-    """Maps images `(batch, 1, 28, 28)` in [−1, 1]: one logit each, `(batch,)`, positive for "real".
+    """Maps images `(batch, *image_shape)` in [−1, 1]: one logit each, `(batch,)`, positive for "real".
 
     Args:
         channels: of the first convolution; the second has twice as many.
         width: units of the hidden linear layer.
+        image_shape: channels, height and width; the last two are multiples of 4.
 
     Raises:
-        ValueError: when a size is below 1.
+        ValueError: when a size is below 1, or height or width is no multiple of 4.
     """
 
-    def __init__(self, channels: int = 8, width: int = 128) -> None:
+    def __init__(self, channels: int = 8, width: int = 128, image_shape: Sequence[int] = (1, 28, 28)) -> None:
         super().__init__()
         check_positive(channels=channels, width=width)
         self.channels = channels
         self.width = width
+        self.image_shape = check_image_shape("PixelUnshuffleDiscriminator", image_shape, multiple=4)
+        image_channels, image_height, image_width = self.image_shape
         self.layers = nn.Sequential(
-            nn.PixelUnshuffle(2),  # (batch, 4, 14, 14)
-            nn.Conv2d(4, channels, kernel_size=3, padding=1),  # (batch, c, 14, 14)
+            nn.PixelUnshuffle(2),
+            # (batch, c, height / 2, width / 2)
+            nn.Conv2d(4 * image_channels, channels, kernel_size=3, padding=1),
             nn.LeakyReLU(SLOPE),
-            nn.PixelUnshuffle(2),  # (batch, 4c, 7, 7)
-            nn.Conv2d(4 * channels, 2 * channels, kernel_size=3, padding=1),  # (batch, 2c, 7, 7)
+            nn.PixelUnshuffle(2),
+            # (batch, 2c, height / 4, width / 4)
+            nn.Conv2d(4 * channels, 2 * channels, kernel_size=3, padding=1),
             nn.LeakyReLU(SLOPE),
             nn.Flatten(),
-            nn.Linear(2 * channels * 7 * 7, width),
+            nn.Linear(2 * channels * (image_height // 4) * (image_width // 4), width),
             nn.LeakyReLU(SLOPE),
             nn.Linear(width, 1),
         )
 
-    def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, " batch"]:
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, " batch"]:
         logits: Tensor = self.layers((images - MNIST_MEAN) / MNIST_STD)
         return logits.squeeze(1)

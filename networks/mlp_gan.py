@@ -1,4 +1,4 @@
-"""An MLP generator and discriminator, the pair of PyTorch-GAN's `gan.py`.
+"""An MLP generator and discriminator, the pair of PyTorch-GAN's `gan.py`; the widths are those for 28×28 pixels.
 
     G: z 100 → 128 → 256 → 512 → 1024 → 784    LeakyReLU, BatchNorm after all hidden layers but the first, Tanh
     D: 784 → 512 → 256 → 1 logit               LeakyReLU
@@ -10,21 +10,20 @@ Goodfellow et al. 2014, "Generative Adversarial Nets" (arXiv 1406.2661).
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import prod
 from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from common.arguments import check_choice, check_positive
+from common.arguments import check_choice, check_image_shape, check_positive
 from networks.normalisation import add_spectral_norm, linear_norm
 
-IMAGE_SHAPE = (1, 28, 28)
-PIXELS = 28 * 28
 SLOPE = 0.2
 
 
 class MLPGenerator(nn.Module):
-    """Turns noise into images: z `(batch, latent_dim)`, usually from N(0, 1), to `(batch, 1, 28, 28)` in [−1, 1].
+    """Turns noise into images: z `(batch, latent_dim)`, usually from N(0, 1), to `(batch, *image_shape)` in [−1, 1].
 
     In train mode BatchNorm needs a batch of two or more, and torch raises ValueError for one.
 
@@ -32,6 +31,7 @@ class MLPGenerator(nn.Module):
         latent_dim: length of the noise.
         widths: units of the hidden layers.
         normalisation: after all hidden layers but the first: batch, layer or none.
+        image_shape: channels, height and width.
 
     Raises:
         ValueError: when a size is below 1, there is no hidden layer, or the normalisation is unknown.
@@ -42,6 +42,7 @@ class MLPGenerator(nn.Module):
         latent_dim: int = 100,
         widths: Sequence[int] = (128, 256, 512, 1024),
         normalisation: Literal["batch", "layer", "none"] = "batch",
+        image_shape: Sequence[int] = (1, 28, 28),
     ) -> None:
         super().__init__()
         check_choice("normalisation", normalisation, ("batch", "layer", "none"))
@@ -49,39 +50,48 @@ class MLPGenerator(nn.Module):
         self.latent_dim = latent_dim
         self.widths = tuple(widths)
         self.normalisation = normalisation
+        self.image_shape = check_image_shape("MLPGenerator", image_shape)
         self.layers = nn.Sequential(
             *hidden_layers(latent_dim, self.widths, normalisation),
-            nn.Linear(self.widths[-1], PIXELS),
+            nn.Linear(self.widths[-1], prod(self.image_shape)),
             nn.Tanh(),
         )
 
-    def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 1 28 28"]:
-        images: Tensor = self.layers(z).unflatten(1, IMAGE_SHAPE)
+    def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch channels height width"]:
+        images: Tensor = self.layers(z).unflatten(1, self.image_shape)
         return images
 
 
 class MLPDiscriminator(nn.Module):
-    """Maps images `(batch, 1, 28, 28)` in [−1, 1]: one logit each, `(batch,)`, positive for "real".
+    """Maps images `(batch, *image_shape)` in [−1, 1]: one logit each, `(batch,)`, positive for "real".
 
     Args:
         widths: units of the hidden layers.
         normalisation: spectral (bounds the network's Lipschitz constant) or none.
+        image_shape: channels, height and width.
 
     Raises:
-        ValueError: when a width is below 1, there is none, or the normalisation is unknown.
+        ValueError: when a size is below 1, there is no hidden layer, or the normalisation is unknown.
     """
 
-    def __init__(self, widths: Sequence[int] = (512, 256), normalisation: Literal["spectral", "none"] = "none") -> None:
+    def __init__(
+        self,
+        widths: Sequence[int] = (512, 256),
+        normalisation: Literal["spectral", "none"] = "none",
+        image_shape: Sequence[int] = (1, 28, 28),
+    ) -> None:
         super().__init__()
         check_choice("normalisation", normalisation, ("spectral", "none"))
         check_positive(widths=widths)
         self.widths = tuple(widths)
         self.normalisation = normalisation
-        self.layers = nn.Sequential(*linear_layers((PIXELS, *self.widths)), nn.Linear(self.widths[-1], 1))
+        self.image_shape = check_image_shape("MLPDiscriminator", image_shape)
+        pixels = prod(self.image_shape)
+        self.layers = nn.Sequential(*linear_layers((pixels, *self.widths)), nn.Linear(self.widths[-1], 1))
         if normalisation == "spectral":
             add_spectral_norm(self.layers)
 
-    def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, " batch"]:
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, " batch"]:
         logits: Tensor = self.layers(images.flatten(1))
         return logits.squeeze(1)
 

@@ -3,9 +3,9 @@
     python -m scripts.export runs/gan/…/mnist_generator.pth --safetensors generator.safetensors --onnx generator.onnx
 
 The safetensors file holds the weights and, as its metadata under "generator", what the `.json` says; every script
-reads it like the `.pth`. The ONNX file maps `z (batch, latent_dim)` to `images (batch, 1, 28, 28)` in [−1, 1] for any
-batch size and has the same metadata. It is run by onnxruntime on several batch sizes first, and written only if no
-pixel differs from torch's by more than 1e-4.
+reads it like the `.pth`. The ONNX file maps `z (batch, latent_dim)` to `images (batch, channels, height, width)`
+in [−1, 1] for any batch size and has the same metadata. It is run by onnxruntime on several batch sizes first, and
+written only if no pixel differs from torch's by more than 1e-4.
 """
 
 import io

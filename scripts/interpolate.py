@@ -4,8 +4,8 @@
     python -m scripts.interpolate runs/gan/…/mnist_generator.pth --seeds 4 7 9 --interpolation slerp --out 479.gif
 
 For a digit it takes the latent, out of `metrics.interpolation.CANDIDATES` random ones, whose image the classifier is
-most confident about. Under each frame stands the classifier's prediction and its confidence. An animation runs there
-and back in a loop and pauses at each waypoint.
+most confident about. Under each frame stands the classifier's prediction and its confidence, unless the generator was
+trained on another dataset than MNIST. An animation runs there and back in a loop and pauses at each waypoint.
 """
 
 import sys
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from callbacks.drawing import interpolation_title, page, predictions, strip, write_animation, write_png
 from common.seeding import latent_noise, rng
-from metrics.features import load_classifier
+from metrics.features import classifier_of
 from metrics.interpolation import (
     INTERPOLATIONS,
     digit_candidates,
@@ -54,7 +54,8 @@ def _run(arguments: list[str]) -> int:
     parser.add_argument("--out", type=out, required=True, help="a .png for strips, a .gif for an animation")
     options = parser.parse_args(arguments)
 
-    trained, classifier = open_generator(options.generator), load_classifier()
+    trained = open_generator(options.generator)
+    classifier = classifier_of(trained.metadata["data_source"])
     try:
         if options.digits:
             waypoints = between_digits(trained.network, classifier, options.digits, options.strips, options.seed)
@@ -78,12 +79,12 @@ def _run(arguments: list[str]) -> int:
 
 
 def between_digits(
-    network: nn.Module, classifier: nn.Module, digits: Sequence[int], strips: int, seed: int
+    network: nn.Module, classifier: nn.Module | None, digits: Sequence[int], strips: int, seed: int
 ) -> Float[Tensor, "strips digits latent"]:
     """One latent for each digit, others in each strip; the first strip has the most confident ones.
 
     Raises:
-        ValueError: when the generator doesn't make a digit often enough.
+        ValueError: when the generator doesn't make a digit often enough, or there is no classifier of its images.
     """
     candidates = digit_candidates(network, classifier, seed)
     return most_confident_latents(*candidates, list(digits) * strips).view(strips, len(digits), -1)

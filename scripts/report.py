@@ -88,7 +88,8 @@ def make(scale: Scale, options: Namespace) -> int:
     root = getattr(options, "root", None)
     source = scale.source
     if needed & {*GANS}:
-        source = open_digits(root or "data", "torchvision" if root else source).data_source or source
+        found = open_digits(root or "data", "torchvision" if root else source).data_source
+        source = "packaged" if found == "packaged" else "torchvision"
     jobs = [job for job in scale.jobs(source, root) if job.name in needed]
     runs = train(jobs, scale.runs)
     trained = {job.name: TrainedRun(job, runs[job.name]) for job in jobs}

@@ -3,8 +3,8 @@
     python -m scripts.sample runs/gan/…/mnist_generator.pth --n 100 --seed 1 --out digits.png
     python -m scripts.sample runs/gan/…/mnist_generator.pth --n 10000 --seed 1 --out digits
 
-The first command writes a grid; the second fills a new folder with 000000.png, 000001.png and so on, each 28 × 28
-pixels. On one machine with one version of torch, the same seed gives the same bytes.
+The first command writes a grid; the second fills a new folder with 000000.png, 000001.png and so on, each of the
+generator's size. On one machine with one version of torch, the same seed gives the same bytes.
 """
 
 import sys

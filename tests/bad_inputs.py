@@ -164,7 +164,7 @@ TWOFOLD = [
     (f"fit -c {LSTM} --trainer.limit_train_batches 0", "--trainer.limit_train_batches can't be 0"),
     (
         f"fit -c {CLASSIFIER} --model.network networks.mlp_gan.MLPDiscriminator",
-        "for 2 images MLPDiscriminator returns (2,); return ten logits",
+        "for 2 images MLPDiscriminator returns (2,); return 10 logits",
     ),
     (
         f"fit -c {LSTM} --data MNISTDataModule",

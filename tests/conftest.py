@@ -103,10 +103,10 @@ def free_port() -> int:
 def no_download(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes downloads of MNIST fail, as without a network."""
 
-    def refuse(root: Path) -> None:
+    def refuse(root: Path, dataset: str) -> None:
         raise ValueError(f"can't download MNIST to {root}")
 
-    monkeypatch.setattr("datamodules.mnist.datamodule.download_mnist", refuse)
+    monkeypatch.setattr("datamodules.mnist.datamodule.download_dataset", refuse)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ class Memorising(nn.Module):
 
 @pytest.fixture(scope="module")
 def digits() -> Digits:
-    images = torch.randint(0, 256, (300, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(0, 256, (300, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     return Digits(images, torch.arange(200), torch.arange(200, 240), torch.arange(240, 300))
 
 

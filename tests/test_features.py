@@ -63,7 +63,7 @@ def test_features_and_logits_are_the_classifiers_outputs() -> None:
 
 
 def test_scaled_maps_pixels_to_minus_one_to_one() -> None:
-    pixels = torch.tensor([0, 255, 51], dtype=torch.uint8)[:, None, None].expand(3, 28, 28)
+    pixels = torch.tensor([0, 255, 51], dtype=torch.uint8)[:, None, None, None].expand(3, 1, 28, 28)
     assert scaled(pixels)[:, 0, 5, 5].tolist() == pytest.approx([-1, 1, -0.6])
 
 

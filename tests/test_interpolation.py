@@ -106,6 +106,8 @@ class Shades(nn.Module):
 class ShadeClassifier(nn.Module):
     """Classifies bright images as 7 and dark ones as 2."""
 
+    image_shape = (1, 28, 28)
+
     def forward(self, images: Tensor) -> Tensor:
         shade = images.mean(dim=(1, 2, 3))
         logits = torch.full((len(images), 10), -50.0)

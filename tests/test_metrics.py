@@ -153,7 +153,7 @@ def test_confidence_is_the_mean_highest_probability() -> None:
 
 
 def test_nearest_neighbour_distances_are_exact_for_small_ones() -> None:
-    training = torch.randint(0, 256, (2500, 28, 28), dtype=torch.uint8)
+    training = torch.randint(0, 256, (2500, 1, 28, 28), dtype=torch.uint8)
     copies = scaled(training[[0, 999, 1000, 2499]])
     assert nearest_neighbour_distances(copies, training).tolist() == pytest.approx([0] * 4, abs=1e-5)
     changed = copies.clone()
@@ -168,7 +168,7 @@ def classifier() -> DigitReader:
 
 @pytest.fixture
 def images() -> Tensor:
-    return torch.randint(0, 256, (30, 28, 28), dtype=torch.uint8)
+    return torch.randint(0, 256, (30, 1, 28, 28), dtype=torch.uint8)
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_cache_depends_on_weights_images_and_threads(
     classifier: DigitReader, images: Tensor, tmp_path: Path, passes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cached_reference_statistics(classifier, images, tmp_path)
-    cached_reference_statistics(classifier, images.flip(1), tmp_path)
+    cached_reference_statistics(classifier, images.flip(2), tmp_path)
     with torch.no_grad():
         classifier.head.get_parameter("1.bias").add_(1)
     cached_reference_statistics(classifier, images, tmp_path)

@@ -154,6 +154,9 @@ class TestSource:
         ({"source": "internet"}, "source is 'internet'; write one of auto, torchvision, packaged"),
         ({"batch_size": 0}, "batch_size is 0; write 1 or more"),
         ({"predict_size": 0}, "predict_size is 0; write 1 or more"),
+        ({"dataset": "cifar10"}, "dataset is 'cifar10'; write one of mnist, fashion_mnist, kmnist, emnist_letters"),
+        ({"dataset": "kmnist", "source": "packaged"}, "source is packaged, which has MNIST's digits only; write torch"),
+        ({"image_shape": (1, 28, 20)}, r"image_shape is \[1, 28, 20\]; write a height and a width of 28 or more"),
     ],
 )
 def test_bad_arguments_are_refused(unchecked: None, arguments: dict[str, Any], message: str) -> None:

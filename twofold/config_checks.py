@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 
 from common.schedules import SCHEDULE_LENGTHS
 from common.seeding import HIGHEST_SEED
+from datamodules.mnist import DATASETS
 from lightning_modules.gan_arguments import PENALTIES
 from twofold.errors import UsageError
 from twofold.resume import leaves, typed
@@ -26,24 +27,36 @@ PRECISIONS = {
 POSITIVE = tuple(f"trainer.{name}" for name in ("check_val_every_n_epoch", "val_check_interval", "limit_train_batches"))
 """Zero of these would end in a division by zero after the first batch, or in a finished run of no batches."""
 
-LINKED = (("length", "horizon"), ("length", "network.init_args.horizon"), ("target", "target"))
+SEQUENCES = (("length", "horizon"), ("length", "network.init_args.horizon"), ("target", "target"))
+NETWORKS = ("generator", "discriminator", "network")
+LINKED = (*SEQUENCES, *(("image_shape", f"{network}.init_args.image_shape") for network in NETWORKS))
 """Arguments of the data that are also arguments of the model."""
+CLASSES = ("classes", "network.init_args.classes")
+"""Arguments of the model that follow from the `dataset` of the data."""
 
 
-def check_links(settings: Any, arguments: Sequence[str]) -> None:
-    """Checks what the model gets from the data, in the parsed settings and as it was typed.
+def apply_links(settings: Any, arguments: Sequence[str]) -> None:
+    """Sets the number of a model's classes to that of one of our datasets; the parser has applied the other links.
+
+    Args:
+        settings: the parsed ones.
+        arguments: what was typed.
 
     Raises:
         UsageError: if the model has another value of its own, or the data have none.
     """
     of_data, of_model = (chosen.get("init_args", {}) for chosen in (settings.data, settings.model))
-    for data, model in LINKED:
+    dataset = DATASETS.get(str(of_data.get("dataset")))
+    for data, model in (*LINKED, *(("dataset", name) for name in CLASSES if dataset)):
         option = typed(f"model.{model}")
         if data in of_data and any(argument.partition("=")[0] == option for argument in arguments):
             raise UsageError(f"{option} follows from the data; write --data.{data}")
-        if model in of_model and data not in of_data and settings.data.class_path.startswith("datamodules."):
+        needs_sequences = (data, model) in SEQUENCES and model in of_model
+        if needs_sequences and data not in of_data and settings.data.class_path.startswith("datamodules."):
             palindromes = "write --data PalindromeDataModule, or the config of another model, such as -c gan"
             raise UsageError(f"the model needs sequences, but --data has no {data}; {palindromes}")
+        if dataset and model in CLASSES and model in of_model:
+            of_model[model] = dataset.classes
 
 
 def check_config(config: Mapping[str, Any]) -> None:

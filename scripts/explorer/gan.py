@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from callbacks.drawing import grid, interpolation_title, page, predictions, strip, to_pil
 from common.seeding import latent_noise, rng
-from metrics.features import IMAGE_SHAPE, load_classifier
+from metrics.features import DATA_SOURCES, load_classifier
 from metrics.interpolation import (
     INTERPOLATIONS,
     digit_candidates,
@@ -50,7 +50,7 @@ class GANExplorer:
     ) -> tuple[Image.Image, dict[str, float], str]:
         """Returns the image at `t` from 0 (start) to 1 (end), its class probabilities, and the generator's training.
 
-        There are no probabilities for images of another shape than the classifier takes.
+        There are no probabilities if the classifier takes images of another shape, or doesn't know the data.
 
         Raises:
             UsageError: when the generator can't be opened.
@@ -59,11 +59,14 @@ class GANExplorer:
         trained, (first, last), _ = self._waypoints(name, between, start, end)
         point = INTERPOLATIONS[interpolation](first.double(), last.double(), torch.tensor([t], dtype=torch.float64))
         image = torch.cat([*finite_samples(trained.network, point.to(first.dtype))])
-        probabilities = []
-        if image.shape[1:] == IMAGE_SHAPE:
+        classifier, probabilities = self._classifier(trained), []
+        if classifier is not None and image.shape[1:] == classifier.image_shape:
             with torch.no_grad():
-                probabilities = self.classifier(image).softmax(dim=1)[0].tolist()
-        picture = next(to_pil(image)).resize((FRAME_SIZE, FRAME_SIZE), Image.Resampling.NEAREST)
+                probabilities = classifier(image).softmax(dim=1)[0].tolist()
+        picture = next(to_pil(image))
+        enlargement = max(1, FRAME_SIZE // max(picture.size))
+        size = (enlargement * picture.width, enlargement * picture.height)
+        picture = picture.resize(size, Image.Resampling.NEAREST)
         return picture, {str(digit): p for digit, p in enumerate(probabilities)}, trained.origin
 
     def strip(
@@ -74,7 +77,7 @@ class GANExplorer:
         latents = interpolate_latents(waypoints, STRIP_FRAMES, interpolation)
         frames = torch.cat([*finite_samples(trained.network, latents)])
         caption = f"{interpolation_title(interpolation, ends)}, {trained.origin}"
-        return page([strip(frames, predictions(self.classifier, frames))], caption), trained.origin
+        return page([strip(frames, predictions(self._classifier(trained), frames))], caption), trained.origin
 
     def samples(self, name: str | None, seed: int | None) -> tuple[Image.Image, str]:
         """Returns a grid of random samples with the classifier's predictions, and an empty message.
@@ -87,7 +90,7 @@ class GANExplorer:
             raise UsageError("write a seed")
         latents = latent_noise(trained.network, SAMPLES, rng(seed, "sample"))
         images = torch.cat([*finite_samples(trained.network, latents)])
-        picture = grid(images, SAMPLES_PER_ROW, predictions(self.classifier, images))
+        picture = grid(images, SAMPLES_PER_ROW, predictions(self._classifier(trained), images))
         return page([picture], f"seed {seed}, {trained.origin}"), ""
 
     def _waypoints(
@@ -99,13 +102,18 @@ class GANExplorer:
         if between == "seeds":
             (waypoints,) = between_seeds(trained.network, [start, end], 1)
             return trained, waypoints, [f"seed {start}", f"seed {end}"]
-        return trained, self._between_digits(trained.network, [start, end]), [str(start), str(end)]
+        return trained, self._between_digits(trained, [start, end]), [str(start), str(end)]
 
-    def _between_digits(self, network: nn.Module, digits: Sequence[int]) -> Float[Tensor, "2 latent"]:
+    def _classifier(self, trained: GeneratorFile) -> nn.Module | None:
+        """The classifier if it may know the classes of the generator's data."""
+        return self.classifier if trained.metadata["data_source"] in DATA_SOURCES else None
+
+    def _between_digits(self, trained: GeneratorFile, digits: Sequence[int]) -> Float[Tensor, "2 latent"]:
         """The latents that `scripts.interpolate` takes; finding them takes seconds, once for each generator."""
         validate_digits(digits)
+        network, classifier = trained.network, self._classifier(trained)
         if network not in self._searched:
             with self._lock:
                 if network not in self._searched:
-                    self._searched[network] = digit_candidates(network, self.classifier, DEFAULT_SEED)
+                    self._searched[network] = digit_candidates(network, classifier, DEFAULT_SEED)
         return most_confident_latents(*self._searched[network], digits)

