@@ -32,7 +32,7 @@ from benchmarks.results import Results
 from benchmarks.timing import batches_per_second, fit
 from callbacks.interpolation_strip import GENERATOR_FILE
 from datamodules import MNISTDataModule
-from metrics.evaluate import RealImages
+from metrics.evaluate import RealImages, Reference
 from metrics.evaluate import evaluate as evaluate_with
 from metrics.features import CLASSIFIERS, load_classifier
 from metrics.mode_coverage import COVERED
@@ -131,36 +131,45 @@ def jobs_of(config: str, options: Namespace) -> dict[Job, dict[str, Any]]:
 
 
 def train_and_evaluate(
-    jobs: Mapping[Job, Mapping[str, Any]], data: MNISTDataModule, results: Results
+    jobs: Mapping[Job, Mapping[str, Any]],
+    data: MNISTDataModule,
+    results: Results,
+    reference: Reference = "test",
+    draws: int = DRAWS,
 ) -> list[tuple[Job, Path]]:
     """Trains the jobs that have no row yet and adds a row per classifier.
 
     Args:
         jobs: each with the first columns of its rows.
+        reference: the split that generated images are compared with.
+        draws: how many FIDs are averaged.
 
     Returns:
         The jobs that were evaluated, and their generator files.
     """
-    results.refuse_other(data_source=data.data_source, fid_draws=DRAWS)
+    results.refuse_other(data_source=data.data_source, fid_draws=draws)
     missing = {each: columns for each, columns in jobs.items() if not results.has(**columns)}
     runs = train(list(missing), runs_root() / "benchmarks")
     evaluated = [(each, runs[each.name].path / GENERATOR_FILE) for each in missing]
     for each, weights in evaluated:
-        for numbers in evaluate(load_generator(weights), data):
+        for numbers in evaluate(load_generator(weights), data, reference, draws):
             results.add({**missing[each], "data_source": data.data_source, **numbers})
     return evaluated
 
 
 @cache
-def real_images(data: MNISTDataModule) -> dict[str, RealImages]:
-    """The test images with the features of each classifier, by its name."""
-    return {name: RealImages(load_classifier(name), data.digits) for name in CLASSIFIERS}
+def real_images(data: MNISTDataModule, reference: Reference = "test") -> dict[str, RealImages]:
+    """The images of a split with the features of each classifier, by its name."""
+    return {name: RealImages(load_classifier(name), data.digits, reference=reference) for name in CLASSIFIERS}
 
 
-def evaluate(generator: nn.Module, data: MNISTDataModule) -> list[dict[str, Any]]:
+def evaluate(
+    generator: nn.Module, data: MNISTDataModule, reference: Reference = "test", draws: int = DRAWS
+) -> list[dict[str, Any]]:
     """All metrics by each classifier."""
     return [
-        {"classifier": name, **evaluate_with(generator, real, draws=DRAWS)} for name, real in real_images(data).items()
+        {"classifier": name, **evaluate_with(generator, real, draws=draws)}
+        for name, real in real_images(data, reference).items()
     ]
 
 
