@@ -1,6 +1,7 @@
 """Callbacks that watch or steer a run. They work in any plain Trainer, with any logger or none."""
 
 from callbacks.checkpoints import Checkpoints
+from callbacks.cosine_annealing import CosineAnnealing
 from callbacks.generative_metrics import GenerativeMetrics
 from callbacks.image_grid import ImageGrid
 from callbacks.interpolation_strip import InterpolationStrip
@@ -12,6 +13,7 @@ from callbacks.timer import Timer
 
 __all__ = [
     "Checkpoints",
+    "CosineAnnealing",
     "GenerativeMetrics",
     "ImageGrid",
     "InterpolationStrip",
