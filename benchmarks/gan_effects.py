@@ -59,7 +59,7 @@ BASES = {"gan_template": 3.0, "gan": 1 / 3}
 """The base recipes, each with the factor of its second learning rate."""
 AT_ONCE = 6
 """Trainings that are timed by turns at the same time, gan.yaml among them."""
-ROUNDS, TURNS = 3, 4
+ROUNDS, TURNS = 5, 1
 
 Settings = Mapping[str, Any]
 Row = Mapping[str, str]
