@@ -4,106 +4,24 @@ Between `<!-- table: NAME -->` and `<!-- end -->` a page has the table that `TAB
 """
 
 import re
-import statistics
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
 
+from benchmarks.gan_effects import BASES, effects, parts_of
 from benchmarks.results import RESULTS
+from benchmarks.tables import read, table, values_of
+from metrics.features import CLASSIFIERS
 from metrics.mode_coverage import class_range
 from scripts.reporting.best_runs import at_best_rate, by_pair
 from twofold.errors import OneLineParser, UsageError, exit_code
 from twofold.provenance import ROOT
-from twofold.tables import grouped, read_rows
+from twofold.tables import read_rows
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-Row = dict[str, Any]
-
-
-def read(name: str, **columns: tuple[object, ...]) -> list[Row]:
-    """The rows of a CSV file with one of these values in each column, with numbers as numbers."""
-    rows = map(_values, read_rows(RESULTS / f"{name}.csv"))
-    return [row for row in rows if all(row[column] in values for column, values in columns.items())]
-
-
-def _values(row: Mapping[str, str]) -> Row:
-    return {column: _value(text) for column, text in row.items()}
-
-
-def _value(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return {"True": True, "False": False}.get(text, text)
-
-
-def table(rows: Sequence[Row], by: str, columns: str, order: str = "") -> str:
-    """A Markdown table with a line for each group of rows.
-
-    Args:
-        rows: of CSV files.
-        by: names of columns, separated by spaces. Rows with the same values in them are a group.
-        columns: format strings for the head and the cells of each column, such as "length: {length:,} | ms: {ms:.1f}".
-            A head with fields, such as "T = {length:,}", makes a column for each of its values. The fields of cells are
-            `Values`; what the file has no column for is a dash.
-        order: the name of a column. Groups are sorted by its lowest value, by default they come as in the file.
-
-    Without rows it is empty.
-    """
-    groups = grouped(rows, lambda row: tuple(row[name] for name in by.split()))
-    lines: list[list[str]] = [[], *([] for _ in groups)]
-    ordered = sorted(groups.values(), key=lambda group: min(row[order] for row in group) if order else 0)
-    for head, cell in (column.split(": ", 1) for column in columns.split(" | ")):
-        for text in grouped(rows, head.format_map):
-            lines[0].append(text)
-            for line, group in zip(lines[1:], ordered, strict=True):
-                own = [row for row in group if head.format_map(row) == text]
-                measured = {name: Values(row[name] for row in own) for name in group[0]}
-                values: dict[str, Any] = defaultdict(NotMeasured, measured)
-                line.append(cell.format_map(values) if own else "–")
-    if not rows:
-        return ""
-    first, *others = [f"| {' | '.join(line)} |" for line in lines]
-    return "\n".join([first, "|---" * len(lines[0]) + "|", *others]) + "\n"
-
-
-class Values(list[Any]):
-    """The values of a column in a group, for format strings.
-
-    `{ms:.1f}` is the value, "lowest to highest" if rows differ, and "2 of 3" if two of three are True.
-    `{ms.median:.1f}` is the median; `min`, `max`, `mean`, `last` (in the file) and `n` (how many) work alike.
-    """
-
-    min = property(min)
-    max = property(max)
-    mean = property(statistics.mean)
-    median = property(statistics.median)
-    n = property(len)
-    last = property(lambda self: self[-1])
-
-    def __format__(self, spec: str) -> str:
-        if isinstance(self[0], bool):
-            return f"{sum(self)} of {len(self)}"
-        return " to ".join(dict.fromkeys(format(value, spec) for value in (min(self), max(self))))
-
-
-class NotMeasured:
-    """A field without values."""
-
-    def __getattr__(self, name: str) -> "NotMeasured":
-        return self
-
-    def __format__(self, spec: str) -> str:
-        return "–"
-
 
 CNN = ("digit_cnn",)
 QUALITY = (
@@ -155,13 +73,26 @@ def memory_tasks() -> str:
     runs += [row for row in rows if row["training"] != "fixed"]
     networks = list(dict.fromkeys(row["network"] for row in rows))
     runs.sort(key=lambda run: networks.index(run["network"]))
-    return table([*map(_values, runs)], "network training", columns)
+    return table([*map(values_of, runs)], "network training", columns)
 
 
 def memory_far() -> str:
     """The accuracy of the median seed at the longest length: 100,000 steps, of transformers 10,000."""
     rows = [{**row, "far": row["T=10000" if row["T=100000"] == "" else "T=100000"]} for row in read("memory_far")]
     return table(rows, "network", "network: {network} | {task}: {far:.0%}")
+
+
+def gan_effects() -> str:
+    """The effect of each part of a GAN recipe, log₂ of a quotient of FIDs, by both classifiers."""
+    measured = read_rows(RESULTS / "gan_effects.csv")
+    rows = [
+        {"parts": parts, "recipe": base, "classifier": classifier, "effect": effect}
+        for base, classifier in product(BASES, CLASSIFIERS)
+        for parts in parts_of(measured, base)
+        for effect in effects(measured, base, parts, classifier)
+    ]
+    cell = "{effect.mean:+.2f} ({effect.min:+.2f} to {effect.max:+.2f})"
+    return table(rows, "parts", f"changed: {{parts}} | `{{recipe}}`, by `{{classifier}}`: {cell}")
 
 
 def of(name: str, by: str, columns: str, order: str = "", **values: tuple[object, ...]) -> Callable[[], str]:
@@ -231,6 +162,13 @@ TABLES: dict[str, Callable[[], str]] = {
         "run: `{fix}` | FID at {batch:,}: {fid:.1f} | real-data FID: {fid_real:.2f}"
         " | digits covered: {covered_digits.last}"
         " | D's accuracy on real images: {d_accuracy_real.last:.0%} | on fake images: {d_accuracy_fake.last:.0%}",
+    ),
+    "gan_effects": gan_effects,
+    "gan_stacked": of(
+        "gan_stacked",
+        "classifier",
+        "read by: `{classifier}` | seeds: {seed.n} | batches: {batches:,} | modes covered: {modes_covered:,}"
+        " | KL: {kl:.3f} | modes of real stacks: {modes_covered_real:,} | KL of real stacks: {kl_real:.3f}",
     ),
     "gan_speed": of(
         "gan_speed", "program threads", f"program: {{program}} | threads: {{threads}} | {{quantity}}: {QUARTILES}"

@@ -249,7 +249,7 @@ def figure(rows: Sequence[Row]) -> Figure:
     drawing, axes = panels(len(BASES))
     titles = {"gan_template": "changed in the textbook recipe", "gan": "changed in gan.yaml"}
     for base, axis in zip(BASES, axes, strict=True):
-        found = {name: effects(rows, base, name) for name in _parts_of(rows, base)}
+        found = {name: effects(rows, base, name) for name in parts_of(rows, base)}
         ordered = sorted((name for name in found if found[name]), key=lambda name: mean(found[name]))
         for height, name in enumerate(ordered):
             axis.plot([min(found[name]), max(found[name])], [height, height], color="C0", linewidth=1.5)
@@ -268,7 +268,8 @@ def _base_fids(rows: Sequence[Row], base: str) -> dict[str, float]:
     return _fids(rows, base, BASE, f"{chosen_factor(rows, base, BASE):.4g}")
 
 
-def _parts_of(rows: Sequence[Row], base: str) -> list[str]:
+def parts_of(rows: Sequence[Row], base: str) -> list[str]:
+    """The arms of a base recipe that have rows."""
     return list(dict.fromkeys(row["parts"] for row in rows if row["base"] == base and row["parts"] != BASE))
 
 

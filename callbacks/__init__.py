@@ -8,6 +8,7 @@ from callbacks.interpolation_strip import InterpolationStrip
 from callbacks.length_curriculum import LengthCurriculum
 from callbacks.postponed_stop import PostponedStop
 from callbacks.prediction_files import PredictionFiles
+from callbacks.stacked_modes import StackedModes
 from callbacks.stop_when_solved import StopWhenSolved
 from callbacks.timer import Timer
 
@@ -20,6 +21,7 @@ __all__ = [
     "LengthCurriculum",
     "PostponedStop",
     "PredictionFiles",
+    "StackedModes",
     "StopWhenSolved",
     "Timer",
 ]

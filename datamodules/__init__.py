@@ -1,6 +1,6 @@
 """Palindromes, other sequence tasks and digit images, as LightningDataModules; batches follow from seed and step."""
 
-from datamodules.mnist import ImageBatch, MNISTDataModule
+from datamodules.mnist import ImageBatch, MNISTDataModule, StackedMNISTDataModule
 from datamodules.palindromes import ChunkedPalindromes, PalindromeBatch, PalindromeChunk, PalindromeDataModule
 from datamodules.sequences import (
     FlipFlopDataModule,
@@ -24,4 +24,5 @@ __all__ = [
     "RecallDataModule",
     "SequenceBatch",
     "SequenceDataModule",
+    "StackedMNISTDataModule",
 ]

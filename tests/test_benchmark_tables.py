@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import docs
 from benchmarks.results import Results
+from benchmarks.tables import table
 from twofold.tables import read_rows
 
 
@@ -33,17 +34,15 @@ def test_groups_are_lines_and_heads_are_columns() -> None:
         {"net": "a", "T": 5, "ms": 4.0, "ok": False},
         {"net": "b", "T": 9, "ms": 3.0, "ok": False},
     ]
-    written = docs.table(rows, "net", "net: `{net}` | T = {T}: {ms:.0f} | median: {ms.median:.1f} | ok: {ok}", "ms")
-    assert docs.table(rows, "net", "net: `{net}` | ms (real): {T.max} ({ms_real.min:.0f})").endswith(
-        "| `a` | 5 (–) |\n"
-    )
+    written = table(rows, "net", "net: `{net}` | T = {T}: {ms:.0f} | median: {ms.median:.1f} | ok: {ok}", "ms")
+    assert table(rows, "net", "net: `{net}` | ms (real): {T.max} ({ms_real.min:.0f})").endswith("| `a` | 5 (–) |\n")
     assert written.splitlines() == [
         "| net | T = 5 | T = 9 | median | ok |",
         "|---|---|---|---|---|",
         "| `a` | 1 to 4 | – | 2.5 | 1 of 2 |",
         "| `b` | 2 | 3 | 2.5 | 1 of 2 |",
     ]
-    assert docs.table([], "net", "net: `{net}`") == ""
+    assert table([], "net", "net: `{net}`") == ""
 
 
 def test_a_row_replaces_the_one_with_its_key(tmp_path: Path) -> None:

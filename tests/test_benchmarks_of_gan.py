@@ -91,11 +91,10 @@ def test_rows_measured_otherwise_are_refused(
 
 
 @pytest.mark.usefixtures("_without_kid")
-def test_a_generator_is_evaluated_by_the_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gan, "DRAWS", 2)
+def test_a_generator_is_evaluated_by_the_protocol(tmp_path: Path) -> None:
     data = MNISTDataModule(tmp_path, "packaged")
     data.setup()
-    rows = gan.evaluate(MLPGenerator().eval(), data)
+    rows = gan.evaluate(MLPGenerator().eval(), data, draws=2)
     assert [row["classifier"] for row in rows] == ["digit_cnn", "digit_reader"]
     for row in rows:
         assert (row["fid_draws"], row["fid_real_sets"], row["fid_samples"]) == (2, 3, 1000)

@@ -18,11 +18,10 @@ Fit = Callable[..., Trainer]
 ADAM = partial(torch.optim.Adam, lr=1e-3, betas=(0.0, 0.9))
 
 
-def make_gan(optimizer: Any = ADAM, **penalties: float) -> GAN:
+def make_gan(optimizer: Any = ADAM, r1: float = 0.0, r2: float = 0.0) -> GAN:
     torch.manual_seed(0)
-    return GAN(
-        MLPGenerator(latent_dim=5, widths=[16, 32]), MLPDiscriminator([32, 16]), optimizer, optimizer, **penalties
-    )
+    generator, discriminator = MLPGenerator(latent_dim=5, widths=[16, 32]), MLPDiscriminator([32, 16])
+    return GAN(generator, discriminator, optimizer, optimizer, r1=r1, r2=r2)
 
 
 class Values(Callback):

@@ -2,5 +2,15 @@
 
 from datamodules.mnist.datamodule import ImageBatch, MNISTDataModule, Source
 from datamodules.mnist.files import DATASETS, Digits, has_dataset, packaged_digits
+from datamodules.mnist.stacked import StackedMNISTDataModule
 
-__all__ = ["DATASETS", "Digits", "ImageBatch", "MNISTDataModule", "Source", "has_dataset", "packaged_digits"]
+__all__ = [
+    "DATASETS",
+    "Digits",
+    "ImageBatch",
+    "MNISTDataModule",
+    "Source",
+    "StackedMNISTDataModule",
+    "has_dataset",
+    "packaged_digits",
+]

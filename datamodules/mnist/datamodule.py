@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from numpy.typing import NDArray
 from torch import Tensor
 
 from common.arguments import check_choice, check_image_shape, check_positive
@@ -33,6 +34,7 @@ from datamodules.resumable import (
 )
 
 Source = Literal["auto", "torchvision", "packaged"]
+Pixels = TypeVar("Pixels", Tensor, NDArray[Any])
 
 
 class ImageBatch(NamedTuple):
@@ -168,33 +170,37 @@ class MNISTDataModule(ResumableDataModule):
             raise ValueError("the images aren't loaded yet; call prepare_data() and setup() first")
         return self._digits
 
-    def _evaluation(self, rows: Int[Tensor, " split"]) -> EvaluationBatches[ImageBatch]:
+    def _evaluation(self, rows: Int[Tensor, " *split"]) -> EvaluationBatches[ImageBatch]:
         number = count_batches(len(rows), self.batch_size)
         return EvaluationBatches(partial(self._evaluation_batch, rows), number)
 
     def _train_batch(self, rows: Int[Tensor, " split"], k: int) -> ImageBatch:
         return self._images(rows[shuffled(len(rows), self.batch_size, self.seed, k)])
 
-    def _evaluation_batch(self, rows: Int[Tensor, " split"], k: int) -> ImageBatch:
+    def _evaluation_batch(self, rows: Int[Tensor, " *split"], k: int) -> ImageBatch:
         return self._images(rows[in_order(len(rows), self.batch_size, k)])
 
-    def _images(self, rows: Int[Tensor, " batch"]) -> ImageBatch:
-        """This rank's rows of a batch, on the trainer's device."""
+    def _images(self, rows: Int[Tensor, " *batch"]) -> ImageBatch:
+        """This rank's rows of a batch, on the trainer's device. Where each channel has a row, it comes from there."""
         rows = self.shard(rows)
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         if device.type == "cpu":
             # In NumPy, because torch would wake its threads for this, which takes longer than the work.
-            pixels = self.digits.images.numpy()[rows.numpy()].astype(np.float32)
+            pixels = _chosen(self.digits.images.numpy(), rows.numpy()).astype(np.float32)
             return ImageBatch(torch.from_numpy(pixels / 127.5 - 1), self.digits.labels[rows])
         images, labels = self._moved_to(device)
         rows = rows.to(device, non_blocking=device.type == "cuda")
-        return ImageBatch(images[rows].float() / 127.5 - 1, labels[rows])
+        return ImageBatch(_chosen(images, rows).float() / 127.5 - 1, labels[rows])
 
     def _moved_to(self, device: torch.device) -> tuple[UInt8[Tensor, "n channels height width"], Int[Tensor, " n"]]:
         """All images and labels on a device other than the CPU, moved once."""
         if self._on_device is None or self._on_device[0].device != device:
             self._on_device = self.digits.images.to(device), self.digits.labels.to(device)
         return self._on_device
+
+
+def _chosen(images: Pixels, rows: Pixels) -> Pixels:
+    return images[rows] if rows.ndim == 1 else images[rows, [*range(images.shape[1])]]
 
 
 def _padded(images: UInt8[Tensor, "n 1 h w"], image_shape: Sequence[int]) -> UInt8[Tensor, "n channels height width"]:

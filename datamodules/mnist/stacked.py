@@ -1,0 +1,62 @@
+"""Stacked MNIST, the published test of mode coverage: three random digits as the channels of one image."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from common.seeding import derive, rng
+from datamodules.mnist.datamodule import ImageBatch, MNISTDataModule, Source
+from datamodules.resumable import EvaluationBatches, shuffled
+
+PLACES = (100, 10, 1)
+"""What the digit of each channel counts in the number of a stack."""
+
+
+class StackedMNISTDataModule(MNISTDataModule):
+    """Images of three channels, each a random digit of MNIST: 1,000 classes (modes), 000 to 999, as labels.
+
+    Metz et al. 2017 (arXiv 1611.02163) introduced it, and Lin et al. 2018 (PacGAN, arXiv 1712.04086) made it a
+    benchmark; see `metrics.stacked_modes`. In each epoch every training image is once in each channel, beside two that
+    the seed chooses, so there are far more stacks than images. The stacks of a split hold images of this split only.
+
+    Args:
+        root, source, batch_size, train_on_validation, predict_size: see `MNISTDataModule`.
+        image_shape: 3 channels, height and width, which are 28 or more.
+
+    Raises:
+        ValueError: as `MNISTDataModule` does, and when there aren't three channels.
+    """
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        source: Source = "auto",
+        batch_size: int = 64,
+        train_on_validation: bool = False,
+        predict_size: int | None = None,
+        image_shape: Sequence[int] = (3, 28, 28),
+    ) -> None:
+        super().__init__(root, source, batch_size, train_on_validation, predict_size, image_shape=image_shape)
+        if self.image_shape[0] != len(PLACES):
+            raise ValueError(f"image_shape is {[*image_shape]}; a stack has {len(PLACES)} channels, a digit in each")
+        self.classes = 10 ** len(PLACES)
+
+    def _train_batch(self, rows: Int[Tensor, " split"], k: int) -> ImageBatch:
+        seeds = [derive(self.seed, "channel", channel) for channel in range(len(PLACES))]
+        return self._images(torch.stack([rows[shuffled(len(rows), self.batch_size, seed, k)] for seed in seeds], dim=1))
+
+    def _evaluation(self, rows: Int[Tensor, " split"]) -> EvaluationBatches[ImageBatch]:
+        return super()._evaluation(stacked(rows))
+
+    def _images(self, rows: Int[Tensor, "batch 3"]) -> ImageBatch:
+        images, labels = super()._images(rows)
+        return ImageBatch(images, (labels * labels.new_tensor(PLACES)).sum(dim=1))
+
+
+def stacked(rows: Int[Tensor, " split"]) -> Int[Tensor, "split 3"]:
+    """The rows of the digits in each stack of a split, always the same."""
+    orders = [torch.randperm(len(rows), generator=rng(0, "stacks", channel)) for channel in range(len(PLACES))]
+    return rows[torch.stack(orders, dim=1)]
