@@ -68,14 +68,16 @@ class StackedModes(Callback):
             return
         batches = batches_trained(trainer)
         content: dict[str, Any] = {"classifier": "digit_cnn", "data_source": data_source(trainer), "step": batches}
+        final: dict[str, float] = {}
         for weights, generator in generators(pl_module).items():
             content[weights] = numbers = self._evaluate(trainer, pl_module, generator, "validation")
-            log_numbers(trainer, {f"final/{weights}/{name}": value for name, value in numbers.items()}, batches)
+            final |= {f"final/{weights}/{name}": value for name, value in numbers.items()}
             modes, real = numbers["modes_covered"], numbers["modes_covered_real"]
             pl_module.print(
                 f"{weights} generator, {training_progress(trainer)}: {modes:,.0f} modes covered ({real:,.0f} by real "
                 f"stacks), KL {numbers['kl']:.3f} ({numbers['kl_real']:.3f}), with {self.samples:,} images."
             )
+        log_numbers(trainer, final, batches)  # a step after the last batch's: dropped if the run is extended
         with warn_if_not_written(REPORT_FILE), replacing(Path(trainer.default_root_dir) / REPORT_FILE) as draft:
             draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
