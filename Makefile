@@ -50,5 +50,6 @@ bench: setup ## all benchmarks that benchmarks/results lacks; takes hours
 	$(BIN)/python -m benchmarks.busy $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_effects $(ROOT_OF_MNIST)
+	$(BIN)/python -m benchmarks.gan_classes $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_stacked $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.docs

@@ -77,8 +77,8 @@ class StandardisedMLPDiscriminator(MLPDiscriminator):
 class RawPixelUnshuffleDiscriminator(PixelUnshuffleDiscriminator):
     """gan.yaml's D without standardised input."""
 
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, " batch"]:
-        return super().forward(images * MNIST_STD + MNIST_MEAN)
+    def forward(self, images: Float[Tensor, "batch channels height width"], *labels: Tensor) -> Float[Tensor, " batch"]:
+        return super().forward(images * MNIST_STD + MNIST_MEAN, *labels)
 
 
 def _network(class_path: str, **arguments: Any) -> dict[str, Any]:

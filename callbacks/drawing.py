@@ -96,6 +96,20 @@ def grid(
     return picture
 
 
+def class_rows(images: Images, classes: int) -> tuple[Float[Tensor, "cells channels height width"], int]:
+    """Arranges images of so many classes in turn for `grid`, so that each class starts a row.
+
+    Returns:
+        The images, with grey ones after those of a class whose last row isn't full, and the number of images in a row.
+    """
+    classes = min(classes, len(images))
+    of_class = ceil(len(images) / classes)
+    per_row = min(of_class, ceil(sqrt(len(images))))
+    size = per_row * ceil(of_class / per_row)
+    blank = images.new_full((classes * size - len(images), *images.shape[1:]), GREY / 127.5 - 1)
+    return torch.cat([images, blank]).unflatten(0, (size, classes)).transpose(0, 1).flatten(0, 1), per_row
+
+
 def strip(frames: Images, texts: Sequence[str] = ()) -> Image.Image:
     """Frames side by side, or in as few rows as hold them, all about as long."""
     rows = ceil(len(frames) / STRIP_WIDTH)

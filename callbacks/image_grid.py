@@ -7,16 +7,26 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks.batches import batches_trained
-from callbacks.drawing import grid, page, write_png
-from callbacks.generators import fixed_noise, may_write, sample_images, seed_of, training_progress
+from callbacks.drawing import class_rows, grid, page, write_png
+from callbacks.generators import (
+    fixed_noise,
+    may_write,
+    sample_images,
+    sampling_generator,
+    seed_of,
+    training_progress,
+)
 from callbacks.logging import log_image, warn_if_not_written
 from common.arguments import check_positive
+from networks.conditional import classes_of
 
 ROWS = 8
 
 
 class ImageGrid(Callback):
     """Writes 64 images from the same noise at batch 0, every `every_n_batches` and at chosen batches.
+
+    Of a class-conditional generator it writes 8 images of each class, with one class in each row.
 
     Each grid is written to `images/step_000500.png` under `trainer.default_root_dir` and shown in every logger that
     can. The noise depends on the run's seed alone, which checkpoints hold. Works with any module that has a `generator`
@@ -42,7 +52,8 @@ class ImageGrid(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if batches_trained(trainer) == 0 or self.seed is None:
             self.seed = seed_of(pl_module)
-        self.noise = fixed_noise(pl_module, ROWS * ROWS, "image grid", seed=self.seed)
+        self.classes = classes_of(sampling_generator(pl_module))
+        self.noise = fixed_noise(pl_module, ROWS * (self.classes or ROWS), "image grid", seed=self.seed)
         if batches_trained(trainer) == 0:
             self._write_grid(trainer, pl_module)
 
@@ -59,7 +70,9 @@ class ImageGrid(Callback):
         path = Path(trainer.default_root_dir) / "images" / f"step_{batches_trained(trainer):06d}.png"
         caption = training_progress(trainer)
         with warn_if_not_written("images/"):
-            write_png(page([grid(sample_images(pl_module, self.noise), ROWS)], caption), path)
+            images = sample_images(pl_module, self.noise)
+            cells = class_rows(images, self.classes) if self.classes else (images, ROWS)
+            write_png(page([grid(*cells)], caption), path)
             log_image(trainer, "images", path, caption)
 
     # Instead of `state_dict`, which Lightning doesn't allow for two of a kind.

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
@@ -25,11 +24,12 @@ from callbacks.logging import log_image, warn_if_not_written
 from metrics.features import classifier_of
 from metrics.interpolation import (
     digit_candidates,
-    interpolate_latents,
+    interpolate_inputs,
     most_confident_latents,
     validate_digits,
     validate_interpolation,
 )
+from networks.conditional import class_weights, classes_of
 from networks.generator_files import load_generator
 from networks.registry import NotRegisteredError
 from networks.sampling import sample
@@ -44,9 +44,10 @@ class InterpolationStrip(Callback):
 
     With `digits` it interpolates from digit to digit, between noise vectors whose images the classifier of
     `metrics.features` is most confident of. Otherwise it takes two noise vectors: those of 16 whose images differ the
-    most. The classifier's label is below each frame, if it takes frames of this size and knows the data. If the
-    generator doesn't make the digits, or slerp isn't defined, a warning says so and the strip is a lerp between two
-    images that differ.
+    most. A class-conditional generator makes the classes `digits` from one noise vector; without `digits`, the 16 are
+    of all classes in turn. The classifier's label is below each frame, if it takes frames of this size and knows the
+    data. If the generator doesn't make the digits, or slerp isn't defined, a warning says so and the strip is a lerp
+    between two images that differ.
 
     Writes `mnist_generator.pth` with its `.json` (see `networks.generator_files`) and `interpolation.png` under
     `trainer.default_root_dir`, and shows the strip in every logger that can.
@@ -79,27 +80,30 @@ class InterpolationStrip(Callback):
         with isolate_rng(), torch.no_grad(), warn_if_not_written(f"{GENERATOR_FILE} or {STRIP_FILE}"):
             save_sampling_generator(trainer, pl_module, folder / GENERATOR_FILE)
             generator, classifier = _load(folder / GENERATOR_FILE, pl_module), classifier_of(data_source(trainer))
-            latents, title = self._latents(generator, classifier, pl_module)
-            images = sample(generator, latents)
+            inputs, title = self._inputs(generator, classifier, pl_module)
+            images = sample(generator, *inputs)
             caption = f"{title}, {training_progress(trainer)}"
             write_png(page([strip(images, predictions(classifier, images))], caption), folder / STRIP_FILE)
             log_image(trainer, "interpolation", folder / STRIP_FILE, caption)
 
-    def _latents(
+    def _inputs(
         self, generator: nn.Module, classifier: nn.Module | None, module: LightningModule
-    ) -> tuple[Float[Tensor, "frames latent"], str]:
-        """The latents of the frames, and what the strip shows."""
+    ) -> tuple[tuple[Tensor, ...], str]:
+        """The latents of the frames, with class weights of a class-conditional generator, and what the strip shows."""
         try:
             if self.digits is None:
                 waypoints = _two_that_differ(generator, module)
+            elif classes_of(generator):
+                n, noise = len(self.digits), fixed_noise(module, 1, "interpolation")
+                waypoints = (noise.expand(n, -1), *class_weights(generator, n, self.digits))
             else:
                 candidates = digit_candidates(generator, classifier, seed_of(module))
-                waypoints = most_confident_latents(*candidates, self.digits)
+                waypoints = (most_confident_latents(*candidates, self.digits),)
             title = interpolation_title(self.interpolation, [str(digit) for digit in self.digits or ()])
-            return interpolate_latents(waypoints, self.steps, self.interpolation), title
+            return interpolate_inputs(waypoints, self.steps, self.interpolation), title
         except ValueError as error:
             rank_zero_warn(f"the strip is a lerp between two images that differ: {error}")
-            return interpolate_latents(_two_that_differ(generator, module), self.steps), "lerp"
+            return interpolate_inputs(_two_that_differ(generator, module), self.steps), "lerp"
 
 
 def _load(path: Path, module: LightningModule) -> nn.Module:
@@ -109,9 +113,10 @@ def _load(path: Path, module: LightningModule) -> nn.Module:
         return load_generator(path, copy.deepcopy(sampling_generator(module)).float().cpu())
 
 
-def _two_that_differ(generator: nn.Module, module: LightningModule) -> Float[Tensor, "2 latent"]:
-    """The two of 16 noise vectors whose images have the largest Euclidean distance."""
+def _two_that_differ(generator: nn.Module, module: LightningModule) -> tuple[Tensor, ...]:
+    """The two of 16 noise vectors, and their class weights, whose images have the largest Euclidean distance."""
     candidates = fixed_noise(module, ENDS_TO_CHOOSE_FROM, "interpolation")
-    pixels = generator(candidates).flatten(1)
+    inputs = (candidates, *class_weights(generator, len(candidates)))
+    pixels = sample(generator, *inputs).flatten(1)
     largest = int(torch.cdist(pixels, pixels).argmax())
-    return candidates[[*divmod(largest, len(candidates))]]
+    return tuple(each[[*divmod(largest, len(candidates))]] for each in inputs)

@@ -10,6 +10,12 @@ def check_positive(**sizes: int | Sequence[int]) -> None:
             raise ValueError(f"{name} is {size}; write {'numbers of ' if isinstance(size, Sequence) else ''}1 or more")
 
 
+def check_classes(classes: int) -> None:
+    """Raises ValueError for a number of classes below 0, which is that of an unconditional network."""
+    if classes < 0:
+        raise ValueError(f"classes is {classes}; write the number of the data's classes, or 0 for none")
+
+
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
     """Raises ValueError unless `value` is one of the `choices`."""
     if value not in choices:

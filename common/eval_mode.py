@@ -21,8 +21,10 @@ def evaluating(*networks: nn.Module) -> Iterator[None]:
                 part.training = training
 
 
-def output_for_zeros(network: nn.Module, shape: Sequence[int]) -> Tensor:
+def output_for_zeros(network: nn.Module, shape: Sequence[int], *labels: Tensor) -> Tensor:
     """Returns the output of a network in eval mode for an input of zeros, in the network's dtype and on its device.
+
+    A class-conditional network also gets the labels.
 
     Raises:
         ValueError: when the network doesn't accept an input of this shape.
@@ -30,7 +32,8 @@ def output_for_zeros(network: nn.Module, shape: Sequence[int]) -> Tensor:
     like = next(network.parameters(), torch.empty(0))
     try:
         with evaluating(network):
-            output: Tensor = network(torch.zeros(*shape, dtype=like.dtype, device=like.device))
+            zeros = torch.zeros(*shape, dtype=like.dtype, device=like.device)
+            output: Tensor = network(zeros, *(each.to(like.device) for each in labels))
     except (RuntimeError, ValueError, TypeError) as error:
         raise ValueError(f"{type(network).__name__} doesn't accept the input shape {tuple(shape)}: {error}") from error
     return output

@@ -1,6 +1,6 @@
 """What a batch holds, whatever loader it comes from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -14,8 +14,7 @@ def images_of(batch: Any, image_shape: Sequence[int] | None = None) -> Tensor:
         ValueError: when the batch is no tensor and neither a tuple, a list nor a dictionary with one, the images aren't
             floating point numbers, or each has another shape than the `image_shape` of the networks.
     """
-    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, tuple | list) else [batch]
-    images = max((part for part in parts if isinstance(part, Tensor)), key=Tensor.dim, default=None)
+    images = max(_tensors(batch), key=Tensor.dim, default=None)
     if images is None or not images.is_floating_point():
         found = type(batch).__name__ if images is None else images.dtype
         raise ValueError(
@@ -26,6 +25,39 @@ def images_of(batch: Any, image_shape: Sequence[int] | None = None) -> Tensor:
     return images
 
 
+def labels_of(batch: Any, classes: int) -> tuple[Tensor, ...]:
+    """Returns the labels of a batch for networks with so many classes in a tuple, which is empty for 0 classes.
+
+    They are the batch's tensor of whole numbers with one dimension, the first if there are several.
+
+    Raises:
+        ValueError: when there is none, or a label is none of the classes.
+    """
+    if classes == 0:
+        return ()
+    for part in _tensors(batch):
+        if part.dim() == 1 and not part.is_floating_point():
+            check_labels(part, classes, "networks have")
+            return (part.long(),)
+    raise ValueError(
+        "the networks are class-conditional, but the batches have no labels; let the data make pairs of images and "
+        "labels, or give the networks classes: 0"
+    )
+
+
+def check_labels(labels: Tensor, classes: int, what_has: str) -> None:
+    """Raises ValueError for a label that is none of the classes; `what_has` them is part of the message."""
+    # On the CPU only, because reading a number from a GPU would wait for it.
+    if labels.device.type == "cpu" and len(labels):
+        lowest, highest = (int(each) for each in labels.aminmax())
+        wrong = highest if highest >= classes else lowest
+        if not 0 <= wrong < classes:
+            raise ValueError(
+                f"a label is {wrong}, but the {what_has} the classes 0 to {classes - 1}; write the number of the "
+                "data's classes"
+            )
+
+
 def check_shape(images: Tensor, image_shape: Sequence[int]) -> None:
     """Raises ValueError unless each image has the shape that the networks take."""
     if images.shape[1:] != tuple(image_shape):
@@ -33,6 +65,11 @@ def check_shape(images: Tensor, image_shape: Sequence[int]) -> None:
             f"the images have the shape {tuple(images.shape[1:])}, but the networks take {tuple(image_shape)}; give "
             "the data and the networks the same image_shape"
         )
+
+
+def _tensors(batch: Any) -> Iterator[Tensor]:
+    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, tuple | list) else [batch]
+    return (part for part in parts if isinstance(part, Tensor))
 
 
 def input_and_target(batch: Any) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from common.eval_mode import output_for_zeros
 from common.sharding import average_batchnorm_statistics, sum_over_ranks
 from common.targets import UNASKED
 from lightning_modules.base import TwofoldModule
-from lightning_modules.batches import check_shape, images_of, input_and_target
+from lightning_modules.batches import check_labels, check_shape, images_of, input_and_target
 
 DIGITS = 10
 
@@ -150,13 +150,7 @@ class DigitClassifier(Classification):
     def logits_and_target(self, batch: Any) -> tuple[Float[Tensor, "targets classes"], Int[Tensor, " targets"]]:
         images, labels = input_and_target(batch)
         check_shape(images, self.image_shape)
-        # On the CPU only, because reading a number from a GPU would wait for it.
-        highest = int(labels.max()) if labels.device.type == "cpu" and len(labels) else 0
-        if highest >= self.classes:
-            raise ValueError(
-                f"a label is {highest}, but the classifier has the classes 0 to {self.classes - 1}; write the number "
-                "of the data's classes"
-            )
+        check_labels(labels, self.classes, "classifier has")
         return self(images), labels
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[int] | list[float]]:

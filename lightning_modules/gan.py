@@ -1,5 +1,6 @@
 """GAN training: a generator G turns noise into images, a discriminator D tells them from real images, both learn."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,11 +15,12 @@ from common.moving_average import MovingAverage
 from common.seeding import latent_noise, rng
 from common.sharding import all_gather, average_batchnorm_statistics, sum_over_ranks
 from lightning_modules.base import TwofoldModule, count_batch, exclude_from_global_step
-from lightning_modules.batches import images_of
+from lightning_modules.batches import images_of, labels_of
 from lightning_modules.gan_arguments import validate_gan_arguments
 from losses.gan import GAN_LOSSES, accuracies
 from losses.penalties import interpolates, r1_penalty, r2_penalty, wgan_gp_penalty
 from networks.augmentation import random_shifts, translate
+from networks.conditional import classes_of, labels_in_turn
 from networks.normalisation import mixes_images
 
 Images = Float[Tensor, "batch channels height width"]
@@ -29,6 +31,7 @@ class GAN(TwofoldModule):
     """Generative adversarial networks (https://arxiv.org/abs/1406.2661), with the losses and penalties published since.
 
     Each batch is one step: D is updated first, then G, on the logits of the updated D. `training_step` shows all of it.
+    With networks that have `classes` (see `networks.conditional`) it is class-conditional and needs labelled batches.
 
     Logged for batches that are logged: `train/d_loss`, `train/g_loss` and `train/d_penalty` (the newest of each),
     `train/d_accuracy_real` and `train/d_accuracy_fake` (shares of real and of fake images that D classifies correctly),
@@ -58,7 +61,7 @@ class GAN(TwofoldModule):
 
     Raises:
         ValueError: when the generator has no `latent_dim`, an argument is out of range, arguments contradict each
-            other, or the discriminator can't process the generator's images.
+            other, or the discriminator can't process the generator's images, or has another number of classes.
     """
 
     def __init__(
@@ -97,12 +100,13 @@ class GAN(TwofoldModule):
         self.ema_decay = ema_decay
         self.matmul_precision = matmul_precision
         self.image_shape = validate_gan_arguments(vars(self), generator, discriminator)
+        self.classes = classes_of(generator)
         self.gan_loss = GAN_LOSSES[loss]
         self._newest_losses: dict[str, Tensor | float] = {}
         self.ema: MovingAverage | None = None if ema_decay is None else MovingAverage(generator, ema_decay)
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
-        images = images_of(batch, self.image_shape)
+        images, labels = images_of(batch, self.image_shape), labels_of(batch, self.classes)
         step = self.trainer.global_step
         n = sum_over_ranks(len(images))
         scale = self.loss_scale(images, n)
@@ -112,16 +116,18 @@ class GAN(TwofoldModule):
         exclude_from_global_step(g_optimizer)
         with matmul_precision(self.matmul_precision):
             # Fakes. One forward pass of G serves both updates, so it comes before `toggled_optimizer` freezes G.
+            # They have the labels of the real images, so their classes are as frequent as the data's, and those that a
+            # paired loss compares are of one class. `labels` is empty for an unconditional GAN.
             noise = self.shard(self.sample_noise(n, "train", step))
             with torch.set_grad_enabled(trains_generator):
-                fakes = self.generator(noise).to(images.dtype)
+                fakes = self.generator(noise, *labels).to(images.dtype)
 
             # D's loss on real and fake images, its penalty every `d_reg_interval` batches, and its step.
             with self.toggled_optimizer(d_optimizer):
                 real = images.detach().requires_grad_(penalised and self.r1 > 0)
                 fake = fakes.detach().requires_grad_(penalised and self.r2 > 0)
                 real_logits, fake_logits = self._real_and_fake_logits(
-                    self._augment(real, n, "real", step), self._augment(fake, n, "fake", step)
+                    self._augment(real, n, "real", step), self._augment(fake, n, "fake", step), labels
                 )
                 d_loss = self.gan_loss.discriminator(real_logits, fake_logits)
                 losses, penalty = {"d_loss": scale * d_loss.detach()}, torch.zeros((), device=self.device)
@@ -132,7 +138,7 @@ class GAN(TwofoldModule):
                 if penalised and self.gradient_penalty > 0:
                     weight = torch.rand(n, generator=self._rng("between", step), device=self.device)
                     mixed = interpolates(real, fake, self.shard(weight)).requires_grad_()
-                    mixed_logits = self._logits(self._augment(mixed, n, "mixed", step))
+                    mixed_logits = self._logits(self._augment(mixed, n, "mixed", step), labels)
                     penalty = penalty + self.gradient_penalty * wgan_gp_penalty(mixed_logits, mixed)
                 if penalised:
                     losses["d_penalty"] = scale * penalty.detach()
@@ -146,9 +152,9 @@ class GAN(TwofoldModule):
             # G's loss on the logits of the updated D, and its step every `n_critic` batches.
             if trains_generator:
                 with self.toggled_optimizer(g_optimizer):
-                    new_logits = self._logits(self._augment(fakes, n, "fake again", step))
+                    new_logits = self._logits(self._augment(fakes, n, "fake again", step), labels)
                     if self.gan_loss.paired:
-                        real_logits = self._logits(self._augment(images, n, "real again", step))
+                        real_logits = self._logits(self._augment(images, n, "real again", step), labels)
                     g_loss = self.gan_loss.generator(real_logits, new_logits)
                     losses["g_loss"] = scale * g_loss.detach()
                     g_optimizer.zero_grad()
@@ -175,8 +181,8 @@ class GAN(TwofoldModule):
         """The generator to sample images from: the moving average if there is one."""
         return self.generator if self.ema is None else self.ema.module
 
-    def forward(self, noise: Float[Tensor, "batch latent"]) -> Images:
-        images: Tensor = self.sampling_generator(noise)
+    def forward(self, noise: Float[Tensor, "batch latent"], *labels: Tensor) -> Images:
+        images: Tensor = self.sampling_generator(noise, *labels)
         return images.to(noise.dtype)
 
     def sample_noise(self, n: int, *key: int | str) -> Float[Tensor, "n latent"]:
@@ -193,17 +199,18 @@ class GAN(TwofoldModule):
         shifts = random_shifts(n, self.diffaugment_translation, self._rng("shifts", *key))
         return translate(images, self.shard(shifts))
 
-    def _logits(self, images: Images) -> Logits:
+    def _logits(self, images: Images, labels: Sequence[Tensor]) -> Logits:
         """Returns D's logits in the images' dtype, so that losses are computed in float32 under mixed precision."""
-        logits: Tensor = self.discriminator(images)
+        logits: Tensor = self.discriminator(images, *labels)
         return logits.to(images.dtype)
 
-    def _real_and_fake_logits(self, real: Images, fake: Images) -> tuple[Logits, Logits]:
+    def _real_and_fake_logits(self, real: Images, fake: Images, labels: Sequence[Tensor]) -> tuple[Logits, Logits]:
         # One pass is faster than two, but BatchNorm would mix the images, and a penalty's gradient would go back
         # through both.
         if real.requires_grad or fake.requires_grad or mixes_images(self.discriminator):
-            return self._logits(real), self._logits(fake)
-        real_logits, fake_logits = self._logits(torch.cat([real, fake])).chunk(2)
+            return self._logits(real, labels), self._logits(fake, labels)
+        both = [each.repeat(2) for each in labels]
+        real_logits, fake_logits = self._logits(torch.cat([real, fake]), both).chunk(2)
         return real_logits, fake_logits
 
     def _log_losses(self, losses: dict[str, Tensor], real_logits: Logits, fake_logits: Logits) -> dict[str, Tensor]:
@@ -243,10 +250,10 @@ class GAN(TwofoldModule):
 
     def _evaluate(self, batch: Any, batch_idx: int, split: str) -> None:
         """Logs both losses, and the shares of real and of fake images that D classifies correctly."""
-        images = images_of(batch, self.image_shape)
+        images, labels = images_of(batch, self.image_shape), labels_of(batch, self.classes)
         noise = self.shard(self.sample_noise(sum_over_ranks(len(images)), split, batch_idx))
-        real_logits = all_gather(self._logits(images))
-        fake_logits = all_gather(self._logits(self(noise)))
+        real_logits = all_gather(self._logits(images, labels))
+        fake_logits = all_gather(self._logits(self(noise, *labels), labels))
         accuracy_real, accuracy_fake = accuracies(real_logits, fake_logits, self.gan_loss)
         numbers = {
             f"{split}/d_loss": self.gan_loss.discriminator(real_logits, fake_logits),
@@ -257,9 +264,10 @@ class GAN(TwofoldModule):
         self.log_dict(numbers, batch_size=len(real_logits), sync_dist=True)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Images:
-        """Returns as many generated images as the batch has."""
-        images = images_of(batch)
-        generated: Tensor = self(self.shard(self.sample_noise(sum_over_ranks(len(images)), "predict", batch_idx)))
+        """Returns as many generated images as the batch has, of all classes in turn if there are classes."""
+        n = sum_over_ranks(len(images_of(batch)))
+        labels = [each.to(self.device) for each in labels_in_turn(self.generator, n)]
+        generated: Tensor = self(*map(self.shard, (self.sample_noise(n, "predict", batch_idx), *labels)))
         return generated
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRSchedulerConfigType]]:  # type: ignore[override]

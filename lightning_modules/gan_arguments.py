@@ -11,6 +11,7 @@ from common.arguments import check_choice, check_positive
 from common.eval_mode import output_for_zeros
 from common.matmul_precision import MATMUL_PRECISIONS
 from losses.gan import GAN_LOSSES
+from networks.conditional import classes_of, labels_in_turn
 from networks.normalisation import mixes_images
 
 PENALTIES = ("r1", "r2", "gradient_penalty")
@@ -37,7 +38,14 @@ def validate_gan_arguments(
     latent_dim = getattr(generator, "latent_dim", None)
     if not isinstance(latent_dim, int):
         raise ValueError(f"{type(generator).__name__} needs a whole number `latent_dim`, the length of its noise")
-    images = output_for_zeros(generator, (2, latent_dim))
+    classes, known = classes_of(generator), classes_of(discriminator)
+    if classes != known:
+        raise ValueError(
+            f"the generator has {classes} classes, but the discriminator {known}; write the same `classes` for both, 0 "
+            "for an unconditional GAN"
+        )
+    labels = labels_in_turn(generator, 2)
+    images = output_for_zeros(generator, (2, latent_dim), *labels)
     image_shape = tuple(images.shape[1:])
     accepted = tuple(getattr(discriminator, "image_shape", image_shape))
     if accepted != image_shape:
@@ -45,7 +53,7 @@ def validate_gan_arguments(
             f"the generator makes images of the shape {image_shape}, but the discriminator takes {accepted}; write the "
             "same image_shape for both"
         )
-    logits = output_for_zeros(discriminator, images.shape)
+    logits = output_for_zeros(discriminator, images.shape, *labels)
     if logits.shape != (2,):
         name = type(discriminator).__name__
         raise ValueError(f"for 2 images {name} returns {tuple(logits.shape)}; return one logit each")

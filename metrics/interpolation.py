@@ -5,6 +5,9 @@
 Linear interpolation between two vectors from N(0, 1) passes through vectors that are shorter than those the generator
 was trained on. Spherical interpolation (Shoemake 1985, "Animating rotation with quaternion curves") keeps the length;
 White 2016, "Sampling generative networks" (arXiv 1609.04468), recommends it for generators.
+
+A waypoint of a class-conditional generator also has a class. From class to class the weights of the two classes are
+interpolated linearly, and with them the gains and biases of BatchNorm (see `networks.conditional`).
 """
 
 from collections import Counter
@@ -74,6 +77,17 @@ def interpolate_latents(
     exact = waypoints.cpu().double()  # on the CPU, because MPS has no float64
     segments = [INTERPOLATIONS[interpolation](start, end, t)[1:] for start, end in pairwise(exact)]
     return torch.cat([exact[:1], *segments]).to(waypoints)
+
+
+def interpolate_inputs(waypoints: Sequence[Tensor], steps: int, interpolation: str = "lerp") -> tuple[Tensor, ...]:
+    """Returns the inputs of a generator from waypoint to waypoint; arguments and errors as `interpolate_latents`.
+
+    Args:
+        waypoints: their latents, and for a class-conditional generator the class weights `(waypoints, classes)`, which
+            are interpolated by lerp.
+    """
+    kinds = (interpolation, "lerp")
+    return tuple(interpolate_latents(each, steps, kind) for each, kind in zip(waypoints, kinds, strict=False))
 
 
 def validate_interpolation(waypoints: int, steps: int, interpolation: str) -> None:

@@ -11,6 +11,8 @@ The search of `docs/results.md` chose this pair over the MLP pair and a small DC
 
 A pixel unshuffle moves 2×2 pixels into channels, so D's 3×3 convolutions see 6×6 pixels with stride 2. After the search
 it replaced 5×5 convolutions with stride 2.
+
+With a number of `classes` both are class-conditional (`networks.conditional`): G by its BatchNorm, D by a projection.
 """
 
 from collections.abc import Sequence
@@ -19,7 +21,8 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from common.arguments import check_choice, check_image_shape, check_positive
+from common.arguments import check_choice, check_classes, check_image_shape, check_positive
+from networks.conditional import ConditionalSequential, Labels, ProjectionHead
 from networks.mlp_gan import SLOPE, hidden_layers
 
 MNIST_MEAN, MNIST_STD = 2 * 0.1307 - 1, 2 * 0.3081
@@ -37,10 +40,12 @@ class MLPConvGenerator(nn.Module):
         channels: of the feature map of half the height and width that the transposed convolution turns into an image.
         normalisation: after all hidden layers but the first: batch, layer or none.
         image_shape: channels, height and width; the last two are even.
+        classes: number of classes; 0 for an unconditional generator. With classes, BatchNorm has a gain and a bias for
+            each, and `forward` takes labels.
 
     Raises:
-        ValueError: when a size is below 1, height or width is odd, there is no hidden layer, or the normalisation is
-            unknown.
+        ValueError: when a size is below 1, height or width is odd, there is no hidden layer, the normalisation is
+            unknown, or there are classes and no BatchNorm.
     """
 
     def __init__(
@@ -50,18 +55,26 @@ class MLPConvGenerator(nn.Module):
         channels: int = 4,
         normalisation: Literal["batch", "layer", "none"] = "batch",
         image_shape: Sequence[int] = (1, 28, 28),
+        classes: int = 0,
     ) -> None:
         super().__init__()
         check_choice("normalisation", normalisation, ("batch", "layer", "none"))
         check_positive(latent_dim=latent_dim, widths=widths, channels=channels)
+        check_classes(classes)
+        if classes and (normalisation != "batch" or len(widths) < 2):
+            raise ValueError(
+                f"classes is {classes}, and the class enters by BatchNorm, which needs normalisation: batch and two "
+                "widths or more; write these, or classes: 0"
+            )
         self.latent_dim = latent_dim
         self.widths = tuple(widths)
         self.channels = channels
         self.normalisation = normalisation
         self.image_shape = check_image_shape("MLPConvGenerator", image_shape, multiple=2)
+        self.classes = classes
         image_channels, height, width = self.image_shape
-        self.layers = nn.Sequential(
-            *hidden_layers(latent_dim, self.widths, normalisation),
+        self.layers = (ConditionalSequential if classes else nn.Sequential)(
+            *hidden_layers(latent_dim, self.widths, normalisation, classes),
             nn.Linear(self.widths[-1], channels * (height // 2) * (width // 2)),
             nn.LeakyReLU(SLOPE),
             nn.Unflatten(1, (channels, height // 2, width // 2)),
@@ -69,8 +82,10 @@ class MLPConvGenerator(nn.Module):
             nn.Tanh(),
         )
 
-    def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch channels height width"]:
-        images: Tensor = self.layers(z)
+    def forward(
+        self, z: Float[Tensor, "batch latent"], *labels: Labels
+    ) -> Float[Tensor, "batch channels height width"]:
+        images: Tensor = self.layers(z, *labels)
         return images
 
 
@@ -81,19 +96,24 @@ class PixelUnshuffleDiscriminator(nn.Module):
         channels: of the first convolution; the second has twice as many.
         width: units of the hidden linear layer.
         image_shape: channels, height and width; the last two are multiples of 4.
+        classes: number of classes; 0 for an unconditional discriminator. With classes, `forward` takes labels.
 
     Raises:
         ValueError: when a size is below 1, or height or width is no multiple of 4.
     """
 
-    def __init__(self, channels: int = 8, width: int = 128, image_shape: Sequence[int] = (1, 28, 28)) -> None:
+    def __init__(
+        self, channels: int = 8, width: int = 128, image_shape: Sequence[int] = (1, 28, 28), classes: int = 0
+    ) -> None:
         super().__init__()
         check_positive(channels=channels, width=width)
+        check_classes(classes)
         self.channels = channels
         self.width = width
         self.image_shape = check_image_shape("PixelUnshuffleDiscriminator", image_shape, multiple=4)
+        self.classes = classes
         image_channels, image_height, image_width = self.image_shape
-        self.layers = nn.Sequential(
+        self.layers = (ConditionalSequential if classes else nn.Sequential)(
             nn.PixelUnshuffle(2),
             # (batch, c, height / 2, width / 2)
             nn.Conv2d(4 * image_channels, channels, kernel_size=3, padding=1),
@@ -105,9 +125,9 @@ class PixelUnshuffleDiscriminator(nn.Module):
             nn.Flatten(),
             nn.Linear(2 * channels * (image_height // 4) * (image_width // 4), width),
             nn.LeakyReLU(SLOPE),
-            nn.Linear(width, 1),
+            ProjectionHead(width, classes) if classes else nn.Linear(width, 1),
         )
 
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, " batch"]:
-        logits: Tensor = self.layers((images - MNIST_MEAN) / MNIST_STD)
+    def forward(self, images: Float[Tensor, "batch channels height width"], *labels: Labels) -> Float[Tensor, " batch"]:
+        logits: Tensor = self.layers((images - MNIST_MEAN) / MNIST_STD, *labels)
         return logits.squeeze(1)

@@ -96,16 +96,16 @@ class MLPDiscriminator(nn.Module):
         return logits.squeeze(1)
 
 
-def hidden_layers(latent_dim: int, widths: Sequence[int], normalisation: str) -> list[nn.Module]:
+def hidden_layers(latent_dim: int, widths: Sequence[int], normalisation: str, classes: int = 0) -> list[nn.Module]:
     """The hidden layers of a generator, from noise `(batch, latent_dim)` to `(batch, widths[-1])`."""
-    later = linear_layers(widths, normalisation)
+    later = linear_layers(widths, normalisation, classes)
     return [nn.Linear(latent_dim, widths[0]), nn.LeakyReLU(SLOPE), *later]
 
 
-def linear_layers(widths: Sequence[int], normalisation: str = "none") -> list[nn.Module]:
+def linear_layers(widths: Sequence[int], normalisation: str = "none", classes: int = 0) -> list[nn.Module]:
     """Linear layers from each width to the next, each with its normalisation and LeakyReLU."""
     return [
         layer
         for fan_in, fan_out in pairwise(widths)
-        for layer in (nn.Linear(fan_in, fan_out), *linear_norm(normalisation, fan_out), nn.LeakyReLU(SLOPE))
+        for layer in (nn.Linear(fan_in, fan_out), *linear_norm(normalisation, fan_out, classes), nn.LeakyReLU(SLOPE))
     ]

@@ -4,9 +4,16 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import spectral_norm
 
+from networks.conditional import ConditionalBatchNorm
 
-def linear_norm(normalisation: str, width: int) -> list[nn.Module]:
-    """Returns the normalisation layer after a linear one of `width` units, in a list that is empty for none."""
+
+def linear_norm(normalisation: str, width: int, classes: int = 0) -> list[nn.Module]:
+    """Returns the normalisation layer after a linear one of `width` units, in a list that is empty for none.
+
+    With a number of `classes` it is a class-conditional BatchNorm.
+    """
+    if classes:
+        return [ConditionalBatchNorm(width, classes)]
     layers = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
     return [layers[normalisation](width)] if normalisation in layers else []
 

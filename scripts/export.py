@@ -4,7 +4,8 @@
 
 The safetensors file holds the weights and, as its metadata under "generator", what the `.json` says; every script
 reads it like the `.pth`. The ONNX file maps `z (batch, latent_dim)` to `images (batch, channels, height, width)`
-in [−1, 1] for any batch size and has the same metadata. It is run by onnxruntime on several batch sizes first, and
+in [−1, 1] for any batch size and has the same metadata; of a class-conditional generator it has a second input, the
+int64 `labels (batch)`. It is run by onnxruntime on several batch sizes first, and
 written only if no pixel differs from torch's by more than 1e-4.
 """
 
@@ -18,10 +19,11 @@ from pathlib import Path
 import onnx
 import onnxruntime
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from common.files import replacing, write_safetensors
 from common.seeding import latent_noise, rng
+from networks.conditional import labels_in_turn
 from scripts.arguments import file_name
 from scripts.generator_files import GeneratorFile, open_generator
 from twofold.errors import OneLineParser, UsageError, exit_code
@@ -67,19 +69,19 @@ def _run(arguments: list[str]) -> int:
 
 def to_onnx(trained: GeneratorFile) -> bytes:
     """Returns the generator as a serialised ONNX model for batches of any size, with its metadata."""
-    z = latent_noise(trained.network, 2, rng(0, "trace"))
+    inputs = _inputs(trained.network, 2, "trace")
     content = io.BytesIO()
     with warnings.catch_warnings():
         # The exporter that torch recommends needs another package. The warnings are about what is compared afterwards.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             trained.network,
-            (z,),
+            tuple(inputs.values()),
             content,  # type: ignore[arg-type]  # this exporter takes a buffer
             dynamo=False,
-            input_names=["z"],
+            input_names=[*inputs],
             output_names=["images"],
-            dynamic_axes={"z": {0: "batch"}, "images": {0: "batch"}},
+            dynamic_axes={name: {0: "batch"} for name in (*inputs, "images")},
         )
     model = onnx.load_model_from_string(content.getvalue())
     onnx.helper.set_model_props(model, {"generator": json.dumps(trained.metadata)})
@@ -98,12 +100,18 @@ def max_difference(network: nn.Module, model: bytes) -> float:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     differences = []
     for size in BATCH_SIZES:
-        z = latent_noise(network, size, rng(0, "check", size))
-        (images,) = session.run(["images"], {"z": z.numpy()})
-        if images.shape != (expected := network(z)).shape:
+        inputs = _inputs(network, size, "check", size)
+        (images,) = session.run(["images"], {name: value.numpy() for name, value in inputs.items()})
+        if images.shape != (expected := network(*inputs.values())).shape:
             raise RuntimeError(f"ONNX makes {len(images)} images of a batch of {size}, so it isn't written")
         differences.append((torch.from_numpy(images) - expected).abs().max())
     return float(torch.stack(differences).max())
+
+
+def _inputs(network: nn.Module, n: int, *key: int | str) -> dict[str, Tensor]:
+    """Noise, and labels of all classes in turn for a class-conditional generator, by their names in the ONNX file."""
+    values = (latent_noise(network, n, rng(0, *key)), *labels_in_turn(network, n))
+    return dict(zip(("z", "labels"), values, strict=False))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Loads generator files for scripts, with errors that say what to write instead."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from callbacks.drawing import trained_on
+from networks.conditional import labels_in_turn
 from networks.generator_files import load_generator, read_metadata
 from twofold.errors import UsageError, advised
 
@@ -40,3 +42,11 @@ def open_generator(path: Path) -> GeneratorFile:
                 return trained
             raise UsageError(f"{path} holds weights that aren't finite numbers; its training failed")
     raise UsageError(f"the metadata of {path} lacks the step or the data_source; {INSTEAD}")
+
+
+def chosen_labels(network: nn.Module, n: int, classes: Sequence[int]) -> tuple[Tensor, ...]:
+    """As `networks.conditional.labels_in_turn`, but raises UsageError for a class that the generator doesn't have."""
+    try:
+        return labels_in_turn(network, n, classes)
+    except ValueError as error:
+        raise UsageError(str(error)) from error

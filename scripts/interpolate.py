@@ -2,10 +2,15 @@
 
     python -m scripts.interpolate runs/gan/…/mnist_generator.pth --digits 3 8 1 --out 381.png
     python -m scripts.interpolate runs/gan/…/mnist_generator.pth --seeds 4 7 9 --interpolation slerp --out 479.gif
+    python -m scripts.interpolate runs/gan_conditional/…/mnist_generator.pth --seeds 4 7 9 --class 3 --out threes.png
 
 For a digit it takes the latent, out of `metrics.interpolation.CANDIDATES` random ones, whose image the classifier is
-most confident about. Under each frame stands the classifier's prediction and its confidence, unless the generator was
-trained on another dataset than MNIST. An animation runs there and back in a loop and pauses at each waypoint.
+most confident about. A class-conditional generator is given the digits as classes, and one latent for a whole strip.
+Between seeds each strip stays in a class, the first strip in the first, or the waypoints have the classes of `--class`.
+From class to class the gains and biases of its BatchNorm are interpolated linearly.
+
+Under each frame stands the classifier's prediction and its confidence, unless the generator was trained on another
+dataset than MNIST. An animation runs there and back in a loop and pauses at each waypoint.
 """
 
 import sys
@@ -13,7 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from callbacks.drawing import interpolation_title, page, predictions, strip, write_animation, write_png
@@ -22,13 +26,17 @@ from metrics.features import classifier_of
 from metrics.interpolation import (
     INTERPOLATIONS,
     digit_candidates,
-    interpolate_latents,
+    interpolate_inputs,
     most_confident_latents,
 )
+from networks.conditional import class_weights, classes_of
 from networks.sampling import finite_samples
 from scripts.arguments import file_name, seed, whole_number
 from scripts.generator_files import open_generator
 from twofold.errors import OneLineParser, UsageError, exit_code
+
+Waypoints = tuple[Tensor, ...]
+"""Latents `(waypoints, latent)` and, for a class-conditional generator, class weights `(waypoints, classes)`."""
 
 DEFAULT_SEED = 1
 
@@ -42,17 +50,21 @@ def _run(arguments: list[str]) -> int:
     parser = OneLineParser(prog="python -m scripts.interpolate", description=__doc__)
     parser.add_argument("generator", type=Path, help="generator file, such as runs/gan/…/mnist_generator.pth")
     between = parser.add_mutually_exclusive_group(required=True)
-    between.add_argument("--digits", nargs="+", type=whole_number(0, 9), help="from digit to digit, such as 3 8 1")
+    between.add_argument("--digits", nargs="+", type=whole_number(0), help="from digit to digit, such as 3 8 1")
     between.add_argument("--seeds", nargs="+", type=seed, help="from latent to latent, each drawn from a seed")
+    about_class = "of the seeds in turn, or one for all; for a class-conditional generator"
+    parser.add_argument("--class", dest="classes", nargs="+", type=whole_number(0), default=[], help=about_class)
     parser.add_argument("--interpolation", choices=[*INTERPOLATIONS], default="lerp", help="by default lerp")
     frames = "per pair of waypoints, both included, by default 10"
     parser.add_argument("--frames", type=whole_number(2), default=10, help=frames)
     parser.add_argument("--strips", type=whole_number(1), default=1, help="number of strips, by default 1")
-    about_seed = f"of the candidates for --digits, by default {DEFAULT_SEED}"
+    about_seed = f"of the candidates or the latents for --digits, by default {DEFAULT_SEED}"
     parser.add_argument("--seed", type=seed, default=DEFAULT_SEED, help=about_seed)
     out = file_name(".png", ".gif")
     parser.add_argument("--out", type=out, required=True, help="a .png for strips, a .gif for an animation")
     options = parser.parse_args(arguments)
+    if options.digits and options.classes:
+        raise UsageError("--class goes with --seeds; write the classes as --digits, or seeds")
 
     trained = open_generator(options.generator)
     classifier = classifier_of(trained.metadata["data_source"])
@@ -61,12 +73,12 @@ def _run(arguments: list[str]) -> int:
             waypoints = between_digits(trained.network, classifier, options.digits, options.strips, options.seed)
             ends = [str(digit) for digit in options.digits]
         else:
-            waypoints = between_seeds(trained.network, options.seeds, options.strips)
-            ends = [f"seed {number}" for number in options.seeds]
-        paths = [interpolate_latents(latents, options.frames, options.interpolation) for latents in waypoints]
+            waypoints = between_seeds(trained.network, options.seeds, options.strips, options.classes)
+            ends = seed_titles(options.seeds, options.classes)
+        paths = [interpolate_inputs(each, options.frames, options.interpolation) for each in waypoints]
     except ValueError as error:
         raise UsageError(str(error)) from error
-    strips = torch.stack([torch.cat(list(finite_samples(trained.network, latents))) for latents in paths])
+    strips = torch.stack([torch.cat(list(finite_samples(trained.network, *inputs))) for inputs in paths])
     texts = [predictions(classifier, images) for images in strips]
     caption = f"{interpolation_title(options.interpolation, ends)}, {trained.origin}"
     if options.out.suffix.lower() == ".gif":
@@ -80,20 +92,50 @@ def _run(arguments: list[str]) -> int:
 
 def between_digits(
     network: nn.Module, classifier: nn.Module | None, digits: Sequence[int], strips: int, seed: int
-) -> Float[Tensor, "strips digits latent"]:
+) -> list[Waypoints]:
     """One latent for each digit, others in each strip; the first strip has the most confident ones.
 
+    Of a class-conditional generator all waypoints of a strip have one latent, and the digits are their classes.
+
     Raises:
-        ValueError: when the generator doesn't make a digit often enough, or there is no classifier of its images.
+        ValueError: when the generator doesn't make a digit often enough, there is no classifier of its images, or it
+            doesn't have a class.
     """
+    if classes_of(network):
+        weights = class_weights(network, len(digits), digits)
+        return [
+            (z.expand(len(digits), -1), *weights) for z in latent_noise(network, strips, rng(seed, "class to class"))
+        ]
     candidates = digit_candidates(network, classifier, seed)
-    return most_confident_latents(*candidates, list(digits) * strips).view(strips, len(digits), -1)
+    latents = most_confident_latents(*candidates, list(digits) * strips)
+    return [(each,) for each in latents.split(len(digits))]
 
 
-def between_seeds(network: nn.Module, seeds: Sequence[int], strips: int) -> Float[Tensor, "strips seeds latent"]:
-    """One latent for each seed, others in each strip."""
-    latents = [latent_noise(network, 1, rng(n, "interpolation", place)) for place in range(strips) for n in seeds]
-    return torch.cat(latents).view(strips, len(seeds), -1)
+def between_seeds(
+    network: nn.Module, seeds: Sequence[int], strips: int, classes: Sequence[int] = ()
+) -> list[Waypoints]:
+    """One latent for each seed, others in each strip.
+
+    Args:
+        network: the generator.
+        seeds: of the waypoints.
+        strips: number of strips.
+        classes: of the seeds in turn; by default a class-conditional generator has another class in each strip.
+
+    Raises:
+        ValueError: when the generator doesn't have a class.
+    """
+    number, waypoints = classes_of(network), []
+    for place in range(strips):
+        latents = torch.cat([latent_noise(network, 1, rng(n, "interpolation", place)) for n in seeds])
+        turns = classes or ([place % number] if number else [])
+        waypoints.append((latents, *class_weights(network, len(seeds), turns)))
+    return waypoints
+
+
+def seed_titles(seeds: Sequence[int], classes: Sequence[int]) -> list[str]:
+    """What a strip's caption says of its waypoints, such as "seed 4" or, with classes, "seed 4 as 7"."""
+    return [f"seed {n} as {classes[k % len(classes)]}" if classes else f"seed {n}" for k, n in enumerate(seeds)]
 
 
 if __name__ == "__main__":

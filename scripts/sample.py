@@ -2,9 +2,11 @@
 
     python -m scripts.sample runs/gan/…/mnist_generator.pth --n 100 --seed 1 --out digits.png
     python -m scripts.sample runs/gan/…/mnist_generator.pth --n 10000 --seed 1 --out digits
+    python -m scripts.sample runs/gan_conditional/…/mnist_generator.pth --class 7 --out sevens.png
 
 The first command writes a grid; the second fills a new folder with 000000.png, 000001.png and so on, each of the
-generator's size. On one machine with one version of torch, the same seed gives the same bytes.
+generator's size. A class-conditional generator makes all classes in turn, or those of `--class`; in a grid each starts
+a row. On one machine with one version of torch, the same seed gives the same bytes.
 """
 
 import sys
@@ -14,11 +16,12 @@ from pathlib import Path
 
 import torch
 
-from callbacks.drawing import grid, page, write_numbered, write_png
+from callbacks.drawing import class_rows, grid, page, write_numbered, write_png
 from common.seeding import latent_noise, rng
+from networks.conditional import classes_of
 from networks.sampling import BATCH, finite_samples
 from scripts.arguments import seed, whole_number
-from scripts.generator_files import open_generator
+from scripts.generator_files import chosen_labels, open_generator
 from twofold.errors import OneLineParser, UsageError, exit_code
 
 
@@ -32,6 +35,8 @@ def _run(arguments: list[str]) -> int:
     parser.add_argument("generator", type=Path, help="generator file, such as runs/gan/…/mnist_generator.pth")
     parser.add_argument("--n", type=whole_number(1), default=64, help="number of images, by default 64")
     parser.add_argument("--seed", type=seed, default=1, help="seed of the noise, by default 1")
+    about_class = "classes that take turns, by default all of a class-conditional generator"
+    parser.add_argument("--class", dest="classes", nargs="+", type=whole_number(0), default=[], help=about_class)
     parser.add_argument("--out", type=Path, required=True, help="a .png for a grid, or a new folder")
     options = parser.parse_args(arguments)
     if options.out.suffix.lower() not in ("", ".png"):
@@ -41,10 +46,12 @@ def _run(arguments: list[str]) -> int:
 
     trained = open_generator(options.generator)
     latents = latent_noise(trained.network, options.n, rng(options.seed, "sample"))
-    batches = finite_samples(trained.network, latents)
+    labels = chosen_labels(trained.network, options.n, options.classes)
+    batches = finite_samples(trained.network, latents, *labels)
     if options.out.suffix:
-        picture = grid(torch.cat(list(batches)), per_row=ceil(sqrt(options.n)))
-        write_png(page([picture], f"seed {options.seed}, {trained.origin}"), options.out)
+        images, turns = torch.cat(list(batches)), len(options.classes) or classes_of(trained.network)
+        cells = class_rows(images, turns) if turns > 1 else (images, ceil(sqrt(options.n)))
+        write_png(page([grid(*cells)], f"seed {options.seed}, {trained.origin}"), options.out)
     else:
         for number, images in enumerate(batches):
             write_numbered(images, options.out, first=number * BATCH)

@@ -159,7 +159,7 @@ def test_frame_is_a_point_of_the_interpolation(
     gan: GANExplorer, digit_painter: MLPGenerator, interpolation: str, t: float
 ) -> None:
     picture, probabilities, message = gan.frame(GENERATOR, "seeds", 4, 7, interpolation, t)
-    latents = interpolate_latents(between_seeds(digit_painter, [4, 7], 1)[0], 5, interpolation)
+    latents = interpolate_latents(between_seeds(digit_painter, [4, 7], 1)[0][0], 5, interpolation)
     with torch.no_grad():
         expected = (digit_painter(latents)[round(4 * t), 0] + 1) / 2 * 255
     np.testing.assert_allclose(np.asarray(picture)[5::10, 5::10], expected.numpy(), atol=0.51)
@@ -266,10 +266,10 @@ def call(client: TestClient, function: str, *values: object) -> Any:
 
 def test_server_answers_and_shows_errors_as_messages(client: TestClient) -> None:
     assert client.get("/").status_code == 200
-    picture, label, message = call(client, "frame", GENERATOR, "digits", 3, 8, "lerp", 0).json()["data"]
+    picture, label, message = call(client, "frame", GENERATOR, "digits", 3, 8, "lerp", 0, None, None).json()["data"]
     assert client.get(picture["url"]).content.startswith(b"\x89PNG")
     assert (label["label"], message) == ("3", "after 1,500 batches of the packaged digits")
-    no_picture, _, message = call(client, "frame", GENERATOR, "digits", 3, 81, "lerp", 0).json()["data"]
+    no_picture, _, message = call(client, "frame", GENERATOR, "digits", 3, 81, "lerp", 0, None, None).json()["data"]
     assert no_picture is None
     assert message == "**digits holds 81; write digits from 0 to 9**"
     assert call(client, "answers", "44", []).json()["data"][0].startswith("**choose a network")
@@ -301,8 +301,8 @@ def test_a_session_chooses_a_task_and_asks_its_networks(
 
 
 def test_server_refuses_values_that_are_no_choice(client: TestClient) -> None:
-    good = [GENERATOR, "digits", 3, 8, "lerp", 0.5]
-    wrong: list[object] = ["../outside/mnist_generator.pth", "letters", -1, 2**32, "straight", 1.5]
+    good = [GENERATOR, "digits", 3, 8, "lerp", 0.5, None, None]
+    wrong: list[object] = ["../outside/mnist_generator.pth", "letters", -1, 2**32, "straight", 1.5, 3, -1]
     for place, value in enumerate(wrong):
         assert call(client, "frame", *good[:place], value, *good[place + 1 :]).status_code == 500, value
 

@@ -52,10 +52,10 @@ def test_each_strip_has_its_own_latents(
     options = f"--seeds 4 7 9 --frames 3 --strips 2 --interpolation {interpolation} --out strips.png"
     assert interpolate_small(painter_file, options) == (0, "strips.png\n", "")
     waypoints = between_seeds(digit_painter, [4, 7, 9], strips=2)
-    assert waypoints.shape == (2, 3, 2)
-    assert not torch.equal(waypoints[0], waypoints[1])
+    assert [latents.shape for (latents,) in waypoints] == [(3, 2), (3, 2)]
+    assert not torch.equal(*(latents for (latents,) in waypoints))
     height = 4 + ROW
-    for place, latents in enumerate(waypoints):
+    for place, (latents,) in enumerate(waypoints):
         shown = frames(tmp_path / "strips.png", row=0, top=place * (height + 12), columns=5)
         with torch.no_grad():
             images = digit_painter(interpolate_latents(latents, 3, interpolation))[:, 0]
@@ -88,7 +88,7 @@ MISTAKES = [
     ("--out x.png", "one of the arguments --digits --seeds is required"),
     ("--digits 3 8 --seeds 1 2 --out x.png", "not allowed with argument --digits"),
     ("--digits 3 8 --out x.jpg", "--out: can't be x.jpg; write a name that ends in .png or .gif"),
-    ("--digits 3 10 --out x.png", "--digits: can't be 10; write a whole number, 0 to 9"),
+    ("--digits 3 10 --out x.png", "digits holds 10; write digits from 0 to 9"),
     ("--digits 3 --out x.png", "needs 2 or more waypoints, not 1"),
     ("--digits 3 8 --frames 1 --out x.png", "--frames: can't be 1; write a whole number, 2 or more"),
     ("--digits 3 8 --interpolation straight --out x.png", "argument --interpolation: invalid choice: 'straight'"),

@@ -31,8 +31,8 @@ SEQUENCES = (("length", "horizon"), ("length", "network.init_args.horizon"), ("t
 NETWORKS = ("generator", "discriminator", "network")
 LINKED = (*SEQUENCES, *(("image_shape", f"{network}.init_args.image_shape") for network in NETWORKS))
 """Arguments of the data that are also arguments of the model."""
-CLASSES = ("classes", "network.init_args.classes")
-"""Arguments of the model that follow from the `dataset` of the data."""
+CLASSES = ("classes", *(f"{network}.init_args.classes" for network in NETWORKS))
+"""Arguments of the model that follow from the `dataset` of the data, unless they are 0, as in an unconditional GAN."""
 
 
 def apply_links(settings: Any, arguments: Sequence[str]) -> None:
@@ -48,14 +48,16 @@ def apply_links(settings: Any, arguments: Sequence[str]) -> None:
     of_data, of_model = (chosen.get("init_args", {}) for chosen in (settings.data, settings.model))
     dataset = DATASETS.get(str(of_data.get("dataset")))
     for data, model in (*LINKED, *(("dataset", name) for name in CLASSES if dataset)):
-        option = typed(f"model.{model}")
-        if data in of_data and any(argument.partition("=")[0] == option for argument in arguments):
+        option, follows = typed(f"model.{model}"), data in of_data
+        if model in CLASSES and dataset:
+            follows = of_model.get(model) not in (None, 0, dataset.classes)
+        if follows and any(argument.partition("=")[0] == option for argument in arguments):
             raise UsageError(f"{option} follows from the data; write --data.{data}")
         needs_sequences = (data, model) in SEQUENCES and model in of_model
         if needs_sequences and data not in of_data and settings.data.class_path.startswith("datamodules."):
             palindromes = "write --data PalindromeDataModule, or the config of another model, such as -c gan"
             raise UsageError(f"the model needs sequences, but --data has no {data}; {palindromes}")
-        if dataset and model in CLASSES and model in of_model:
+        if dataset and model in CLASSES and of_model.get(model):
             of_model[model] = dataset.classes
 
 

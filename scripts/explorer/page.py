@@ -64,12 +64,24 @@ def _gan(blocks: gr.Blocks, index: ModelIndex) -> None:
         choices = index.generators()
         return gr.Dropdown(choices, value=choices[0][1] if choices else None, label="Generator", elem_id="generator")
 
+    def class_choices(name: str | None) -> tuple[gr.Dropdown, ...]:
+        """The classes of both ends and of samples, hidden for an unconditional generator."""
+        choices = [*range(gan.classes(name))]
+        shown: dict[str, Any] = {"choices": choices, "visible": bool(choices)}
+        return (
+            gr.Dropdown(**shown, value=None, label="Class of the first seed", elem_id="first-class"),
+            gr.Dropdown(**shown, value=None, label="Class of the last seed", elem_id="last-class"),
+            gr.Dropdown(**shown, value=[], multiselect=True, label="Classes of the samples, or all", elem_id="classes"),
+        )
+
     gan, name = GANExplorer(index), generators()
     with gr.Row():
         between = gr.Radio(["digits", "seeds"], value="digits", label="Between two", elem_id="between")
         start = gr.Number(3, label="From", min_width=90, elem_id="start", **SEED)
         end = gr.Number(8, label="To", min_width=90, elem_id="end", **SEED)
         interpolation = gr.Radio(list(INTERPOLATIONS), value="lerp", label="Interpolation", elem_id="interpolation")
+    with gr.Row():
+        *ends, classes = class_choices(name.value)
     t = gr.Slider(0, 1, value=0, step=0.01, label="t", buttons=[], elem_id="t")
     message = gr.Markdown(elem_id="message")
     with gr.Row():
@@ -83,15 +95,19 @@ def _gan(blocks: gr.Blocks, index: ModelIndex) -> None:
     sample_message = gr.Markdown()
     samples = gr.Image(show_label=False, elem_id="samples", **PICTURE)
 
-    path = [name, between, start, end, interpolation]
-    show: Event = {"fn": _or_message(gan.frame, 2), "inputs": [*path, t], "outputs": [frame, prediction, message]}
-    sample: Event = {"fn": _or_message(gan.samples, 1), "inputs": [name, seed], "outputs": [samples, sample_message]}
-    moved = [name.input, between.input, start.change, end.change, interpolation.input, t.input]
+    path, drawn = [name, between, start, end, interpolation], [samples, sample_message]
+    shown = [frame, prediction, message]
+    show: Event = {"fn": _or_message(gan.frame, 2), "inputs": [*path, t, *ends], "outputs": shown}
+    sample: Event = {"fn": _or_message(gan.samples, 1), "inputs": [name, seed, classes], "outputs": drawn}
+    moved = [between.input, start.change, end.change, interpolation.input, t.input, *(each.input for each in ends)]
     gr.on(moved, **show, **QUICK, api_name="frame")
-    gr.on([name.input, seed.change], **sample, **QUICK, api_name="samples")
-    strip_button.click(_or_message(gan.strip, 1), path, [strip, message], **SLOW, api_name="strip")
+    gr.on([seed.change, classes.input], **sample, **QUICK, api_name="samples")
+    strip_button.click(_or_message(gan.strip, 1), [*path, *ends], [strip, message], **SLOW, api_name="strip")
     another.click(run_seed, None, seed, **PRIVATE)
-    blocks.load(generators, None, name, **PRIVATE).then(**show, **PRIVATE).then(**sample, **PRIVATE)
+    chosen = name.input(class_choices, name, [*ends, classes], **QUICK, api_name="classes")
+    listed = blocks.load(generators, None, name, **PRIVATE).then(class_choices, name, [*ends, classes], **PRIVATE)
+    for event in (chosen, listed):
+        event.then(**show, **PRIVATE).then(**sample, **PRIVATE)
 
 
 def _memory(blocks: gr.Blocks, index: ModelIndex) -> None:
