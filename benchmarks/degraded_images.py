@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from datamodules.mnist.files import Digits
+from datamodules.images import SplitImages
 from metrics.features import scaled
 from metrics.fid import permuted
 
@@ -19,7 +19,7 @@ COPIES = (10, 100)
 
 
 def degraded_images(
-    digits: Digits, size: int
+    digits: SplitImages, size: int
 ) -> Iterator[tuple[str, str, Float[Tensor, "size channels height width"]]]:
     """Yields (kind of degradation, description, images in [−1, 1]); of each kind the lighter one first.
 

@@ -233,7 +233,7 @@ def evaluations(metrics: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
         if row["quality/fid"]:
             step = int(row["step"])
             since = [other for other in metrics if before < int(other["step"]) <= step and other["train/d_loss"]]
-            covered = [digit for digit in range(10) if float(row[f"quality/class_{digit}"]) >= COVERED]
+            covered = [digit for digit in range(10) if float(row[f"quality/class_{digit}"]) >= COVERED / 10]
             evaluated = {
                 "batch": step + 1,
                 "fid": f"{float(row['quality/fid']):.1f}",

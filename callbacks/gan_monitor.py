@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import SupportsFloat
 
-from metrics.mode_coverage import COVERED
+from metrics.mode_coverage import modes_covered
 
-COLLAPSED = 8
-"""If this many of the ten digits are missing, the first evaluation already warns."""
+COLLAPSED = 0.8
+"""If this fraction of the modes is missing, the first evaluation already warns."""
 
-LOST = 0.005
-"""The share of images below which a digit that was covered once is lost."""
+LOST = 0.05
+"""The fraction of an even share of the images below which a mode that was covered once is lost."""
 
 ACCURACIES = ("train/d_accuracy_real", "train/d_accuracy_fake")
 
@@ -20,14 +20,15 @@ class GANMonitor:
     """Finds lost modes and a perfect discriminator in the numbers that a GAN logs.
 
     - The discriminator is perfect if it classified every logged image correctly for `perfect_for` batches.
-    - A digit is missing if its share of the generated images never reached 2 %, or did and fell below 0.5 %. Digits
-      come and go at first, so they are reported after `evaluations` evaluations, or at once if 8 or more are missing.
+    - A mode, one of the classes, is missing if its share of the generated images never reached a fifth of an even share
+      (of ten digits 2 %), or did and fell below a twentieth (0.5 %). Modes come and go at first, so they are reported
+      after `evaluations` evaluations, or at once if 80 % or more are missing.
 
     Each warning is given once, and again if the problem had gone away.
 
     Args:
         perfect_for: batches without an error of the discriminator.
-        evaluations: evaluations before missing digits are reported.
+        evaluations: evaluations before missing modes are reported.
 
     The other fields change during training and are kept in the checkpoint.
     """
@@ -59,19 +60,18 @@ class GANMonitor:
         )
 
     def check_modes(self, step: int, histogram: Sequence[float]) -> str | None:
-        """Returns a warning if digits are missing; takes the share of generated images of each digit."""
-        covered = {digit for digit, share in enumerate(histogram) if share >= COVERED}
+        """Returns a warning if modes are missing; takes the share of generated images of each class."""
+        covered, kept = modes_covered(histogram), modes_covered(histogram, LOST)
         self.evaluated += 1
         self.covered |= covered
         self.reported -= covered
-        missing = {
-            digit for digit, share in enumerate(histogram) if share < (LOST if digit in self.covered else COVERED)
-        }
-        if missing <= self.reported or (self.evaluated <= self.evaluations and len(missing) < COLLAPSED):
+        missing = {*range(len(histogram))} - covered - (kept & self.covered)
+        is_early = self.evaluated <= self.evaluations and len(missing) < COLLAPSED * len(histogram)
+        if missing <= self.reported or is_early:
             return None
         self.reported |= missing
         return (
-            f"digits lost: after batch {step:,} the generator makes hardly any {', '.join(map(str, sorted(missing)))} "
-            "(real data has about 10% of each digit). A lost digit seldom comes back by itself. A (higher) gradient "
-            "penalty, a lower beta1 of Adam or a lower learning rate often helps."
+            f"modes lost: after batch {step:,} the generator makes hardly any {', '.join(map(str, sorted(missing)))} "
+            f"(an even share is {1 / len(histogram):.0%}). A lost class seldom comes back by itself. A (higher) "
+            "gradient penalty, a lower beta1 of Adam or a lower learning rate often helps."
         )

@@ -28,31 +28,39 @@ from common.arguments import check_positive
 from common.files import replacing
 from losses.gan import wasserstein_discriminator_loss
 from metrics.evaluate import Evaluation, RealImages, Reference, evaluate, summary
-from metrics.features import SplitDigits, check_classes, check_image_shape, features_and_logits, load_classifier
+from metrics.features import (
+    CLASSIFIERS,
+    DATA_SOURCES,
+    SplitDigits,
+    check_classes,
+    check_image_shape,
+    features_and_logits,
+    load_classifier,
+)
 from metrics.fid import FrechetDistance, distance_to_training
 from metrics.mode_coverage import class_histogram, mode_coverage
 from metrics.precision_recall import NEIGHBOURS
 
-CLASSIFIER = "digit_cnn"
 BEST_GENERATOR_FILE = "best_generator.pth"
 REPORT_FILE = "quality.json"
 TABLE_SAMPLES = 64
 CLASSIFIER_TRAINED_ON_THEM = (
     "The classifier was trained on nearly all of these digits; don't compare with numbers on MNIST."
 )
+LEFT_OUT = "GenerativeMetrics leaves FID and its other numbers out"
 GENERATOR_TRAINED_ON_THEM = (
     "The generator was trained on these validation images (train_on_validation), so they don't show how good it is."
 )
 
 
 class GenerativeMetrics(Callback):
-    """Evaluates generated images by a classifier of digits every `every_n_batches` and at the end.
+    """Evaluates generated images by a classifier of real ones every `every_n_batches` and at the end.
 
     During training, for the generator to sample from (the averaged one if there is one), it logs `quality/fid`, the
     distance to the training images; `quality/fid_real`, that of as many validation images, `quality/fid_over_real`,
-    their ratio, and `quality/fid_samples`, their number; `quality/class_0` to `_9`, the share of images of each digit,
-    and `quality/modes_covered`. The best generator so far by this FID is kept in `best_generator.pth` with its `.json`
-    (see `networks.generator_files`).
+    their ratio, and `quality/fid_samples`, their number; `quality/class_0` and so on, the shares of images of each
+    class, and `quality/modes_covered`. The best generator so far by this FID is kept in `best_generator.pth` with its
+    `.json` (see `networks.generator_files`).
 
     At the end it computes everything of `metrics.evaluate` for the generator and for its average, with the validation
     images as reference. FID depends on the reference and the number of samples, so these numbers have other names,
@@ -64,10 +72,10 @@ class GenerativeMetrics(Callback):
 
     Works with any module that has a `generator` with a `latent_dim`, and a datamodule that has `digits`, such as
     `datamodules.MNISTDataModule`. If its splits hold fewer images than `samples`, as many samples are taken as there
-    are images. If the classifier doesn't know the data or take the images, all is left out with a warning. Files are
-    written under `trainer.default_root_dir`. Training is not changed by it. The features' statistics of the training
-    images, which take some seconds, are cached in the folder `classifiers` under the datamodule's `root`, if that
-    exists. With several processes, rank 0 evaluates and the others wait.
+    are images. If a shipped classifier doesn't know the data or take the images, or there are too few images, all is
+    left out with a warning that says how to train a classifier. Files are written under `trainer.default_root_dir`.
+    Training is not changed by it. The features' statistics of the training images, which take some seconds, are cached
+    in the datamodule's folder `cache`, if it has one. With several processes, rank 0 evaluates and the others wait.
 
     Args:
         every_n_batches: number of batches between two evaluations. One takes as long as 10 to 40 batches of 64; every
@@ -76,14 +84,21 @@ class GenerativeMetrics(Callback):
         final_samples: images of the evaluation at the end, which takes as long as some thousand batches, and of each
             draw in `test`; 0 skips both.
         test_draws: how many times `test` generates so many images.
+        classifier: digit_cnn or digit_reader, which know MNIST's digits, or the path of a run of `DigitClassifier` on
+            these images, of its checkpoint, or of a file of `metrics.features.save_classifier`.
 
     Raises:
-        ValueError: if a number is too small; when training starts, if the datamodule has no digits, or the module no
-            generator.
+        ValueError: if a number is too small, or there is no such classifier; when training or testing starts, if the
+            datamodule has no digits, the module no generator, or the classifier of the path doesn't fit the images.
     """
 
     def __init__(
-        self, every_n_batches: int = 2000, samples: int = 2000, final_samples: int = 10_000, test_draws: int = 10
+        self,
+        every_n_batches: int = 2000,
+        samples: int = 2000,
+        final_samples: int = 10_000,
+        test_draws: int = 10,
+        classifier: str = "digit_cnn",
     ) -> None:
         check_positive(every_n_batches=every_n_batches, test_draws=test_draws)
         if samples < 2:
@@ -94,13 +109,18 @@ class GenerativeMetrics(Callback):
         self.samples = samples
         self.final_samples = final_samples
         self.test_draws = test_draws
+        self.classifier = classifier
+        try:
+            self._classifier = load_classifier(classifier)
+        except ValueError as error:
+            raise ValueError(str(error)) from None  # the command would name the line of the cause
         self.monitor = GANMonitor()
         self.best_fid = math.inf
         self._classifies = True
         self._frechet_distance: FrechetDistance | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._classifies = _classifies(trainer, pl_module)
+        self._classifies = self._fits(trainer, pl_module, "validation")
         self._frechet_distance = None  # the datamodule may be another than the last time
 
     def on_train_batch_end(
@@ -118,12 +138,11 @@ class GenerativeMetrics(Callback):
             pl_module.log("quality/fid", trainer.strategy.broadcast(fid), logger=False)  # for callbacks that monitor it
 
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> float:
-        """Logs the numbers, saves the generator if it is the best, warns of missing digits; returns the FID."""
+        """Logs the numbers, saves the generator if it is the best, warns of missing modes; returns the FID."""
         step = batches_trained(trainer)
-        classifier = load_classifier(CLASSIFIER).to(pl_module.device)
+        classifier = self._classifier.to(pl_module.device)
         if self._frechet_distance is None:
-            root = getattr(trainer.datamodule, "root", None)  # type: ignore[attr-defined]
-            folder = Path(root) / "classifiers" if root and Path(root).is_dir() else None
+            folder = getattr(trainer.datamodule, "cache", None)  # type: ignore[attr-defined]
             self._frechet_distance = distance_to_training(classifier, _digits(trainer), self.samples, folder)
         images = sample_images(pl_module, fixed_noise(pl_module, self._frechet_distance.samples, "quality", step))
         features, logits = features_and_logits(classifier, images)
@@ -141,9 +160,9 @@ class GenerativeMetrics(Callback):
         if not may_write(trainer) or self.final_samples == 0 or not self._classifies:
             return
         final: dict[str, float] = {}
-        content: dict[str, Any] = {"classifier": CLASSIFIER, "data_source": data_source(trainer)}
+        content: dict[str, Any] = {"classifier": self.classifier, "data_source": data_source(trainer)}
         content |= {"reference": "validation", "step": batches_trained(trainer)}
-        if remarks := _remarks(trainer, "validation"):
+        if remarks := self._remarks(trainer, "validation"):
             content["remark"] = " ".join(remarks)
         for weights, numbers in self._evaluations(trainer, pl_module, "validation").items():
             final |= {f"final/{weights}/{name}": value for name, value in numbers.items()}
@@ -156,8 +175,11 @@ class GenerativeMetrics(Callback):
         with warn_if_not_written("the table of samples"):
             self._log_samples(trainer, pl_module)
 
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._classifies = self.final_samples > 0 and self._fits(trainer, pl_module, "test")
+
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.final_samples == 0 or not trainer.is_global_zero or not _classifies(trainer, pl_module):
+        if not self._classifies or not trainer.is_global_zero:
             return
         for weights, numbers in self._evaluations(trainer, pl_module, "test", self.test_draws).items():
             logged = {f"test/{weights}/{name}": float(value) for name, value in numbers.items()}
@@ -167,10 +189,9 @@ class GenerativeMetrics(Callback):
         self, trainer: Trainer, pl_module: LightningModule, reference: Reference, draws: int = 1
     ) -> dict[str, Evaluation]:
         """The evaluation of the generator, and of its average if there is one."""
-        for remark in _remarks(trainer, reference):
+        for remark in self._remarks(trainer, reference):
             pl_module.print(remark)
-        classifier = load_classifier(CLASSIFIER).to(pl_module.device)
-        real = RealImages(classifier, _digits(trainer), self.final_samples, reference)
+        real = RealImages(self._classifier.to(pl_module.device), _digits(trainer), self.final_samples, reference)
         evaluations = {}
         for weights, generator in generators(pl_module).items():
             with inference_state(generator):
@@ -183,16 +204,50 @@ class GenerativeMetrics(Callback):
                 import wandb  # only its logger has tables
 
                 images = sample_images(pl_module, fixed_noise(pl_module, TABLE_SAMPLES, "samples"))
-                _, logits = features_and_logits(load_classifier(CLASSIFIER).to(pl_module.device), images)
+                _, logits = features_and_logits(self._classifier.to(pl_module.device), images)
                 confidences, digits = (column.tolist() for column in logits.softmax(dim=1).max(dim=1))
                 rows = list(zip(map(wandb.Image, to_pil(images)), digits, confidences, strict=True))
                 logger.log_table("samples", ["image", "digit", "confidence"], rows, step=batches_trained(trainer))
 
+    def _fits(self, trainer: Trainer, pl_module: LightningModule, reference: Reference) -> bool:
+        """Whether the classifier knows the data and takes the generator's images; warns if a shipped one doesn't.
+
+        Raises:
+            ValueError: if the classifier of a path doesn't, or the datamodule has no digits.
+        """
+        digits, data = _digits(trainer), trainer.datamodule  # type: ignore[attr-defined]
+        images = sample_images(pl_module, fixed_noise(pl_module, 1, "samples"))
+        try:
+            check_image_shape(self._classifier, images.shape[1:])
+            check_classes(self._classifier, getattr(data, "class_names", ()))
+            if self.classifier in CLASSIFIERS and data_source(trainer) not in DATA_SOURCES:
+                raise ValueError(f"it knows MNIST's digits, not {data_source(trainer)}")
+        except ValueError as error:
+            reason = f"{self.classifier} doesn't fit these images: {error}; {_how_to_train(data)}"
+            if self.classifier not in CLASSIFIERS:
+                raise ValueError(reason) from error
+            rank_zero_warn(f"{LEFT_OUT}: {reason}")
+            return False
+        fewest = min(len(digits.train), len(getattr(digits, reference)))
+        if fewest <= NEIGHBOURS:
+            rank_zero_warn(f"{LEFT_OUT}: a split has {fewest} images; {NEIGHBOURS + 1} are needed, so add some")
+            return False
+        return True
+
+    def _remarks(self, trainer: Trainer, reference: Reference) -> list[str]:
+        """What restricts an evaluation with the images of this split."""
+        data = getattr(trainer, "datamodule", None)
+        is_shipped = self.classifier in CLASSIFIERS
+        is_trained_on = reference == "validation" and getattr(data, "train_on_validation", False)
+        remarks = [CLASSIFIER_TRAINED_ON_THEM] if is_shipped and data_source(trainer) == "packaged" else []
+        return [*remarks, GENERATOR_TRAINED_ON_THEM] if is_trained_on else remarks
+
     def state_dict(self) -> dict[str, Any]:
-        return {"best_fid": self.best_fid, "monitor": asdict(self.monitor)}
+        return {"best_fid": self.best_fid, "monitor": asdict(self.monitor), "classifier": self.classifier}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_fid = state_dict["best_fid"]
+        if state_dict.get("classifier", self.classifier) == self.classifier:  # FIDs of two classifiers don't compare
+            self.best_fid = state_dict["best_fid"]
         self.monitor = GANMonitor(**state_dict["monitor"])
 
 
@@ -206,25 +261,15 @@ def _digits(trainer: Trainer) -> SplitDigits:
     return digits
 
 
-def _remarks(trainer: Trainer, reference: Reference) -> list[str]:
-    """What restricts an evaluation with the images of this split."""
-    data = getattr(trainer, "datamodule", None)
-    is_trained_on = reference == "validation" and getattr(data, "train_on_validation", False)
-    remarks = [CLASSIFIER_TRAINED_ON_THEM] if data_source(trainer) == "packaged" else []
-    return [*remarks, GENERATOR_TRAINED_ON_THEM] if is_trained_on else remarks
-
-
-def _classifies(trainer: Trainer, pl_module: LightningModule) -> bool:
-    """Whether the classifier may know the data and takes the generator's images; warns if not."""
-    _digits(trainer)
-    images = sample_images(pl_module, fixed_noise(pl_module, 1, "samples"))
-    try:
-        check_classes(data_source(trainer))
-        check_image_shape(load_classifier(CLASSIFIER), images.shape[1:])
-    except ValueError as error:
-        rank_zero_warn(f"GenerativeMetrics leaves FID and its other numbers out: {error}")
-        return False
-    return True
+def _how_to_train(data: Any) -> str:
+    """What to do for a classifier of these images."""
+    if getattr(data, "class_names", None) == ():
+        return "a classifier needs pictures in a folder for each class"
+    options = getattr(data, "options", "on the same data")
+    return (
+        f"train one by twofold fit -c digit_classifier {options}, and write --trainer.callbacks.classifier with its "
+        "run's folder"
+    )
 
 
 def _warn(message: str | None) -> None:

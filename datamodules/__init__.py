@@ -1,6 +1,8 @@
-"""Palindromes, other sequence tasks and digit images, as LightningDataModules; batches follow from seed and step."""
+"""Palindromes, other sequence tasks and images, as LightningDataModules; batches follow from seed and step."""
 
-from datamodules.mnist import ImageBatch, MNISTDataModule, StackedMNISTDataModule
+from datamodules.image_folder import ImageFolderDataModule
+from datamodules.images import ImageBatch, ImageDataModule
+from datamodules.mnist import MNISTDataModule, StackedMNISTDataModule
 from datamodules.palindromes import ChunkedPalindromes, PalindromeBatch, PalindromeChunk, PalindromeDataModule
 from datamodules.sequences import (
     FlipFlopDataModule,
@@ -15,6 +17,8 @@ __all__ = [
     "ChunkedPalindromes",
     "FlipFlopDataModule",
     "ImageBatch",
+    "ImageDataModule",
+    "ImageFolderDataModule",
     "InductionDataModule",
     "MNISTDataModule",
     "PalindromeBatch",

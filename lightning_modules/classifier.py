@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
-from common.arguments import check_positive
 from common.eval_mode import output_for_zeros
 from common.sharding import average_batchnorm_statistics, sum_over_ranks
 from common.targets import UNASKED
@@ -122,8 +121,8 @@ class DigitClassifier(Classification):
         classes: number of classes; labels count from 0.
 
     Raises:
-        ValueError: when the network doesn't make a logit for each class of an image; from a step when the images of a
-            batch have another shape, or a label is none of the classes.
+        ValueError: when there are fewer than two classes, or the network doesn't make a logit for each; from a step
+            when the images of a batch have another shape, or a label is none of the classes.
     """
 
     def __init__(
@@ -134,7 +133,8 @@ class DigitClassifier(Classification):
         classes: int = DIGITS,
     ) -> None:
         super().__init__(network, optimizer, lr_scheduler)
-        check_positive(classes=classes)
+        if classes < 2:
+            raise ValueError(f"classes is {classes}; write 2 or more")
         self.image_shape = tuple(getattr(network, "image_shape", (1, 28, 28)))
         self.classes = classes
         logits = output_for_zeros(network, (2, *self.image_shape))
@@ -152,6 +152,11 @@ class DigitClassifier(Classification):
         check_shape(images, self.image_shape)
         check_labels(labels, self.classes, "classifier has")
         return self(images), labels
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        datamodule = getattr(self.trainer, "datamodule", None)
+        checkpoint["class_names"] = list(getattr(datamodule, "class_names", ()))  # for `metrics.features`
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[int] | list[float]]:
         """Columns `label` if there are any, `prediction` and `confidence` (its softmax probability, in [0, 1])."""

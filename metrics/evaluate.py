@@ -19,7 +19,7 @@ from common.seeding import latent_noise, rng
 from metrics.features import Classifier, SplitDigits, features_and_logits, scaled
 from metrics.fid import FrechetDistance, kernel_distance, permuted, reference_statistics
 from metrics.memorisation import nearest_neighbour_distances
-from metrics.mode_coverage import DIGITS, class_histogram, class_range, confidence, mode_coverage
+from metrics.mode_coverage import class_fractions, class_histogram, class_range, confidence, mode_coverage
 from metrics.precision_recall import manifold, precision_and_recall
 from networks.sampling import sample
 
@@ -31,8 +31,6 @@ Reference = Literal["validation", "test"]
 SAMPLES = 10_000
 REAL_SETS = 10
 """The highest number of sets of training images whose FIDs are averaged."""
-OF_REAL = ("kid", *(f"class_{digit}" for digit in range(DIGITS)), "modes_covered", "confidence", "precision", "recall")
-"""What is also measured on a set of training images."""
 MEMORISATION_SAMPLES = 1000
 """How many of the images are compared with every training image, the slowest part."""
 CLOSE = 0.01
@@ -74,7 +72,7 @@ class RealImages:
         self.numbers: Evaluation = {
             **_mean_and_std("fid_real", self.frechet_distance.fids_real),
             "fid_real_sets": len(real),
-            **{f"{name}_real": first[name] for name in OF_REAL},
+            **{f"{name}_real": value for name, value in first.items() if not name.startswith("fid")},
         }
         # A GAN may train on the validation images as well, and copy them.
         seen = [digits.train] if reference == "validation" else [digits.train, digits.validation]
@@ -108,7 +106,7 @@ def evaluate(generator: nn.Module, real: RealImages, seed: int = 0, draws: int =
         fid_draws, fid_real_sets: how many draws, and sets of training images, `fid` and `fid_real` are the means of.
         fid_std, fid_real_std: the standard deviations, where there are several.
         kid: an unbiased alternative to FID.
-        class_0 … class_9, modes_covered: see `metrics.mode_coverage`.
+        class_0, class_1 and so on, modes_covered: see `metrics.mode_coverage`.
         confidence: the mean of the classifier's highest class probability.
         precision, recall: see `metrics.precision_recall`.
         kid_real, class_0_real … recall_real: the same of as many training images.
@@ -146,9 +144,9 @@ def summary(evaluation: Evaluation) -> str:
     (low, high), (low_real, high_real) = class_range(e), class_range(e, "_real")
     return (
         f"FID {e['fid']:.1f} with {e['fid_samples']:,} samples, {e['fid_over_real']:.1f} times the real-data FID of "
-        f"{e['fid_real']:.1f}; {e['modes_covered']} of {DIGITS} modes covered, memorised {e['memorised']:.1%}; real "
-        f"digits in brackets: classes {low:.0%} to {high:.0%} ({low_real:.0%} to {high_real:.0%}), "
-        f"precision {e['precision']:.2f} ({e['precision_real']:.2f}), recall {e['recall']:.2f} "
+        f"{e['fid_real']:.1f}; {e['modes_covered']} of {len(class_fractions(e))} modes covered, memorised "
+        f"{e['memorised']:.1%}; real images in brackets: classes {low:.0%} to {high:.0%} ({low_real:.0%} to "
+        f"{high_real:.0%}), precision {e['precision']:.2f} ({e['precision_real']:.2f}), recall {e['recall']:.2f} "
         f"({e['recall_real']:.2f}), nearest-neighbour distance {e['nearest_neighbour_distance']:.1f} "
         f"({e['real_nearest_neighbour_distance']:.1f})"
     )

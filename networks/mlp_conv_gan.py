@@ -7,7 +7,7 @@
 The search of `docs/results.md` chose this pair over the MLP pair and a small DCGAN. No experiment compares its parts:
 
 - The head shares its 4×4 kernels between all positions. In the MLP each pixel is an output of its own.
-- D standardises its input with the mean and standard deviation of MNIST's pixels, most of which are background, −1.
+- D standardises its input with the mean and standard deviation of the data's pixels, of which most are −1 in MNIST.
 
 A pixel unshuffle moves 2×2 pixels into channels, so D's 3×3 convolutions see 6×6 pixels with stride 2. After the search
 it replaced 5×5 convolutions with stride 2.
@@ -97,17 +97,29 @@ class PixelUnshuffleDiscriminator(nn.Module):
         width: units of the hidden linear layer.
         image_shape: channels, height and width; the last two are multiples of 4.
         classes: number of classes; 0 for an unconditional discriminator. With classes, `forward` takes labels.
+        mean: of the data's pixels in [−1, 1]; None for that of MNIST.
+        std: their standard deviation; None for that of MNIST.
 
     Raises:
-        ValueError: when a size is below 1, or height or width is no multiple of 4.
+        ValueError: when a size is below 1, height or width is no multiple of 4, or `std` is not positive.
     """
 
     def __init__(
-        self, channels: int = 8, width: int = 128, image_shape: Sequence[int] = (1, 28, 28), classes: int = 0
+        self,
+        channels: int = 8,
+        width: int = 128,
+        image_shape: Sequence[int] = (1, 28, 28),
+        classes: int = 0,
+        mean: float | None = None,
+        std: float | None = None,
     ) -> None:
         super().__init__()
         check_positive(channels=channels, width=width)
         check_classes(classes)
+        self.mean = MNIST_MEAN if mean is None else mean
+        self.std = MNIST_STD if std is None else std
+        if not self.std > 0:
+            raise ValueError(f"std is {self.std}; write a number above 0")
         self.channels = channels
         self.width = width
         self.image_shape = check_image_shape("PixelUnshuffleDiscriminator", image_shape, multiple=4)
@@ -129,5 +141,5 @@ class PixelUnshuffleDiscriminator(nn.Module):
         )
 
     def forward(self, images: Float[Tensor, "batch channels height width"], *labels: Labels) -> Float[Tensor, " batch"]:
-        logits: Tensor = self.layers((images - MNIST_MEAN) / MNIST_STD, *labels)
+        logits: Tensor = self.layers((images - self.mean) / self.std, *labels)
         return logits.squeeze(1)

@@ -29,7 +29,7 @@ TWOFOLD = [
     # Config files.
     ("fit -c nowhere.yaml", "there is no config file"),
     (f"fit -c {LSTM} --model.lr_scheduler LinearLR --trainer.max_steps -1", "lr_scheduler.total_iters is missing"),
-    (f"fit -c {GAN} --trainer.callbacks.every_n_batches 9", "the last callback has no setting --trainer"),
+    (f"fit -c {GAN} --trainer.callbacks.steps 9", "the last callback has no setting --trainer"),
     ("fit -c .", "there is no config file"),
     ("fit -c torn.yaml", "the config is not YAML, see line 2, column 4"),
     ("fit -c code.yaml", "line 1, column 4: could not determine a constructor for the tag"),

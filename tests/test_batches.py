@@ -13,7 +13,7 @@ from callbacks import GenerativeMetrics, ImageGrid, InterpolationStrip, Timer
 from callbacks.batches import batches_trained
 from networks.generator_files import read_metadata
 
-pytestmark = [pytest.mark.filterwarnings("ignore:digits lost"), pytest.mark.usefixtures("tiny_classifier")]
+pytestmark = [pytest.mark.filterwarnings("ignore:modes lost"), pytest.mark.usefixtures("tiny_classifier")]
 
 
 class TwoOptimizers(Anybodys):

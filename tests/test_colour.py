@@ -72,7 +72,7 @@ def test_three_channels_are_colour_in_every_picture(
         with picture:
             assert picture.convert("RGB").getpixel((10, 10)) == COLOUR
     code, _, error = script(interpolate, "mnist_generator.pth", "--digits", 3, 8, "--out", "38.png")
-    assert (code, "take images of the shape (1, 28, 28), not" in error) == (2, True)
+    assert (code, "takes images of the shape (1, 28, 28), not" in error) == (2, True)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -62,7 +62,7 @@ def left_by_tensorboard(folder: Path) -> Series:
     return found
 
 
-@pytest.mark.filterwarnings("ignore:digits lost:UserWarning")
+@pytest.mark.filterwarnings("ignore:modes lost:UserWarning")
 @pytest.mark.parametrize(
     ("logger_class", "left", "shown"),
     [

@@ -53,7 +53,7 @@ def test_missing_digits_are_reported_after_the_first_evaluations() -> None:
     monitor = GANMonitor(evaluations=3)
     assert [bool(monitor.check_modes(step, without(4, 9))) for step in (1000, 2000, 3000)] == [False] * 3
     message = monitor.check_modes(4000, without(4, 9))
-    assert str(message).startswith("digits lost: after batch 4,000 the generator makes hardly any 4, 9 (")
+    assert str(message).startswith("modes lost: after batch 4,000 the generator makes hardly any 4, 9 (")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_state_continues_where_it_was() -> None:
         return found
 
     whole = check(GANMonitor(perfect_for=30, evaluations=2), range(1, 30))
-    assert {str(message).partition(":")[0] for message in whole} == {"digits lost", "discriminator perfect", "None"}
+    assert {str(message).partition(":")[0] for message in whole} == {"modes lost", "discriminator perfect", "None"}
     for stop in range(2, 30):
         first = GANMonitor(perfect_for=30, evaluations=2)
         found = check(first, range(1, stop))

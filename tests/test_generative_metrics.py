@@ -26,7 +26,7 @@ from networks.generator_files import load_generator, read_metadata
 from twofold.loggers import CSVLogger
 
 # A generator that was trained for a few batches lacks most digits; test_gan_monitor.py tests this warning.
-pytestmark = [pytest.mark.filterwarnings("ignore:digits lost"), pytest.mark.usefixtures("tiny_classifier")]
+pytestmark = [pytest.mark.filterwarnings("ignore:modes lost"), pytest.mark.usefixtures("tiny_classifier")]
 
 Fit = Callable[..., Trainer]
 

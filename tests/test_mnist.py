@@ -15,8 +15,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torchvision.datasets import MNIST
 
 from datamodules import MNISTDataModule
+from datamodules.images import split_by_class
 from datamodules.mnist import packaged_digits
-from datamodules.mnist.files import split_by_class
 
 MakeTrainer = Callable[..., Trainer]
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pkgutil import resolve_name
 from typing import Any
 
 from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
@@ -9,7 +10,7 @@ from lightning.pytorch import Trainer
 
 from common.schedules import SCHEDULE_LENGTHS
 from common.seeding import HIGHEST_SEED
-from datamodules.mnist import DATASETS
+from datamodules import ImageDataModule
 from lightning_modules.gan_arguments import PENALTIES
 from twofold.errors import UsageError
 from twofold.resume import leaves, typed
@@ -32,33 +33,66 @@ NETWORKS = ("generator", "discriminator", "network")
 LINKED = (*SEQUENCES, *(("image_shape", f"{network}.init_args.image_shape") for network in NETWORKS))
 """Arguments of the data that are also arguments of the model."""
 CLASSES = ("classes", *(f"{network}.init_args.classes" for network in NETWORKS))
-"""Arguments of the model that follow from the `dataset` of the data, unless they are 0, as in an unconditional GAN."""
+"""Arguments of the model that follow from the classes of the data, unless they are 0, as in an unconditional GAN."""
+STATISTICS = ("discriminator.init_args.mean", "discriminator.init_args.std")
+"""Arguments of the model that follow from the pixels of the data, unless they are given."""
+
+
+def placeholder(value: Any) -> Any:
+    """Returns a linked value; instead of the shape of pictures that weren't read yet, any shape."""
+    return [1, 28, 28] if value is None else value
 
 
 def apply_links(settings: Any, arguments: Sequence[str]) -> None:
-    """Sets the number of a model's classes to that of one of our datasets; the parser has applied the other links.
+    """Sets what the model takes from our images: their shape, classes and statistics; the parser sets the other links.
 
     Args:
         settings: the parsed ones.
         arguments: what was typed.
 
     Raises:
-        UsageError: if the model has another value of its own, or the data have none.
+        UsageError: if the model has another value of its own, the data have none, or pictures can't be read.
     """
     of_data, of_model = (chosen.get("init_args", {}) for chosen in (settings.data, settings.model))
-    dataset = DATASETS.get(str(of_data.get("dataset")))
-    for data, model in (*LINKED, *(("dataset", name) for name in CLASSES if dataset)):
-        option, follows = typed(f"model.{model}"), data in of_data
-        if model in CLASSES and dataset:
-            follows = of_model.get(model) not in (None, 0, dataset.classes)
-        if follows and any(argument.partition("=")[0] == option for argument in arguments):
-            raise UsageError(f"{option} follows from the data; write --data.{data}")
+    options = {argument.partition("=")[0] for argument in arguments}
+    for data, model in LINKED:
+        if data in of_data and typed(f"model.{model}") in options:
+            raise UsageError(f"{typed(f'model.{model}')} follows from the data; write --data.{data}")
         needs_sequences = (data, model) in SEQUENCES and model in of_model
         if needs_sequences and data not in of_data and settings.data.class_path.startswith("datamodules."):
             palindromes = "write --data PalindromeDataModule, or the config of another model, such as -c gan"
             raise UsageError(f"the model needs sequences, but --data has no {data}; {palindromes}")
-        if dataset and model in CLASSES and of_model.get(model):
-            of_model[model] = dataset.classes
+    images = _images(settings.data)
+    if images is None:
+        return
+    if "image_shape" in of_data:
+        of_data.image_shape = [*images.image_shape]
+    for model in (f"{network}.init_args.image_shape" for network in NETWORKS):
+        if model in of_model:
+            of_model[model] = [*images.image_shape]
+    for model in filter(of_model.get, CLASSES):
+        if images.classes < 2:
+            found = images.classes or "none"
+            raise UsageError(f"the model needs classes, and {of_data.root} has {found}; make a folder for each class")
+        if of_model[model] != images.classes and typed(f"model.{model}") in options:
+            source = "dataset" if "dataset" in of_data else "root"
+            raise UsageError(f"{typed(f'model.{model}')} follows from the data; write --data.{source}")
+        of_model[model] = images.classes
+    for model, value in zip(STATISTICS, images.mean_and_std or (), strict=False):
+        if model in of_model and of_model[model] is None:
+            of_model[model] = value
+
+
+def _images(data: Any) -> ImageDataModule | None:
+    """Our datamodule of images, or None for another one."""
+    cls = resolve_name(data.class_path)
+    if not issubclass(cls, ImageDataModule):
+        return None
+    try:
+        images: ImageDataModule = cls(**vars(data.get("init_args", {})))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return images
 
 
 def check_config(config: Mapping[str, Any]) -> None:

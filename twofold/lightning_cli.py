@@ -25,7 +25,7 @@ from callbacks.batches import batches_trained
 from twofold.busy import BusyMachine
 from twofold.checkpoint_io import AtomicCheckpointIO
 from twofold.choose_run import Run, choose_run, choose_weights
-from twofold.config_checks import LINKED, apply_links, check_config, check_processes
+from twofold.config_checks import LINKED, apply_links, check_config, check_processes, placeholder
 from twofold.endings import raise_evaluation_error, raise_fit_error, what_ended
 from twofold.errors import NothingToDo, Stopped, UsageError
 from twofold.hooks import SkipEmptyHooks, Unprofiled
@@ -109,7 +109,7 @@ class TwofoldCLI(LightningCLI):
         parser.add_argument("--compile", type=bool, default=False, help="Compile the networks by torch.compile.")
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         for data, model in LINKED:
-            parser.link_arguments(f"data.init_args.{data}", f"model.init_args.{model}")
+            parser.link_arguments(f"data.init_args.{data}", f"model.init_args.{model}", placeholder)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         try:

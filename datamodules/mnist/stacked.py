@@ -8,7 +8,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from common.seeding import derive, rng
-from datamodules.mnist.datamodule import ImageBatch, MNISTDataModule, Source
+from datamodules.images import ImageBatch
+from datamodules.mnist.datamodule import MNISTDataModule, Source
 from datamodules.resumable import EvaluationBatches, shuffled
 
 PLACES = (100, 10, 1)
@@ -42,7 +43,7 @@ class StackedMNISTDataModule(MNISTDataModule):
         super().__init__(root, source, batch_size, train_on_validation, predict_size, image_shape=image_shape)
         if self.image_shape[0] != len(PLACES):
             raise ValueError(f"image_shape is {[*image_shape]}; a stack has {len(PLACES)} channels, a digit in each")
-        self.classes = 10 ** len(PLACES)
+        self.class_names = tuple(f"{number:0{len(PLACES)}d}" for number in range(10 ** len(PLACES)))
 
     def _train_batch(self, rows: Int[Tensor, " split"], k: int) -> ImageBatch:
         seeds = [derive(self.seed, "channel", channel) for channel in range(len(PLACES))]

@@ -33,6 +33,7 @@ def test_all_kinds_of_shipped_experiments_are_killed() -> None:
         "base",
         "digit_reader",
         "gan_conditional",
+        "gan_folder",
         "gan_long",
         "gan_stacked",
         "r3gan",

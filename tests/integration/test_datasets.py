@@ -40,7 +40,7 @@ def contents() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     random = np.random.default_rng(0)
     number = TRAIN + TEST
     return {
-        name: (random.integers(0, 256, (number, 28, 28)), np.arange(number) % known.classes)
+        name: (random.integers(0, 256, (number, 28, 28)), np.arange(number) % len(known.class_names))
         for name, known in DATASETS.items()
     }
 
@@ -177,7 +177,8 @@ def test_gan_trains_without_fid_and_says_how_to_make_a_classifier(
 ) -> None:
     put(root, dataset, files[dataset])
     words = (
-        f"leaves FID .* digits, not {dataset}; make one .* twofold fit -c digit_classifier --data.dataset {dataset}$"
+        rf"leaves FID .* and the data have .*; train one by twofold fit -c digit_classifier --data MNISTDataModule .*"
+        rf"--data.dataset {dataset}, and write --trainer.callbacks.classifier with its run's folder$"
     )
     with pytest.warns(UserWarning, match=words):
         code, out, err = in_process(f"fit -c gan --data.dataset {dataset} {SHORT}", "--data.root", root)
@@ -201,7 +202,7 @@ def test_classifier_has_the_classes_of_the_data(
     code, out, err = in_process(f"fit -c {config} --data.dataset {dataset} {short}", "--data.root", root)
     assert (code, err) == (0, "")
     folder = Path(out.splitlines()[-1].removeprefix("results in "))
-    classes = DATASETS[dataset].classes
+    classes = len(DATASETS[dataset].class_names)
     assert len(re.findall(f"classes: {classes}$", (folder / "config.yaml").read_text(), re.MULTILINE)) == 2
     code, _, err = in_process(f"test -c {folder}/config.yaml --ckpt_path last")
     assert (code, err) == (0, "")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from documented import PAGES, blocks, commands
 from integration.conftest import TESTS, Twofold
+from pictures import write_pictures
 
 from lightning_modules import PalindromeLSTM
 from networks.generator_files import save_generator
@@ -29,6 +30,7 @@ SKIPPED = "make |. .venv|sbatch|twofold fit --help|.*--print_config"
 CASES = {
     "twofold fit -c palindrome": (FEW, *(f"runs/palindrome_*/*/{name}" for name in RUN)),
     "twofold fit -c flip_flop": (FEW, *(f"runs/flip_flop/*/{name}" for name in RUN)),
+    "twofold fit -c gan_folder": (FEW, *(f"runs/gan_folder/*/{name}" for name in GAN_RUN)),
     "twofold fit -c digit": (GAN, *(f"runs/digit_*/*/{name}" for name in RUN)),
     "twofold fit -c runs": ("", "runs/gan/*/checkpoints/step=000006.ckpt", "runs/gan/*/interpolation.png"),
     "twofold fit -c": (GAN, *(f"runs/*/*/{name}" for name in GAN_RUN)),
@@ -86,6 +88,8 @@ def written(folder: Path) -> dict[Path, int]:
 def test_readme_command_works(command: str, reader: Path, typed: Typed, free_port: int) -> None:
     options, *files = next(case for start, case in CASES.items() if command.startswith(start))
     shorter = re.sub(r"--trials \d+", "--trials 1", f"{with_run_id(command, reader)} {options}")
+    if "FOLDER" in command:
+        shorter = shorter.replace("FOLDER", str(write_pictures(reader / "pictures", each=40)))
     if command.startswith("torchrun"):  # this machine is both nodes
         node = shorter.replace("HOST", "127.0.0.1").replace("29500", str(free_port))
         shorter = f"{node} & {node.replace('--node-rank 0', '--node-rank 1')} && wait $!"

@@ -1,0 +1,270 @@
+"""Folders of pictures: what is read, converted and refused."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pictures import CLASSES, write_pictures
+from PIL import Image
+
+from datamodules import ImageFolderDataModule
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def loaded(root: Path, seed: int = 0, **arguments: Any) -> ImageFolderDataModule:
+    data = ImageFolderDataModule(root, batch_size=8, **arguments)
+    data.load_state_dict({"seed": seed})
+    data.setup()
+    return data
+
+
+# Reading.
+
+
+@pytest.mark.parametrize(("mode", "size", "shape"), [("RGB", (32, 32), (3, 32, 32)), ("L", (28, 20), (1, 28, 20))])
+def test_pictures_and_labels_are_those_of_the_folder(
+    tmp_path: Path, mode: str, size: tuple[int, int], shape: tuple[int, int, int]
+) -> None:
+    data = loaded(write_pictures(tmp_path, size=size, mode=mode))
+    assert (data.image_shape, data.class_names, data.classes) == (shape, CLASSES, 3)
+    splits = (data.digits.train, data.digits.validation, data.digits.test)
+    assert [len(rows) for rows in splits] == [48, 6, 6]
+    assert torch.cat(splits).sort().values.tolist() == list(range(60))
+    assert all(data.digits.labels[rows].bincount().tolist() == 3 * [len(rows) // 3] for rows in splits)
+    for number, name in enumerate(CLASSES):
+        expected = np.atleast_3d(np.asarray(Image.open(tmp_path / name / "07.png"))).transpose(2, 0, 1)
+        assert torch.equal(data.digits.images[20 * number + 7], torch.from_numpy(expected.copy()))
+    images, labels = next(iter(data.train_dataloader()))
+    assert images.dtype == torch.float32
+    assert -1 <= images.min() <= images.max() <= 1
+    assert torch.equal(((images.mean(dim=(1, 2, 3)) + 1) * 127.5 // 80).long(), labels)
+    assert data.mean_and_std is not None
+    assert data.mean_and_std == pytest.approx(_statistics(data), abs=1e-4)
+
+
+def _statistics(data: ImageFolderDataModule) -> tuple[float, float]:
+    pixels = data.digits.images[data.digits.train].double() / 127.5 - 1
+    return float(pixels.mean()), float(pixels.std())
+
+
+def test_splits_depend_on_their_seed_alone(tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    first, again, other = loaded(tmp_path, seed=1), loaded(tmp_path, seed=2), loaded(tmp_path, split_seed=1)
+    assert torch.equal(first.digits.train, again.digits.train)
+    assert not torch.equal(first.digits.train, other.digits.train)
+    batches = [torch.cat([images for images, _ in data.train_dataloader()]) for data in (first, again)]
+    assert not torch.equal(*batches)
+
+
+def test_changed_files_are_read_again(tmp_path: Path) -> None:
+    write_pictures(tmp_path, each=2)
+    before, again = loaded(tmp_path), loaded(tmp_path)
+    assert before.digits.images is again.digits.images
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "cat" / "00.png")
+    after = loaded(tmp_path)
+    assert after.digits.images[0].flatten(1).float().mean(dim=1).tolist() == [255, 0, 0]
+    assert str(before.data_source).startswith("pictures-")
+    assert before.data_source == again.data_source != after.data_source
+
+
+def _rotated(path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise
+    picture = Image.new("RGB", (4, 8), "red")
+    picture.paste("blue", (0, 4, 4, 8))
+    picture.save(path.with_suffix(".tiff"), exif=exif)
+
+
+def _animated(path: Path) -> None:
+    frames = [Image.new("RGB", (8, 4), colour) for colour in ("red", "blue")]
+    frames[0].save(path.with_suffix(".webp"), save_all=True, append_images=frames[1:], lossless=True)
+
+
+def _sixteen_bits(path: Path) -> None:
+    Image.fromarray(np.full((4, 8), 0x8080, dtype=np.uint16)).save(path)
+
+
+def _as(mode: str, colour: Any, ending: str = ".png", **arguments: Any) -> Callable[[Path], None]:
+    return lambda path: Image.new(mode, (8, 4), colour).save(path.with_suffix(ending), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("save", "pixel", "remark"),
+    [
+        (_as("RGB", (10, 20, 30), ".bmp"), (10, 20, 30), None),
+        (_as("L", 7, ".pgm"), (7,), None),
+        (_as("1", 1), (255,), "1 of mode 1 (converted to grey)"),
+        (_as("P", 0, ".gif"), (0,), "1 of mode P (converted to grey)"),
+        (
+            lambda path: Image.new("RGB", (8, 4), "lime").convert("P").save(path),
+            (0, 255, 0),
+            "1 of mode P (converted to RGB)",
+        ),
+        (_as("CMYK", (255, 0, 0, 0), ".tiff"), (0, 255, 255), "1 of mode CMYK (converted to RGB)"),
+        (_as("RGBA", (255, 0, 0, 0)), (255, 255, 255), "1 transparent (laid over white)"),
+        (_as("RGBA", (255, 0, 0, 51)), (255, 204, 204), "1 transparent (laid over white)"),
+        (_as("LA", (0, 51)), (204,), "1 transparent (laid over white)"),
+        (_as("RGB", (1, 2, 3), transparency=(1, 2, 3)), (255, 255, 255), "1 transparent (laid over white)"),
+        (_sixteen_bits, (0x80,), "1 of 16 bits (scaled to 8)"),
+        (_animated, (255, 0, 0), "1 animated (first frame taken)"),
+        (_rotated, (0, 0, 255), None),
+    ],
+)
+def test_pictures_of_any_kind_become_8_bits(
+    tmp_path: Path, save: Callable[[Path], None], pixel: tuple[int, ...], remark: str | None
+) -> None:
+    for name in "bc":
+        Image.new("L", (8, 4)).save(tmp_path / f"{name}.png")
+    save(tmp_path / "a.png")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data = loaded(tmp_path)
+        data.setup()
+    assert data.digits.images.shape == (3, len(pixel), 4, 8)
+    assert tuple(data.digits.images[0, :, 0, 0].tolist()) == pixel
+    assert [str(warning.message) for warning in caught] == ([f"pictures in {tmp_path}: {remark}"] if remark else [])
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "pixels"),
+    [
+        ((3, 16, 16), [[0, 0, 0], [255, 255, 255]]),  # scaled to 16×32, its middle kept
+        ((1, 8, 32), [[0], [255]]),  # 8×32 of 16×32
+        ((3, 40, 20), [[0, 0, 0], [255, 255, 255]]),
+    ],
+)
+def test_other_sizes_are_scaled_and_cropped(
+    tmp_path: Path, image_shape: tuple[int, int, int], pixels: list[list[int]]
+) -> None:
+    for name in "abc":
+        picture = Image.new("RGB", (64, 32), "black")
+        picture.paste("white", (32, 0, 64, 32))
+        picture.save(tmp_path / f"{name}.png")
+    images = loaded(tmp_path, image_shape=image_shape).digits.images
+    assert images.shape == (3, *image_shape)
+    assert images[0, :, 4, [1, -2]].T.tolist() == pixels
+
+
+# What is refused.
+
+
+def _text(path: Path, content: bytes = b"no picture") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def _sizes(root: Path, *sizes: tuple[int, int]) -> Path:
+    for number, size in enumerate(sizes):
+        Image.new("RGB", size).save(root / f"{number}.png")
+    return root
+
+
+def _torn(root: Path) -> None:
+    path = write_pictures(root) / "cat" / "07.png"
+    path.write_bytes(path.read_bytes()[:400])
+
+
+def _broken_link(root: Path) -> None:
+    (write_pictures(root) / "cat" / "y.png").symlink_to(root / "nowhere")
+
+
+def _of_floats(root: Path) -> None:
+    Image.new("F", (32, 32)).save(write_pictures(root) / "cat" / "z.tiff")
+
+
+REFUSED: list[tuple[Callable[[Path], object], str]] = [
+    (lambda root: root.rmdir(), "pictures is not a folder; write --data.root with the folder that holds your pictures"),
+    (lambda root: None, "pictures holds no pictures that Pillow opens; write --data.root with a folder that holds"),
+    (lambda root: _text(root / "cat" / "a.heic"), "holds no pictures that Pillow opens, but files such as a.heic; wri"),
+    (lambda root: _text(root / ".hidden.png"), "pictures holds no pictures that Pillow opens; write"),
+    (
+        lambda root: write_pictures(root / "train"),
+        "the pictures in pictures/train/cat are too deep; write --data.root p",
+    ),
+    (
+        lambda root: (write_pictures(root), _sizes(root, (32, 32))),
+        "holds pictures, such as 0.png, beside folders of pi",
+    ),
+    (lambda root: _sizes(root, (32, 32), (32, 32)), "pictures holds 2 pictures; add more, because each of the three"),
+    (
+        lambda root: _sizes(root, (32, 32), (48, 32), (32, 32), (1, 2), (3, 4)),
+        "2 of 32×32, 1 of 32×48, 1 of 2×1 and 1 other sizes (height×width); write --data.image_shape [3,32,32], say",
+    ),
+    (lambda root: _sizes(root, *[(300, 32)] * 3), "are 3 of 32×300 (height×width); write --data.image_shape [3,32,32]"),
+    (_torn, "pictures/cat/07.png can't be read (image file is truncated"),
+    (
+        lambda root: (write_pictures(root), _text(root / "dog" / "x.jpg")),
+        "pictures/dog/x.jpg can't be read (no picture); remove it, or save it as a PNG",
+    ),
+    (lambda root: (write_pictures(root), _text(root / "dog" / "x.png", b"")), "dog/x.png can't be read (no picture)"),
+    (
+        _broken_link,
+        "pictures/cat/y.png can't be read (No such file or directory); remove it, or make it readable",
+    ),
+    (
+        _of_floats,
+        "z.tiff can't be read (its pixels aren't whole numbers of 16 bits); remove it",
+    ),
+    (lambda root: _sizes(root, *[(30, 30)] * 30), "image_shape is [3, 30, 30], but PixelUnshuffleDiscriminator needs"),
+    (lambda root: write_pictures(root, each=6), "batch_size is 64, but there are 14 training images; write a smaller"),
+]
+
+
+@pytest.mark.parametrize(("make", "words"), REFUSED)
+def test_folders_that_can_t_be_trained_on_get_one_line(
+    twofold: Command, make: Callable[[Path], object], words: str
+) -> None:
+    root = Path("pictures")
+    root.mkdir()
+    make(root)
+    code, out, err = twofold("fit -c gan_folder --data.root pictures")
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert words in err
+    assert len(err) < 400
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("gan_folder", "ImageFolderDataModule needs root; write --data.root"),
+        (
+            "gan_folder --data.root pictures --data.image_shape [2,32,32]",
+            "image_shape has 2 channels; write 1 for grey",
+        ),
+        ("gan_folder --data.root pictures --data.image_shape [32,32]", "write channels, height and width, such as"),
+        ("gan_folder --data.root pictures --data.batch_size 0", "batch_size is 0; write 1 or more"),
+        ("gan_folder --data.root pictures --data.predict_size 0", "predict_size is 0; write 1 or more"),
+        (
+            "gan_folder --data.root pictures --model.generator.image_shape [3,32,32]",
+            "--model.generator.image_shape follows from the data; write --data.image_shape",
+        ),
+        (
+            "digit_classifier --data ImageFolderDataModule --data.root pictures --model.classes 9",
+            "--model.classes follows from the data; write --data.root",
+        ),
+        *(
+            (
+                f"{config} --data ImageFolderDataModule --data.root {root}",
+                f"the model needs classes, and {root} has {found}; make a folder for each class",
+            )
+            for config in ("digit_classifier", "digit_reader")
+            for root, found in (("flat", "none"), ("one", "1"))
+        ),
+        ("palindrome_lstm --data ImageFolderDataModule --data.root pictures", "the model needs sequences, but --data"),
+    ],
+)
+def test_settings_that_do_not_fit_get_one_line(twofold: Command, command: str, words: str) -> None:
+    write_pictures(Path("pictures"), each=4)
+    write_pictures(Path("flat"), (), each=4)
+    write_pictures(Path("one"), ["cat"], each=4)
+    code, out, err = twofold(f"fit -c {command}")
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert words in err
+    assert not Path("runs").exists()
