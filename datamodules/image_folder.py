@@ -11,9 +11,8 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,9 +30,6 @@ TENTHS = 10
 """One tenth of the pictures is for validation, one for testing."""
 HIGHEST = 2**16 - 1
 """The highest value of 16 bits."""
-
-File = tuple[str, Path, int, int]
-"""Class, path, size in bytes, and the time of the last change."""
 
 
 class ImageFolderDataModule(ImageDataModule):
@@ -115,6 +111,10 @@ class Pictures(NamedTuple):
     remarks: tuple[str, ...]
 
 
+_last_read: dict[tuple[Any, ...], Pictures] = {}
+"""The pictures that were read last, by their folder, shape and files."""
+
+
 def read_pictures(root: Path, image_shape: tuple[int, int, int] | None) -> Pictures:
     """Reads a folder, unless it is the last one that was read and its files haven't changed.
 
@@ -131,8 +131,12 @@ def read_pictures(root: Path, image_shape: tuple[int, int, int] | None) -> Pictu
         ) from error
     if len(files) < 3:
         raise ValueError(f"{root} holds {len(files)} pictures; add more, because each of the three splits needs one")
-    pictures = _read_pictures(root, image_shape, files)
-    return pictures._replace(remarks=(*pictures.remarks, *left_out))
+    key = (root, image_shape, files)
+    if key not in _last_read:
+        pictures = _read_pictures(root, image_shape, [(name, path) for name, path, *_ in files])
+        _last_read.clear()
+        _last_read.update({key: pictures, (root, tuple(pictures.images.shape[1:]), files): pictures})
+    return _last_read[key]._replace(remarks=(*_last_read[key].remarks, *left_out))
 
 
 def find_pictures(root: Path) -> tuple[dict[str, list[Path]], list[str]]:
@@ -177,14 +181,15 @@ def _is_picture(path: Path) -> bool:
     return Image.registered_extensions().get(path.suffix.lower()) in Image.OPEN
 
 
-@lru_cache(maxsize=1)
-def _read_pictures(root: Path, image_shape: tuple[int, int, int] | None, files: tuple[File, ...]) -> Pictures:
+def _read_pictures(root: Path, image_shape: tuple[int, int, int] | None, files: Sequence[tuple[str, Path]]) -> Pictures:
     if image_shape is None:
-        _check_sizes(root, [_size(path) for _, path, *_ in files])  # before reading them all
+        _check_sizes(root, [_size(path) for _, path in files])  # before reading them all
     remarks: Counter[str] = Counter()
     pictures = []
-    for _, path, *_ in files:
+    for _, path in files:
         with _opened(path) as opened:
+            if image_shape is not None:  # a large JPEG is read in an eighth of its size, say, but not below twice this
+                opened.draft(None, (2 * max(image_shape[1:]), 2 * max(image_shape[1:])))
             picture, converted = _convert(opened)
         if image_shape is not None and picture.size != image_shape[:0:-1]:
             picture = ImageOps.fit(picture, image_shape[:0:-1])
@@ -195,8 +200,8 @@ def _read_pictures(root: Path, image_shape: tuple[int, int, int] | None, files: 
     is_grey = image_shape[0] == 1 if image_shape else all(picture.mode == "L" for picture in pictures)
     pixels = [np.atleast_3d(np.asarray(picture.convert("L" if is_grey else "RGB"))) for picture in pictures]
     images = np.ascontiguousarray(np.stack(pixels).transpose(0, 3, 1, 2))
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(name for name, *_ in files))}
-    labels = [numbers[name] for name, *_ in files]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(name for name, _ in files))}
+    labels = [numbers[name] for name, _ in files]
     names = tuple(filter(None, numbers))
     digest = hashlib.blake2b(repr((names, labels, images.shape)).encode(), digest_size=4)
     digest.update(images.data)
@@ -212,13 +217,17 @@ def _size(path: Path) -> tuple[int, int]:
 def _check_sizes(root: Path, sizes: Sequence[tuple[int, int]]) -> None:
     """Raises ValueError unless all pictures have one size, and it is small enough to be meant."""
     several = Counter(sizes).most_common()
-    if len(several) > 1 or max(several[0][0]) > LARGEST:
-        found = ", ".join(f"{count:,} of {height}×{width}" for (width, height), count in several[:3])
-        more = f" and {len(several) - 3:,} other sizes" if len(several) > 3 else ""
-        raise ValueError(
-            f"the pictures in {root} are {found}{more} (height×width); write --data.image_shape [3,32,32], say, to "
-            "which they are scaled and cropped"
-        )
+    found = ", ".join(f"{count:,} of {height}×{width}" for (width, height), count in several[:3])
+    if len(several) > 3:
+        found += f" and {len(several) - 3:,} more"
+    if len(several) == 1 and max(several[0][0]) > LARGEST:
+        found += f", more than {LARGEST} pixels"
+    elif len(several) == 1:
+        return
+    raise ValueError(
+        f"the sizes of the pictures in {root} are (height×width): {found}; write --data.image_shape [3,32,32], say, to "
+        "which they are scaled and cropped"
+    )
 
 
 @contextmanager

@@ -140,7 +140,7 @@ def check_classes(classifier: Classifier, class_names: Sequence[str]) -> None:
 
 def _described(classes: int, names: Sequence[str]) -> str:
     some = f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else ""
-    return f"{classes} classes{some}"
+    return f"{classes} class{'es' * (classes != 1)}{some}"
 
 
 def features_and_logits(classifier: Classifier, images: Float[Tensor, "n channels height width"]) -> FeaturesAndLogits:

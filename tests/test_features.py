@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,15 @@ from safetensors.torch import save_file
 
 from datamodules import MNISTDataModule
 from metrics import features as module
-from metrics.features import CLASSIFIERS, features_and_logits, load_classifier, scaled
-from networks.classifiers import DigitCNN
+from metrics.features import (
+    CLASSIFIERS,
+    check_classes,
+    features_and_logits,
+    load_classifier,
+    save_classifier,
+    scaled,
+)
+from networks.classifiers import DigitCNN, DigitReader
 from networks.mlp_gan import MLPDiscriminator
 from networks.registry import to_spec
 
@@ -132,3 +140,28 @@ def test_classifiers_have_the_order_of_memory_that_is_fast_on_a_cpu() -> None:
     convolutions = [each for each in load_classifier().modules() if isinstance(each, torch.nn.Conv2d)]
     assert convolutions
     assert all(each.weight.is_contiguous(memory_format=torch.channels_last) for each in convolutions)
+
+
+def test_saved_classifier_is_loaded_by_path_with_its_classes(tmp_path: Path) -> None:
+    network = DigitReader(4, (3, 8, 8), 2).eval()
+    network.class_names = ("cat", "dog")
+    save_classifier(network, tmp_path / "c.safetensors", test_accuracy=0.5)
+    loaded = load_classifier(tmp_path / "c.safetensors")
+    assert (loaded.image_shape, loaded.class_names) == ((3, 8, 8), ("cat", "dog"))
+    images = torch.rand(2, 3, 8, 8)
+    assert torch.equal(loaded(images), network(images))
+    assert load_classifier().class_names == tuple("0123456789")
+
+
+def test_classes_are_compared_by_name_where_both_are_known() -> None:
+    network = DigitReader(4, classes=2)
+    for known, asked, words in (
+        ((), ("cat", "dog"), None),
+        (("cat", "dog"), ("cat", "dog"), None),
+        (("cat", "dog"), (), None),
+        ((), ("cat",), "the classifier knows 2 classes, and the data have 1 class \\(cat\\)"),
+        (("cat", "dog"), ("dog", "cat"), r"knows 2 classes \(cat, dog\), and the data have 2 classes \(dog, cat\)"),
+    ):
+        network.class_names = known
+        with pytest.raises(ValueError, match=words) if words else nullcontext():
+            check_classes(network, asked)

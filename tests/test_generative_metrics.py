@@ -178,13 +178,19 @@ def test_images_that_the_generator_saw_are_named(
     assert GENERATOR_TRAINED_ON_THEM in capsys.readouterr().out.splitlines()
 
 
-def test_statistics_are_cached_beside_the_data(fit: Fit, digits: MNISTDataModule, tmp_path: Path) -> None:
+def test_statistics_of_each_classifier_are_cached_beside_the_data(
+    fit: Fit, digits: MNISTDataModule, tmp_path: Path, tiny_classifier: DigitReader
+) -> None:
     digits.root = tmp_path / "data"
     fit(small_gan(), metrics())
     assert not digits.root.exists()
     digits.root.mkdir()
     fit(small_gan(), metrics())
     assert len(list((digits.root / "classifiers").iterdir())) == 1
+    with torch.no_grad():  # another classifier of the same name
+        tiny_classifier.body.get_parameter("1.bias").add_(1)
+    fit(small_gan(), metrics())
+    assert len(list((digits.root / "classifiers").iterdir())) == 2
 
 
 @pytest.mark.parametrize(("loss", "warned"), [("nonsaturating", True), ("relativistic", True), ("wasserstein", False)])

@@ -194,9 +194,12 @@ REFUSED: list[tuple[Callable[[Path], object], str]] = [
     (lambda root: _sizes(root, (32, 32), (32, 32)), "pictures holds 2 pictures; add more, because each of the three"),
     (
         lambda root: _sizes(root, (32, 32), (48, 32), (32, 32), (1, 2), (3, 4)),
-        "2 of 32×32, 1 of 32×48, 1 of 2×1 and 1 other sizes (height×width); write --data.image_shape [3,32,32], say",
+        "(height×width): 2 of 32×32, 1 of 32×48, 1 of 2×1 and 1 more; write --data.image_shape [3,32,32], say",
     ),
-    (lambda root: _sizes(root, *[(300, 32)] * 3), "are 3 of 32×300 (height×width); write --data.image_shape [3,32,32]"),
+    (
+        lambda root: _sizes(root, *[(300, 32)] * 3),
+        "(height×width): 3 of 32×300, more than 256 pixels; write --data.image_shape [3",
+    ),
     (_torn, "pictures/cat/07.png can't be read (image file is truncated"),
     (
         lambda root: (write_pictures(root), _text(root / "dog" / "x.jpg")),

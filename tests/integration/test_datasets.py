@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from io import BytesIO
@@ -206,6 +207,26 @@ def test_classifier_has_the_classes_of_the_data(
     assert len(re.findall(f"classes: {classes}$", (folder / "config.yaml").read_text(), re.MULTILINE)) == 2
     code, _, err = in_process(f"test -c {folder}/config.yaml --ckpt_path last")
     assert (code, err) == (0, "")
+
+
+def test_fid_of_letters_by_a_classifier_of_their_own(
+    files: Any, root: Path, in_process: Callable[..., tuple[int, str, str]]
+) -> None:
+    put(root, "emnist_letters", files["emnist_letters"])
+    letters = "--data.dataset emnist_letters --data.batch_size 8 --trainer.limit_val_batches 1 --trainer.max_steps 2"
+    code, out, err = in_process(f"fit -c digit_reader {letters}", "--data.root", root)
+    assert (code, err) == (0, "")
+    run = Path(out.splitlines()[-1].removeprefix("results in "))
+    last = "--trainer.callbacks.every_n_batches 2 --trainer.callbacks.samples 8 --trainer.callbacks.final_samples 8"
+    with pytest.warns(UserWarning, match=r"modes lost: .* \(an even share is 4%\)"):
+        code, out, err = in_process(
+            f"fit -c gan {letters} {last} --trainer.callbacks.classifier {run}", "--data.root", root
+        )
+    assert (code, err) == (0, "")
+    folder = Path(out.splitlines()[-1].removeprefix("results in "))
+    quality = json.loads((folder / "quality.json").read_text())["ema"]
+    assert "class_25" in quality
+    assert "class_26" not in quality
 
 
 def test_packaged_digits_are_mnists_only(in_process: Callable[..., tuple[int, str, str]]) -> None:
