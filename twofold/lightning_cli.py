@@ -70,7 +70,7 @@ class TwofoldCLI(LightningCLI):
 
     Args:
         arguments: those of the command line, without `twofold`.
-        stack: holds the lock on the run's folder while the command runs.
+        stack: holds the lock on the run's folder, and the number of threads, while the command runs.
     """
 
     run: Run
@@ -134,7 +134,7 @@ class TwofoldCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         trainer = self.settings.trainer
         take_wandb_variables(trainer.logger)
-        use_threads(self.settings)
+        use_threads(self.settings, self._stack)
         self._text = self._dump()
         if self._command == "fit":
             self.run = choose_run(self.settings, self._text, self._own_config, self._stack)

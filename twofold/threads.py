@@ -2,6 +2,8 @@
 
 import os
 import re
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,9 +14,24 @@ HIGHEST = 64
 """A machine with a few cores stands still with several hundred threads that spin."""
 
 
-def usable_cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def usable_cores(root: Path = Path("/")) -> int:
+    """Returns how many cores this process may use, at least 1.
+
+    On Linux that is its affinity and the CPU quota of its control group and those above it, which a container has, for
+    example from `docker run --cpus 2`. Quotas of cgroup v1 are not read.
+
+    Args:
+        root: where /proc and /sys are.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    own = root / "proc/self/cgroup"
+    group = own.read_text(encoding="utf-8").rpartition("0::/")[2].strip() if own.exists() else ""
+    for folder in (root / "sys/fs/cgroup" / group / "cpu.max").parents:
+        file = folder / "cpu.max"
+        quota, _, period = file.read_text(encoding="utf-8").partition(" ") if file.is_file() else ("max", "", "")
+        if quota != "max":
+            cores = min(cores, max(1, int(quota) // int(period)))
+    return cores
 
 
 def is_on_cpu(accelerator: Any) -> bool:
@@ -44,8 +61,11 @@ def auto_threads(cores: int, processes: int = 1, on_cpu: bool = True, wish: str 
     return max(1, min(cores - 1, CAP) // processes) if on_cpu else 1
 
 
-def use_threads(settings: Any) -> None:
-    """Replaces `threads: auto` by the number, with which the config gives the same bits anywhere, and sets torch's."""
+def use_threads(settings: Any, stack: ExitStack) -> None:
+    """Replaces `threads: auto` by the number, with which the config gives the same bits anywhere, and sets torch's.
+
+    When the stack is closed, torch's number and the environment are as before.
+    """
     from twofold.ranks import warn  # imports Lightning, which scripts that only start trainings don't need
 
     cores, on_cpu = usable_cores(), is_on_cpu(settings.trainer.accelerator)
@@ -56,6 +76,8 @@ def use_threads(settings: Any) -> None:
     if settings.threads > 1 and (together := processes * settings.threads) > cores:
         fitting = auto_threads(cores, processes)
         warn(f"{together} threads on {cores} cores slow each other down; --threads {fitting} is faster")
+    stack.callback(torch.set_num_threads, torch.get_num_threads())
     torch.set_num_threads(settings.threads)
-    # Lightning's launcher would set another number here, and in the processes that it starts.
-    os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
+    if "OMP_NUM_THREADS" not in os.environ:  # Lightning's launcher would set another number
+        os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+        stack.callback(os.environ.pop, "OMP_NUM_THREADS", None)
