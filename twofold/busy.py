@@ -5,6 +5,7 @@ import statistics
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -19,11 +20,11 @@ SLOWER = 3.0
 LESS_CPU = 0.9
 """This process then gets less than this part of the CPU time per second that it got before."""
 SECONDS, BATCHES = 5.0, 10
-"""The least length of a window. Its median is that of common batches: at most every second one has a penalty."""
+"""The least length of a window. Windows hold pairs of batches, so that a penalty in every second one counts alike."""
 
 
 class _Batches:
-    """Batches of one shape: the present window's times in seconds, and the medians of the fastest window."""
+    """Batches of the same shapes: the present window's times in seconds, and the medians of the fastest window."""
 
     def __init__(self) -> None:
         self.wall: list[float] = []
@@ -40,7 +41,7 @@ class _Batches:
         self.wall.append(wall)
         self.cpu.append(cpu)
         self.total += wall
-        if self.total < SECONDS or len(self.wall) < BATCHES:
+        if self.total < SECONDS or len(self.wall) < BATCHES or len(self.wall) % 2:
             return None
         median = statistics.median(self.wall)
         share = statistics.median(self.cpu) / median
@@ -54,10 +55,13 @@ class _Batches:
 class BusyMachine(Callback):
     """Says once when batches take several times what they took before because other programs use the CPU.
 
-    It compares medians over windows of batches with the fastest window before, of batches of the same shape: those of a
-    length curriculum grow. Only the batch itself is timed, because this callback comes before those that draw,
+    It compares medians over windows of batches with the fastest window before, of batches of the same shapes: those of
+    a length curriculum grow. Only the batch itself is timed, because this callback comes before those that draw,
     evaluate or save. A batch may also be slow because it became more work or the clock rate fell. Then this process
-    gets as much CPU time per second as before, with other programs it gets less.
+    gets as much CPU time per second as before, with other programs it gets less. So it does while it waits for a disk.
+
+    Checkpoints don't hold these times, because they would no longer be the same bits. So a run that is resumed beside
+    other programs gets no line: it has no faster batches to compare with.
 
     Use it with several threads on a CPU: one thread is what the line advises.
 
@@ -67,7 +71,7 @@ class BusyMachine(Callback):
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
-        self._by_shape: defaultdict[Any, _Batches] = defaultdict(_Batches)
+        self._by_shapes: defaultdict[Any, _Batches] = defaultdict(_Batches)
         self._has_said = False
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -79,8 +83,8 @@ class BusyMachine(Callback):
         if self._has_said:
             return
         wall, cpu = time.perf_counter() - self._start, time.process_time() - self._cpu_start
-        first = batch[0] if isinstance(batch, tuple | list) and batch else batch
-        slower = self._by_shape[getattr(first, "shape", None)].add(wall, cpu)
+        parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, tuple | list) else [batch]
+        slower = self._by_shapes[tuple(getattr(part, "shape", None) for part in parts)].add(wall, cpu)
         if slower is not None:
             self._has_said = True
             rank_zero_only(Tqdm.write)(  # above the progress bar
