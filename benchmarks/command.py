@@ -5,12 +5,14 @@ python -m benchmarks.gan recipes --root DATA      one of them
 """
 
 import os
+import signal
 import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 
@@ -73,14 +75,18 @@ def data_settings(options: Namespace) -> tuple[str, ...]:
 
 
 def launch(
-    runs: str | Path, *arguments: object, stderr: int | None = None, **environment: str
+    runs: str | Path,
+    *arguments: object,
+    stderr: int | None = None,
+    start_new_session: bool = False,
+    **environment: str,
 ) -> "subprocess.Popen[str]":
     """Starts `twofold` in a subprocess, with as many threads as this process has.
 
     Args:
         runs: folder for its runs.
         arguments: of the command.
-        stderr: as `subprocess` takes it.
+        stderr, start_new_session: as `subprocess` takes them.
         environment: variables to add.
     """
     return subprocess.Popen(
@@ -89,8 +95,20 @@ def launch(
         env={"OMP_NUM_THREADS": str(torch.get_num_threads()), **os.environ, "TWOFOLD_RUNS": str(runs), **environment},
         stdout=subprocess.DEVNULL,
         stderr=stderr,
+        start_new_session=start_new_session,
         text=True,
     )
+
+
+@contextmanager
+def killed_at_end(process: "subprocess.Popen[Any]") -> Iterator["subprocess.Popen[Any]"]:
+    """At the end of the block kills the process and all that it has started, which has a session of its own."""
+    with process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):  # all have ended
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def twofold(runs: str | Path, *arguments: object) -> float:

@@ -28,8 +28,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from io import StringIO
 from itertools import islice
@@ -42,12 +41,12 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.bitwise_diff import unequal
-from benchmarks.command import data_settings, twofold
-from benchmarks.gpu_probe import WARM_UP, WINDOW, WINDOWS, synchronize
-from benchmarks.lstm_kernels import HIDDEN, LSTMS, REFERENCE, lstm_step, lstm_with, recurrence_step, weights_and_digits
+from benchmarks.command import data_settings, killed_at_end, launch
+from benchmarks.gpu_probe import WARM_UP, WINDOW, WINDOWS
+from benchmarks.lstm_kernels import HIDDEN, LSTMS, REFERENCE, lstm_step, lstm_with, recurrence_steps, weights_and_digits
 from benchmarks.results import Results
 from benchmarks.speed import gan_loop, palindrome_loop, peer, peer_script
-from benchmarks.timing import batches_per_second, interleaved, milliseconds, quartiles, ratios
+from benchmarks.timing import batches_per_second, compared, milliseconds, quartiles
 from common.files import read_tensors
 from common.matmul_precision import MATMUL_PRECISIONS, matmul_precision
 from networks.lstm import fastest_kernel
@@ -56,6 +55,7 @@ from scripts.train_runs import callback, read_shipped
 from twofold.errors import UsageError, one_line
 from twofold.main import main
 from twofold.provenance import CONFIGS, ROOT
+from twofold.threads import auto_threads, usable_cores
 
 SECONDS, SECONDS_OF_A_CASE = 480, 200
 SHIPPED = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem not in ("base", "gan_folder"))
@@ -85,6 +85,7 @@ def measure(options: Namespace) -> None:
     about = {"device": device, "torch": torch.__version__, "cuda": torch.version.cuda if is_cuda else ""}
     results = Results(options.out / ("gpu.csv" if is_cuda else "gpu_cpu.csv"), "section", "case", "quantity")
     results.refuse_other(**about)
+    torch.set_num_threads(auto_threads(usable_cores(), on_cpu=not is_cuda))  # as a run with `threads: auto`
     end = time.monotonic() + SECONDS
     with TemporaryDirectory() as options.runs:
         os.environ["TWOFOLD_RUNS"] = options.runs
@@ -180,8 +181,7 @@ def run_and_loop(options: Namespace, config: str) -> Quantities:
         case _:
             return found
     list(islice(losses, WARM_UP))
-    window = partial(finished, lambda: list(islice(losses, WINDOW)), options.device)
-    ms = [window() / WINDOW for _ in range(WINDOWS)]
+    ms = [milliseconds(lambda: list(islice(losses, WINDOW)), options.device) / WINDOW for _ in range(WINDOWS)]
     return found | {"plain loop, ms": ms, "twofold fit / plain loop": median(found["twofold fit, ms"]) / median(ms)}
 
 
@@ -203,8 +203,13 @@ def run_twice(options: Namespace, config: str, deterministic: str) -> Quantities
     folders = [Path(options.runs) / f"{config} {deterministic} {n}" for n in (1, 2)]
     settings = ("--trainer.max_steps=50", "--trainer.callbacks=null", "--trainer.logger=false")
     others = ("--checkpoint.monitor=null", f"--trainer.deterministic={deterministic}")
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda folder: twofold(folder, *fit_arguments(options, config), *settings, *others), folders))
+    arguments = [*fit_arguments(options, config), *settings, *others]
+    with ExitStack() as stack:
+        runs = [
+            stack.enter_context(killed_at_end(launch(folder, *arguments, start_new_session=True))) for folder in folders
+        ]
+        if codes := [run.returncode for run in runs if run.wait()]:
+            raise RuntimeError(f"a run ended with exit code {codes[0]}; its error message is above")
     one, other = (read_tensors(next(folder.rglob("last.ckpt")))["state_dict"] for folder in folders)
     return {"tensors that differ": len(list(unequal(one, other))), "tensors": len(one)}
 
@@ -216,33 +221,20 @@ def run_tests() -> Quantities:
     ]
     workers = str(min(8, os.cpu_count() or 1))
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-n", workers, "-p", "no:cacheprovider", *files]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            printed, _ = process.communicate()
-        except TimeoutError:
-            process.send_signal(signal.SIGINT)  # pytest reports what it has done
-            printed, _ = process.communicate()
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    with killed_at_end(process):
+        printed, _ = process.communicate()
     counts = {what: int(n) for n, what in re.findall(r"(\d+) (passed|failed|errors?|skipped)", printed[-200:])}
     if not counts:
         raise RuntimeError(printed[-500:])
     return counts
 
 
-def finished(work: Callable[[], object], device: str) -> float:
-    """The milliseconds of one call, to the end of its work on the device."""
-
-    def to_the_end() -> None:
-        work()
-        synchronize(device)
-
-    return milliseconds(to_the_end)
-
-
-def compared(steps: Mapping[str, Callable[[], object]], reference: str, device: str) -> dict[str, Any]:
+def times_and_ratios(steps: Mapping[str, Callable[[], object]], reference: str, device: str) -> dict[str, Any]:
     """The milliseconds of each step, and the time over that of the reference in the same round."""
-    times = interleaved({name: partial(finished, step, device) for name, step in steps.items()}, ROUNDS, warm_up=2)
-    over = {f"{name} / {reference}": ratios(ms, times[reference]) for name, ms in times.items() if name != reference}
-    return {f"{name}, ms": ms for name, ms in times.items()} | over
+    found = compared(steps, reference, ROUNDS, device)
+    over = {f"{name} / {reference}": each["ratio"] for name, each in found.items() if name != reference}
+    return {f"{name}, ms": each["ms"] for name, each in found.items()} | over
 
 
 def lstm(device: str, length: int) -> Quantities:
@@ -251,17 +243,12 @@ def lstm(device: str, length: int) -> Quantities:
     on_device = {name: each.to(device) for name, each in weights.items()}
     steps = {name: partial(lstm_step, lstm_with(name, on_device), x.to(device)) for name in LSTMS}
     taken = fastest_kernel(device, len(x), x.shape[1], HIDDEN, trains_in_float32=True)
-    return compared(steps, REFERENCE, device) | {"auto takes": taken}
+    return times_and_ratios(steps, REFERENCE, device) | {"auto takes": taken}
 
 
 def recurrence(device: str, n: int) -> Quantities:
     """The linear recurrence's kernels next to its loop."""
-    a, b, weight = torch.rand(3, STEPS, n, 64, device=device)
-    a.requires_grad_()
-    b.requires_grad_()
-    kernels = ("equations", "manual", "chunked")
-    steps = {kernel: partial(recurrence_step, kernel, a, b, weight) for kernel in kernels}
-    return compared(steps, "equations", device)
+    return times_and_ratios(recurrence_steps(STEPS, n, device), "equations", device)
 
 
 def matrices(device: str, precision: str) -> Quantities:
@@ -280,6 +267,6 @@ def convolution(device: str, allow_tf32: bool) -> Quantities:
 
 def times_and_error(function: Callable[..., torch.Tensor], a: torch.Tensor, b: torch.Tensor, device: str) -> Quantities:
     """Milliseconds, and the largest error over the largest result in float64."""
-    ms = [finished(partial(function, a, b), device) for _ in range(ROUNDS)]
+    ms = [milliseconds(partial(function, a, b), device) for _ in range(ROUNDS)]
     exact = function(a.double(), b.double())
     return {"ms": ms[2:], "error": float((function(a, b) - exact).abs().max() / exact.abs().max())}

@@ -7,10 +7,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.autograd import DeviceType
 from torch.profiler import profile, record_function
+
+from benchmarks.timing import synchronize
 
 WARM_UP, WINDOW, WINDOWS = 50, 50, 5
 """Batches before the first window, batches in a window, and windows."""
@@ -18,12 +19,6 @@ PROFILED = 6
 """Batches in which synchronisations are counted; one in the middle is logged."""
 SYNCHRONISING = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy")
 """Calls of CUDA that wait. `Tensor.item`, and copies that don't say non_blocking, end with the first."""
-
-
-def synchronize(device: str) -> None:
-    """Waits until the device has done all its work."""
-    if device == "cuda":
-        torch.cuda.synchronize()
 
 
 class Probe(Callback):

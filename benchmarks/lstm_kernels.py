@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from benchmarks.command import run
 from benchmarks.results import Results
-from benchmarks.timing import in_new_process, interleaved, milliseconds, peak_growth, quartiles, ratios
+from benchmarks.timing import compared, in_new_process, peak_growth, quartiles
 from networks.linear_recurrence import linear_recurrence
 from networks.lstm import LSTM
 from scripts.plotting import panels, svg
@@ -38,7 +38,6 @@ LSTMS: dict[str, Callable[[int, int], nn.Module]] = {
 ROUNDS = {5: 400, 20: 100, 100: 30, 400: 15, 1000: 10}
 """Rounds for each length: multiples of the five implementations, so that each is equally often first."""
 THREADS = sorted({1, torch.get_num_threads()})
-WARM_UP_ROUNDS = 2
 BATCH_SIZE, DIGITS, HIDDEN = 128, 10, 128
 BATCH_SIZES, HIDDENS, SIZE_ROUNDS = (16, 64, 128, 256), (16, 32, 64, 128, 256), 6
 SIZES = (400_000, 1_600_000)
@@ -54,12 +53,11 @@ def kernels(options: Namespace) -> None:
         for threads in THREADS:
             torch.set_num_threads(threads)
             weights, x = weights_and_digits(length)
-            steps = {name: partial(milliseconds, partial(lstm_step, lstm_with(name, weights), x)) for name in LSTMS}
-            times = interleaved(steps, rounds, WARM_UP_ROUNDS)
-            for name, row in times_and_ratios(times, REFERENCE).items():
+            steps = {name: partial(lstm_step, lstm_with(name, weights), x) for name in LSTMS}
+            for name, samples in compared(steps, REFERENCE, rounds).items():
                 about = {"threads": threads, "length": length, "implementation": name}
                 memory = {"peak_mb": peaks[name], "peak_ratio": peaks[name] / peaks[REFERENCE]}
-                results.add(about | row | memory)
+                results.add(about | quartile_columns(samples) | memory)
     (options.out / "lstm_kernels.svg").write_bytes(draw_lstm(results.rows))
 
 
@@ -70,12 +68,10 @@ def sizes(options: Namespace) -> None:
     for batch_size, hidden, size in product(BATCH_SIZES, HIDDENS, SIZES):
         length = size // (batch_size * hidden) + 1
         weights, x = weights_and_digits(length, batch_size, hidden)
-        steps = {
-            kernel: partial(milliseconds, partial(lstm_step, lstm_with(kernel, weights), x))
-            for kernel in ("native", "manual")
-        }
-        for kernel, row in times_and_ratios(interleaved(steps, SIZE_ROUNDS, WARM_UP_ROUNDS), "native").items():
-            results.add({"batch_size": batch_size, "hidden": hidden, "length": length, "kernel": kernel} | row)
+        steps = {kernel: partial(lstm_step, lstm_with(kernel, weights), x) for kernel in ("native", "manual")}
+        for kernel, samples in compared(steps, "native", SIZE_ROUNDS).items():
+            about = {"batch_size": batch_size, "hidden": hidden, "length": length, "kernel": kernel}
+            results.add(about | quartile_columns(samples))
 
 
 def recurrence(options: Namespace) -> None:
@@ -83,25 +79,18 @@ def recurrence(options: Namespace) -> None:
     torch.set_num_threads(1)
     results = Results(options.out / "linear_recurrence.csv", "batch_size", "kernel")
     for batch_size in (1, 8, 64):
-        a, b, weight = torch.rand(3, RECURRENT_STEPS, batch_size, 64)
-        a.requires_grad_()
-        b.requires_grad_()
-        steps = {
-            kernel: partial(milliseconds, partial(recurrence_step, kernel, a, b, weight))
-            for kernel in ("equations", "manual", "chunked")
-        }
-        for kernel, row in times_and_ratios(interleaved(steps, RECURRENT_ROUNDS, WARM_UP_ROUNDS), "equations").items():
-            results.add({"batch_size": batch_size, "kernel": kernel} | row)
+        steps = recurrence_steps(RECURRENT_STEPS, batch_size)
+        for kernel, samples in compared(steps, "equations", RECURRENT_ROUNDS).items():
+            results.add({"batch_size": batch_size, "kernel": kernel} | quartile_columns(samples))
 
 
-def times_and_ratios(times: Mapping[str, Sequence[float]], reference: str) -> dict[str, dict[str, float]]:
-    """Quartiles of each one's milliseconds, and of its ratio to the reference in the same round."""
-
-    def spread(quantity: str, values: Sequence[float]) -> dict[str, float]:
+def quartile_columns(samples: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The median and the quartiles of each quantity, as columns: `ms`, `ms_lower`, `ms_upper`."""
+    columns: dict[str, float] = {}
+    for quantity, values in samples.items():
         lower, middle, upper = quartiles(values)
-        return {quantity: middle, f"{quantity}_lower": lower, f"{quantity}_upper": upper}
-
-    return {name: spread("ms", ms) | spread("ratio", ratios(ms, times[reference])) for name, ms in times.items()}
+        columns |= {quantity: middle, f"{quantity}_lower": lower, f"{quantity}_upper": upper}
+    return columns
 
 
 def lstm_with(name: str, weights: Mapping[str, Tensor]) -> nn.Module:
@@ -127,6 +116,14 @@ def lstm_step(network: nn.Module, x: Float[Tensor, "steps batch input"]) -> Tens
     loss: Tensor = network(x)[0][-1].square().mean()
     loss.backward()
     return loss.detach()
+
+
+def recurrence_steps(steps: int, batch_size: int, device: str = "cpu") -> dict[str, Callable[[], None]]:
+    """`recurrence_step` of each kernel, for the same random numbers."""
+    a, b, weight = torch.rand(3, steps, batch_size, 64, device=device)
+    a.requires_grad_()
+    b.requires_grad_()
+    return {kernel: partial(recurrence_step, kernel, a, b, weight) for kernel in ("equations", "manual", "chunked")}
 
 
 def recurrence_step(kernel: str, a: Tensor, b: Tensor, weight: Tensor) -> None:

@@ -1,7 +1,7 @@
 """Interleaved timing: the programs that are compared take turns, so that a slow phase of the machine slows all alike.
 
-    times = interleaved({"ours": partial(milliseconds, ours), "theirs": partial(milliseconds, theirs)}, rounds=20)
-    lower, median, upper = quartiles(ratios(times["ours"], times["theirs"]))
+    times = compared({"ours": ours, "theirs": theirs}, "theirs", rounds=20)
+    lower, median, upper = quartiles(times["ours"]["ratio"])
 
 Trainings take turns of seconds (`batches_per_second`). Each is a subprocess that is stopped (SIGSTOP) except in its
 turn (SIGCONT) and writes a mark to a file after each batch.
@@ -25,6 +25,7 @@ from statistics import mean
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback
 
 from benchmarks.command import launch
@@ -39,10 +40,17 @@ TURNS = 12
 """Turns of each training per round."""
 
 
-def milliseconds(work: Callable[[], object]) -> float:
-    """The time of one call."""
+def synchronize(device: str) -> None:
+    """Waits until the device has done all its work."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def milliseconds(work: Callable[[], object], device: str = "cpu") -> float:
+    """The time of one call, to the end of its work on the device."""
     start = time.perf_counter()
     work()
+    synchronize(device)
     return 1000 * (time.perf_counter() - start)
 
 
@@ -64,6 +72,15 @@ def interleaved(programs: Mapping[str, Callable[[], float]], rounds: int, warm_u
             measured[name].append(programs[name]())
         order.append(order.pop(0))
     return {name: values[warm_up:] for name, values in measured.items()}
+
+
+def compared(
+    steps: Mapping[str, Callable[[], object]], reference: str, rounds: int, device: str = "cpu"
+) -> dict[str, dict[str, list[float]]]:
+    """The milliseconds (`ms`) of each step by round, and their `ratio` to those of the reference."""
+    calls = {name: partial(milliseconds, step, device) for name, step in steps.items()}
+    times = interleaved(calls, rounds, warm_up=2)
+    return {name: {"ms": ms, "ratio": ratios(ms, times[reference])} for name, ms in times.items()}
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:

@@ -1,6 +1,8 @@
 """The benchmark of a GPU, on a CPU and shortened: that each case writes its rows."""
 
 import os
+import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,6 +102,26 @@ def test_failed_cases_are_measured_again_and_others_stay(run: Run, monkeypatch: 
     monkeypatch.setattr(gpu, "SECONDS", 0)
     run("lstm")
     assert len(done) == 5
+
+
+@pytest.mark.parametrize("section", ["determinism", "tests"])
+def test_what_a_case_has_started_ends_with_its_time(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, section: str
+) -> None:
+    beats = tmp_path / "beats"
+    for name in ("python", "twofold"):
+        program = tmp_path / name
+        beat = f"for n in {' '.join('0123456789')}; do echo >> {beats}; sleep 0.5; done"
+        program.write_text(f"#!/bin/sh\ntrap '' INT TERM\n{beat} &\nwait\n")
+        program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(gpu, "SECONDS_OF_A_CASE", 1)
+    values = run(section, "palindrome_recall, deterministic true" if section == "determinism" else "")
+    assert [found["outcome"] for found in values.values()] == ["failed: took longer than 1 s"]
+    before = beats.read_text()
+    time.sleep(0.7)
+    assert beats.read_text() == before
+    assert 0 < len(before) < 10
 
 
 @pytest.mark.slow

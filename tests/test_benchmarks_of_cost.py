@@ -11,10 +11,24 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import busy, lstm_kernels, speed, timing
+from benchmarks import busy, command, lstm_kernels, speed, timing
 from benchmarks.timing import peak_growth
 from datamodules import MNISTDataModule
 from twofold.tables import read_rows
+
+
+@pytest.mark.parametrize(("wish", "expected"), [(None, "3"), ("5", "5")])
+def test_commands_have_as_many_threads_as_their_benchmark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wish: str | None, expected: str
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if wish is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", wish)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, env, **__: env)
+    environment: Any = command.launch(tmp_path, "fit", WANDB_MODE="disabled")
+    assert environment["OMP_NUM_THREADS"] == expected
+    assert (environment["TWOFOLD_RUNS"], environment["WANDB_MODE"]) == (str(tmp_path), "disabled")
 
 
 def test_peak_growth_sees_memory_that_is_filled() -> None:
