@@ -65,7 +65,7 @@ class LSTM(Recurrent):
             equations: `equations_kernel` above.
             manual: the hand-derived backward pass of `networks.lstm_backward`; no second derivatives.
             native: torch's kernel (oneDNN, cuDNN).
-            auto: manual or native, see `fastest_kernel`; so for second derivatives name a kernel.
+            auto: manual or native, see `fastest_kernel`; for second derivatives and `torch.func` name equations.
         init: a name in `networks.initialisers.LSTM_INITIALISERS`.
         horizon: the longest length to remember; "forget_log" and "chrono" need it.
 
@@ -150,7 +150,8 @@ def native_kernel(x: Inputs, state: State, weights: Weights) -> Outputs:
 def auto_kernel(x: Inputs, state: State, weights: Weights) -> Outputs:
     """The kernel that `fastest_kernel` chooses."""
     differentiated = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *state, *weights))
-    float32 = x.dtype == weights[0].dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
+    dtypes = {tensor.dtype for tensor in (x, *state, *weights)}
+    float32 = dtypes == {torch.float32} and not torch.is_autocast_enabled(x.device.type)
     (steps, batch, _), hidden = x.shape, weights[1].shape[1]
     kernel = fastest_kernel(x.device.type, steps, batch, hidden, differentiated and float32)
     return KERNELS[kernel](x, state, weights)

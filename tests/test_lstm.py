@@ -46,8 +46,27 @@ def test_auto_is_manual_only_for_large_float32_training_on_a_cpu(monkeypatch: py
     with torch.autocast("cpu", dtype=torch.bfloat16):
         lstm(x)
     lstm.requires_grad_(False)(x)
+    assert used == ["manual", *["native"] * 4]
+    state = torch.zeros(1, 64, 32), torch.zeros(1, 64, 32)
+    for tensor in (x, *state):  # alone
+        lstm(x, state)
+        tensor.requires_grad_()
+        lstm(x, state)
+        tensor.requires_grad_(False)
+    assert used[5:] == ["native", "manual"] * 3
     lstm.requires_grad_(True).double()(x.double())
-    assert used == ["manual", *["native"] * 5]
+    assert used[-1] == "native"
+
+
+@pytest.mark.parametrize("large", [True, False])
+@pytest.mark.parametrize("other", ["x", "h", "c"])
+def test_auto_refuses_mixed_precisions_at_all_sizes(monkeypatch: pytest.MonkeyPatch, other: str, large: bool) -> None:
+    monkeypatch.setattr(module, "MANUAL_FROM", 1 if large else 10**9)
+    tensors = {"x": torch.randn(2, 64, 3), "h": torch.zeros(1, 64, 32), "c": torch.zeros(1, 64, 32)}
+    tensors[other] = tensors[other].double()
+    x, h, c = tensors.values()
+    with pytest.raises(RuntimeError):
+        LSTM(3, 32)(x, (h, c))
 
 
 @pytest.mark.parametrize(
@@ -109,6 +128,10 @@ def test_manual_repeats_and_leaves_its_arguments_alone() -> None:
     first, second = (torch.autograd.grad(loss, arguments, retain_graph=True) for _ in range(2))
     assert all(map(torch.equal, first, second))
     assert all(map(torch.equal, arguments, before))
+    outputs, given = (output, h, c), [torch.randn_like(each) for each in (output, h, c)]
+    before = [gradient.clone() for gradient in given]
+    torch.autograd.grad(outputs, arguments, given)
+    assert all(map(torch.equal, given, before))
 
 
 def test_equations_have_second_derivatives() -> None:
