@@ -3,6 +3,7 @@
 import gc
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,19 @@ def test_modules_are_imported_without_the_garbage_collector(monkeypatch: pytest.
         assert not gc.isenabled()
     assert gc.isenabled()
     assert gc.get_freeze_count() > 0
+    with pytest.raises(ModuleNotFoundError), without_garbage_collection():
+        import_module("nowhere")
+    assert gc.isenabled()
     gc.unfreeze()
+
+
+@pytest.mark.parametrize(("command", "imported"), [("fit", ["wandb.apis.public"]), ("validate", [])])
+def test_wandb_is_imported_before_torch(monkeypatch: pytest.MonkeyPatch, command: str, imported: list[str]) -> None:
+    found: list[str] = []
+    monkeypatch.setattr("twofold.main.import_module", found.append)
+    monkeypatch.setitem(sys.modules, "twofold.lightning_cli", None)  # its import, which imports torch, fails
+    assert main([command]) == 1
+    assert found == imported
 
 
 def test_where_torch_is_imported_the_garbage_collector_stays() -> None:

@@ -75,6 +75,19 @@ def test_a_failure_stops_the_others(tmp_path: Path, does: str, kind: type[Except
     assert not Training(tmp_path / long.folder, long.arguments).finished
 
 
+def test_trainings_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_runs, "usable_cores", lambda: 8)
+    monkeypatch.setattr(
+        train_runs, "COMMAND", (sys.executable, "-c", "import os; print(os.environ['OMP_NUM_THREADS'])")
+    )
+    for wish, workers, expected in ((None, 1, "4"), (None, 2, "3"), (None, 4, "1"), (None, 16, "1"), ("5", 2, "5")):
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        if wish is not None:
+            monkeypatch.setenv("OMP_NUM_THREADS", wish)
+        train(JOBS[:1], tmp_path, workers)
+        assert (tmp_path / JOBS[0].folder / "output.txt").read_text().strip() == expected
+
+
 def test_an_exit_without_a_message_is_reported_by_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_runs, "COMMAND", (sys.executable, "-c", "exit(3)"))
     with pytest.raises(RuntimeError, match=r"quick: ended with exit code 3; see .*output.txt"):
