@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -76,10 +77,17 @@ def input_and_target(batch: Any) -> tuple[Tensor, Tensor]:
     """Returns the two parts of a labelled batch.
 
     Raises:
-        ValueError: when it isn't a pair of tensors.
+        ValueError: when it isn't a pair of tensors, or the targets aren't classes. Of one-hot targets torch would
+            compute a loss, and an accuracy of 0.
     """
     match batch:
         case (Tensor() as input, Tensor() as target):
+            dimensions = 1 if input.is_floating_point() else 2  # a class for each image, or for each position
+            if target.dtype not in (torch.int64, torch.uint8) or target.dim() > dimensions:
+                raise ValueError(
+                    f"the targets are {target.dtype} of shape {tuple(target.shape)}; write classes of type int64, for "
+                    "one-hot targets their argmax(dim=-1)"
+                )
             return input, target
     size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
     raise ValueError(f"a batch is two tensors, (input, target); this is a {type(batch).__name__}{size}")

@@ -55,7 +55,13 @@ class _Palindrome(Classification):
 
     def logits_and_target(self, batch: Any) -> tuple[Float[Tensor, "targets 10"], Int[Tensor, " targets"]]:
         digits, target = input_and_target(batch)
-        return self(digits, _blanks(target)).flatten(0, -2), target.flatten()
+        most = 0 if self.network.input_size == DIGITS else digits.shape[1]
+        if (blanks := _blanks(target)) > most:
+            raise ValueError(
+                f"the targets have the shape {tuple(target.shape)}; write ({len(target)},) for the last digit, or at "
+                "most as many columns as digits are read for the second half"
+            )
+        return self(digits, blanks).flatten(0, -2), target.flatten()
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Logs the accuracy for each length and worst case, and with `target: second_half` for each position.

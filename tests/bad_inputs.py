@@ -57,7 +57,10 @@ TWOFOLD = [
     # Classes that can't be imported.
     (f"fit -c {GAN} --model.discriminator classes.Netwrok", "attribute 'Netwrok'; did you mean Network?"),
     (f"fit -c {LSTM} --model.optimizer torch.optim.Adm", "module 'torch.optim' has no attribute 'Adm'; did you mean"),
-    (f"fit -c {LSTM} --model.optimizer nowhere.Adam", "twofold: --model.optimizer: No module named 'nowhere'\n"),
+    (
+        f"fit -c {LSTM} --model.optimizer nowhere.Adam",
+        "'nowhere'; start the command in the folder that holds nowhere.py",
+    ),
     (f"fit -c {GAN} --model.discriminator classes.py", "can't be classes.py; write a class with its module, such as"),
     (f"fit -c {GAN} --model.discriminator broken/syntax.D", "can't be broken/syntax.D; write a class with its module"),
     (f"fit -c {GAN} --model.discriminator broken.syntax.D", "discriminator: '(' was never closed (syntax.py, line 2)"),
@@ -161,6 +164,10 @@ TWOFOLD = [
     (f"fit -c {HINGE} --model.n_critic 0", "n_critic is 0; write 1 or more"),
     (f"fit -c {WGAN} --model.gradient_penalty 0", "the wasserstein loss is unbounded"),
     (f"fit -c {LSTM} --trainer.val_check_interval 0", "val_check_interval can't be 0; write a number above 0"),
+    (
+        f"fit -c {LSTM} --trainer.log_every_n_steps=-1",
+        "log_every_n_steps can't be -1; write a positive number, or 0 to log",
+    ),
     (f"fit -c {LSTM} --trainer.limit_train_batches 0", "--trainer.limit_train_batches can't be 0"),
     (
         f"fit -c {CLASSIFIER} --model.network networks.mlp_gan.MLPDiscriminator",

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks import ImageGrid, InterpolationStrip, PredictionFiles
-from lightning_modules import DigitClassifier, PalindromeLSTM
+from lightning_modules import DigitClassifier, PalindromeLSTM, SequenceModel
 
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have", "ignore:Couldn.t infer the batch")
 
@@ -56,9 +56,47 @@ def test_classifier_needs_labels_except_to_predict(plain_trainer: MakeTrainer, n
     module, trainer = DigitClassifier(nn.Sequential(nn.Flatten(), nn.Linear(784, 10))), plain_trainer()
     predicted: Any = trainer.predict(module, LOADERS[name])
     assert [*predicted[0]] == ["label"] * (name == "labelled") + ["prediction", "confidence"]
-    if name not in ("labelled", "one-hot first"):  # this is a pair, too
-        with pytest.raises(ValueError, match=r"a batch is two tensors, \(input, target\); this is a "):
+    if name != "labelled":
+        words = "the targets are torch.float32" if name == "one-hot first" else r"a batch is two tensors, .* this is a "
+        with pytest.raises(ValueError, match=words):
             trainer.fit(module, LOADERS[name])
+
+
+def one_hot(classes: torch.Tensor) -> torch.Tensor:
+    return nn.functional.one_hot(classes, 10)
+
+
+def classifier() -> DigitClassifier:
+    return DigitClassifier(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)))
+
+
+DIGITS = torch.arange(30).view(6, 5) % 10
+
+
+@pytest.mark.parametrize(
+    ("module", "batch", "words"),
+    [
+        (classifier, (IMAGES, one_hot(LABELS).float()), r"targets are torch.float32 of shape \(6, 10\); write classes"),
+        (classifier, (IMAGES, one_hot(LABELS)), r"targets are torch.int64 of shape \(6, 10\)"),
+        (classifier, (IMAGES, LABELS[:, None]), r"of shape \(6, 1\)"),
+        (classifier, (IMAGES, LABELS.float()), r"targets are torch.float32 of shape \(6,\)"),
+        (classifier, (IMAGES, LABELS.int()), "targets are torch.int32"),
+        (classifier, (IMAGES, LABELS > 3), "targets are torch.bool"),
+        (lambda: PalindromeLSTM(4), (DIGITS, one_hot(LABELS).float()), "targets are torch.float32"),
+        (lambda: PalindromeLSTM(4), (DIGITS, one_hot(LABELS)), r"\(6, 10\); write \(6,\) for the last digit"),
+        (lambda: PalindromeLSTM(4), (DIGITS, LABELS[:, None]), r"\(6, 1\); write \(6,\)"),
+        (lambda: PalindromeLSTM(4, target="second_half"), (DIGITS, one_hot(DIGITS)), r"\(6, 5, 10\); write classes"),
+        (lambda: PalindromeLSTM(4, target="second_half"), (DIGITS, one_hot(LABELS)), "at most as many columns"),
+        (lambda: SequenceModel(nn.LSTM(10, 4)), (DIGITS, DIGITS.float()), "targets are torch.float32"),
+    ],
+)
+@pytest.mark.parametrize("run", ["fit", "validate"])
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
+def test_targets_that_are_no_classes_get_one_line(
+    plain_trainer: MakeTrainer, run: str, module: Callable[[], LightningModule], batch: Any, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        getattr(plain_trainer(), run)(module(), loader([batch]))
 
 
 @pytest.mark.parametrize(

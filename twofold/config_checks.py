@@ -116,6 +116,8 @@ def check_config(config: Mapping[str, Any]) -> None:
             raise _wrong(key, 0, "1 or more, or -1 for no limit")
     if not 0 <= settings["seed_everything"] <= HIGHEST_SEED:
         raise _wrong("seed_everything", settings["seed_everything"], f"a whole number from 0 to {HIGHEST_SEED}")
+    if (interval := settings["trainer.log_every_n_steps"] or 0) < 0:
+        raise _wrong("trainer.log_every_n_steps", interval, "a positive number, or 0 to log nothing")
     if not (settings["trainer.gradient_clip_val"] or 0) >= 0:  # nan, too
         raise _wrong("trainer.gradient_clip_val", settings["trainer.gradient_clip_val"], "a positive number, or null")
     if settings["trainer.accumulate_grad_batches"] != 1:

@@ -200,6 +200,8 @@ def condense(error: BaseException, parser: LightningArgumentParser | None = None
         reasons = [located]
     if reasons or not expected:
         reason = " ".join(dict.fromkeys(reasons)) or one_line(ValueError(message))
+        if lacking := re.match(r"No module named '([^'.]+)'$", reason):
+            reason += f"; start the command in the folder that holds {lacking[1]}.py, or install {lacking[1]}"
         return f"--{setting}: {reason}" if setting else reason
     values = re.findall(r"(?:Got value|Given value): (.*)", message)
     if setting == "trainer.precision":
