@@ -1,5 +1,6 @@
 """The explorer as a process, in a browser."""
 
+import os
 import re
 import shutil
 import signal
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from conditional_networks import generator
 from lightning.pytorch import Trainer
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 from started import start
@@ -20,6 +22,7 @@ from networks.rnn import RNN
 
 Visit = Callable[[str], Page]
 GENERATOR = "demo/gan/gan/20261126-113607-5b91/mnist_generator.pth"
+CONDITIONAL = "gan_conditional/20261126-113607-77cf/mnist_generator.pth"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-gpu"]
 TIMEOUT = 60_000
@@ -32,6 +35,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="the
 def address(tmp_path_factory: pytest.TempPathFactory, digit_painter: MLPGenerator) -> Iterator[str]:
     """The explorer of a folder with a generator and networks of two tasks, in a subprocess that Ctrl-C ends."""
     root = tmp_path_factory.mktemp("explored")
+    save_generator(generator(), root / CONDITIONAL, weights="ema", step=1500, data_source="packaged")
+    os.utime(root / CONDITIONAL, (0, 0))  # the newest is chosen
     save_generator(digit_painter, root / GENERATOR, weights="raw", step=1500, data_source="packaged")
     palindromes, parity = PalindromeDataModule(6), ParityDataModule(6)
     for name, module, data in (
@@ -128,6 +133,33 @@ def test_digit_morphs_while_the_slider_is_dragged(visit: Visit, address: str) ->
         page.click("#another")
     page.locator("#end input").fill("")
     page.wait_for_selector("#message :text('write a number in both fields')")
+
+
+def test_classes_are_chosen_where_the_generator_has_them(visit: Visit, address: str) -> None:
+    def choose(element: str, option: str) -> None:
+        page.locator(f"{element} input").click()
+        page.get_by_role("option", name=option).first.click()
+
+    page = visit(address)
+    page.wait_for_selector("#prediction :text-is('3')")
+    assert page.locator("#first-class").is_hidden()
+    with another_image(page, "#samples"), another_image(page, "#frame"):
+        choose("#generator", "gan_conditional")
+    with another_image(page, "#samples"):
+        choose("#classes", "7")
+    with another_image(page, "#frame"):
+        page.get_by_label("seeds").check()
+    with another_image(page, "#frame"):
+        choose("#first-class", "3")
+    page.locator("#start input").fill("12")
+    page.locator("#end input").fill("13")
+    with another_image(page, "#frame"):
+        page.get_by_label("digits").check()
+        page.locator("#start input").fill("8")
+        page.locator("#end input").fill("9")
+    choose("#generator", "demo/gan")
+    page.wait_for_selector("#first-class", state="hidden")
+    page.wait_for_selector("#prediction :text-is('8')")
 
 
 def test_networks_answer_what_is_typed(visit: Visit, address: str) -> None:
