@@ -13,6 +13,7 @@ import torch
 from conditional_networks import Shades, generator
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
+from pictures import write_pictures
 from PIL import Image
 
 from callbacks import ImageGrid
@@ -196,11 +197,28 @@ def test_run_makes_classes_everywhere(twofold: Command, script: Command) -> None
         explorer.frame(name, "digits", 3, 12, "lerp", 0.0)
 
 
+PICTURES = "gan_folder --data.root pictures --model.generator.classes 3 --model.discriminator.classes 3"
+
+
+@pytest.mark.filterwarnings("ignore:GenerativeMetrics leaves FID")
+def test_classes_of_a_folder_of_pictures(twofold: Command, script: Command) -> None:
+    write_pictures(Path("pictures"))
+    code, out, err = twofold(f"fit -c {PICTURES} {TINY.removeprefix('--data.source packaged ')}")
+    assert (code, err) == (0, "")
+    file = Path(out.splitlines()[-1].removeprefix("results in ")) / "mnist_generator.pth"
+    assert script(sample_script, file, "--class", 2, 0, "--n", 4, "--out", "emus_and_cats.png")[0] == 0
+    assert "the class is 3; write 0 to 2" in script(sample_script, file, "--class", 3, "--out", "none.png")[2]
+    write_pictures(Path("flat"), ())
+    code, _, err = twofold(f"fit -c {PICTURES} --data.root flat")
+    assert (code, "the model needs classes, and flat has none; make a folder for each class" in err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("dataset", "given", "expected"), [("mnist", 3, 10), ("emnist_letters", 10, 26), ("mnist", 0, 0)]
 )
 def test_number_of_classes_follows_from_the_data(dataset: str, given: int, expected: int) -> None:
     settings: Any = Namespace()  # type: ignore[no-untyped-call]
+    settings["data.class_path"] = "datamodules.MNISTDataModule"
     settings["data.init_args.dataset"] = dataset
     names = [f"model.init_args.{network}.init_args.classes" for network in ("generator", "discriminator")]
     for name in names:
