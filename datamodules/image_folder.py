@@ -252,15 +252,15 @@ def _convert(picture: Image.Image) -> tuple[Image.Image, list[str]]:
     Raises:
         ValueError: when its pixels aren't whole numbers of 16 bits or less.
     """
-    mode, converted = picture.mode, []
+    mode, file_format, converted = picture.mode, picture.format, []
     if getattr(picture, "is_animated", False):
         converted.append("animated (first frame taken)")
     is_grey = mode in ("1", "L", "LA", "La") or (mode == "P" and _is_grey(picture.getpalette() or []))
     picture = ImageOps.exif_transpose(picture)
     if mode.startswith(("I", "F")):
         pixels = np.asarray(picture)
-        if mode == "F" or pixels.min() < 0 or pixels.max() > HIGHEST:
-            raise ValueError("its pixels aren't whole numbers of 16 bits")
+        if mode == "F" or (mode == "I" and file_format not in ("PNG", "PPM")):  # of these, 16 bits may become "I"
+            raise ValueError("its pixels aren't whole numbers of 16 bits or less")
         converted.append("of 16 bits (scaled to 8)")
         return Image.fromarray((pixels / HIGHEST * 255).round().astype(np.uint8)), converted
     if picture.has_transparency_data:

@@ -15,6 +15,7 @@ it replaced 5×5 convolutions with stride 2.
 With a number of `classes` both are class-conditional (`networks.conditional`): G by its BatchNorm, D by a projection.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -101,7 +102,8 @@ class PixelUnshuffleDiscriminator(nn.Module):
         std: their standard deviation; None for that of MNIST.
 
     Raises:
-        ValueError: when a size is below 1, height or width is no multiple of 4, or `std` is not positive.
+        ValueError: when a size is below 1, height or width is no multiple of 4, `mean` or `std` isn't finite, or `std`
+            isn't positive.
     """
 
     def __init__(
@@ -118,8 +120,8 @@ class PixelUnshuffleDiscriminator(nn.Module):
         check_classes(classes)
         self.mean = MNIST_MEAN if mean is None else mean
         self.std = MNIST_STD if std is None else std
-        if not self.std > 0:
-            raise ValueError(f"std is {self.std}; write a number above 0")
+        if not (math.isfinite(self.mean) and 0 < self.std < math.inf):
+            raise ValueError(f"mean is {self.mean} and std {self.std}; write finite numbers, and a std above 0")
         self.channels = channels
         self.width = width
         self.image_shape = check_image_shape("PixelUnshuffleDiscriminator", image_shape, multiple=4)

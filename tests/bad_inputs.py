@@ -156,6 +156,10 @@ TWOFOLD = [
     (f"fit -c {RECALL} --trainer.callbacks+=LengthCurriculum", "start is 5; write a length from 12 to 16"),
     (f"fit -c {INDUCTION} --data.tokens 0", "tokens is 0; write 2 or more"),
     (f"fit -c {RECALL} --data.keys 0", "keys is 0 and values 8; write 3 or more"),
+    *(
+        (f"fit -c {GAN} --model.discriminator.{option}", "write finite numbers, and a std above 0")
+        for option in ("std 0", "std .nan", "mean .inf")
+    ),
     (f"fit -c {GAN} --model.ema_decay 3", "ema_decay is 3.0; write a number between 0 and 1"),
     (f"fit -c {GAN} --data.source packaged --data.batch_size 10000000", "there are 3,500 training images"),
     (f"fit -c {GAN} --data.source packaged --data.batch_size 1", "Expected more than 1 value per channel"),

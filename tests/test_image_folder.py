@@ -85,8 +85,9 @@ def _animated(path: Path) -> None:
     frames[0].save(path.with_suffix(".webp"), save_all=True, append_images=frames[1:], lossless=True)
 
 
-def _sixteen_bits(path: Path) -> None:
-    Image.fromarray(np.full((4, 8), 0x8080, dtype=np.uint16)).save(path)
+def _sixteen_bits(ending: str) -> Callable[[Path], None]:
+    pixels = np.full((4, 8), 0x8080, dtype=np.uint16)
+    return lambda path: Image.fromarray(pixels).save(path.with_suffix(ending))
 
 
 def _as(mode: str, colour: Any, ending: str = ".png", **arguments: Any) -> Callable[[Path], None]:
@@ -110,7 +111,9 @@ def _as(mode: str, colour: Any, ending: str = ".png", **arguments: Any) -> Calla
         (_as("RGBA", (255, 0, 0, 51)), (255, 204, 204), "1 transparent (laid over white)"),
         (_as("LA", (0, 51)), (204,), "1 transparent (laid over white)"),
         (_as("RGB", (1, 2, 3), transparency=(1, 2, 3)), (255, 255, 255), "1 transparent (laid over white)"),
-        (_sixteen_bits, (0x80,), "1 of 16 bits (scaled to 8)"),
+        (_sixteen_bits(".png"), (0x80,), "1 of 16 bits (scaled to 8)"),
+        (_sixteen_bits(".tiff"), (0x80,), "1 of 16 bits (scaled to 8)"),
+        (_sixteen_bits(".pgm"), (0x80,), "1 of 16 bits (scaled to 8)"),
         (_animated, (255, 0, 0), "1 animated (first frame taken)"),
         (_rotated, (0, 0, 255), None),
     ],
@@ -174,8 +177,8 @@ def _broken_link(root: Path) -> None:
     (write_pictures(root) / "cat" / "y.png").symlink_to(root / "nowhere")
 
 
-def _of_floats(root: Path) -> None:
-    Image.new("F", (32, 32)).save(write_pictures(root) / "cat" / "z.tiff")
+def _tiff(mode: str) -> Callable[[Path], None]:
+    return lambda root: Image.new(mode, (32, 32)).save(write_pictures(root) / "cat" / "z.tiff")
 
 
 REFUSED: list[tuple[Callable[[Path], object], str]] = [
@@ -210,10 +213,8 @@ REFUSED: list[tuple[Callable[[Path], object], str]] = [
         _broken_link,
         "pictures/cat/y.png can't be read (No such file or directory); remove it, or make it readable",
     ),
-    (
-        _of_floats,
-        "z.tiff can't be read (its pixels aren't whole numbers of 16 bits); remove it",
-    ),
+    (_tiff("F"), "z.tiff can't be read (its pixels aren't whole numbers of 16 bits or less); remove it"),
+    (_tiff("I"), "z.tiff can't be read (its pixels aren't whole numbers of 16 bits or less); remove it"),
     (lambda root: _sizes(root, *[(30, 30)] * 30), "image_shape is [3, 30, 30], but PixelUnshuffleDiscriminator needs"),
     (lambda root: write_pictures(root, each=6), "batch_size is 64, but there are 14 training images; write a smaller"),
 ]
