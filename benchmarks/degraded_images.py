@@ -19,22 +19,22 @@ COPIES = (10, 100)
 
 
 def degraded_images(
-    digits: SplitImages, size: int
+    splits: SplitImages, size: int
 ) -> Iterator[tuple[str, str, Float[Tensor, "size channels height width"]]]:
     """Yields (kind of degradation, description, images in [−1, 1]); of each kind the lighter one first.
 
     Args:
-        digits: the images; those of the training split are degraded.
+        splits: the images; those of the training split are degraded.
         size: number of images in each set.
     """
-    train = permuted(digits.train)
-    images = scaled(digits.images[train[:size]])
+    train = permuted(splits.train)
+    images = scaled(splits.images[train[:size]])
     yield "none", "real", images
     for sigma in SIGMAS:
         yield "blurred", f"blurred, σ = {sigma:g} pixels", gaussian_blur(images, [9, 9], [sigma, sigma])
     for number in DROPPED:
-        kept = train[digits.labels[train] < 10 - number]
-        yield "classes dropped", f"{10 - number} of 10 classes", scaled(digits.images[kept[:size]])
+        kept = train[splits.labels[train] < 10 - number]
+        yield "classes dropped", f"{10 - number} of 10 classes", scaled(splits.images[kept[:size]])
     for copies in COPIES:
         different = size // copies
         yield "duplicated", f"{different:,} images, {copies} times each", images[:different].repeat(copies, 1, 1, 1)

@@ -66,7 +66,7 @@ def classifiers(options: Namespace) -> None:
     results = Results(options.out / "classifier_checks.csv", "classifier", "images")
     results.refuse_other(data_source=data.data_source)
     for name, real in real_images(data).items():
-        for kind, described, images in degraded_images(data.digits, real.samples):
+        for kind, described, images in degraded_images(data.splits, real.samples):
             columns = {"classifier": name, "degradation": kind, "images": described, "data_source": data.data_source}
             results.add({**columns, **real.compare(images)})
 
@@ -160,7 +160,7 @@ def train_and_evaluate(
 @cache
 def real_images(data: MNISTDataModule, reference: Reference = "test") -> dict[str, RealImages]:
     """The images of a split with the features of each classifier, by its name."""
-    return {name: RealImages(load_classifier(name), data.digits, reference=reference) for name in CLASSIFIERS}
+    return {name: RealImages(load_classifier(name), data.splits, reference=reference) for name in CLASSIFIERS}
 
 
 def evaluate(

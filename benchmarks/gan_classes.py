@@ -93,11 +93,11 @@ def classes(options: Namespace) -> None:
 @cache
 def real_images(data: MNISTDataModule, name: str, kind: int | str) -> RealImages:
     """The test images of a class, or of all, with the features of a classifier."""
-    digits = data.digits
+    splits = data.splits
     if kind != ALL:
-        splits = {split: getattr(digits, split) for split in ("train", "validation", "test")}
-        digits = digits._replace(**{split: rows[digits.labels[rows] == kind] for split, rows in splits.items()})
-    return RealImages(load_classifier(name), digits)
+        rows_of = {split: getattr(splits, split) for split in ("train", "validation", "test")}
+        splits = splits._replace(**{split: rows[splits.labels[rows] == kind] for split, rows in rows_of.items()})
+    return RealImages(load_classifier(name), splits)
 
 
 def of_class(generator: nn.Module, real: RealImages, label: int) -> dict[str, float]:

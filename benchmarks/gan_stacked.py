@@ -48,7 +48,7 @@ def modes(options: Namespace) -> None:
         generator = load_generator(weights)
         for name in CLASSIFIERS:
             classifier = load_classifier(name)
-            real = real_modes(classifier, data.digits, "test", options.samples)
+            real = real_modes(classifier, data.splits, "test", options.samples)
             results.add(
                 {
                     **columns,

@@ -31,7 +31,7 @@ from metrics.evaluate import Evaluation, RealImages, Reference, evaluate, summar
 from metrics.features import (
     CLASSIFIERS,
     DATA_SOURCES,
-    SplitDigits,
+    Splits,
     check_classes,
     check_image_shape,
     features_and_logits,
@@ -70,7 +70,7 @@ class GenerativeMetrics(Callback):
 
     Warnings come from `callbacks.gan_monitor`.
 
-    Works with any module that has a `generator` with a `latent_dim`, and a datamodule that has `digits`, such as
+    Works with any module that has a `generator` with a `latent_dim`, and a datamodule that has `splits`, such as
     `datamodules.MNISTDataModule`. If its splits hold fewer images than `samples`, as many samples are taken as there
     are images. If a shipped classifier doesn't know the data or take the images, or there are too few images, all is
     left out with a warning that says how to train a classifier. Files are written under `trainer.default_root_dir`.
@@ -89,7 +89,7 @@ class GenerativeMetrics(Callback):
 
     Raises:
         ValueError: if a number is too small, or there is no such classifier; when training or testing starts, if the
-            datamodule has no digits, the module no generator, or the classifier of the path doesn't fit the images.
+            datamodule has no splits, the module no generator, or the classifier of the path doesn't fit the images.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class GenerativeMetrics(Callback):
         classifier = self._classifier.to(pl_module.device)
         if self._frechet_distance is None:
             folder = getattr(trainer.datamodule, "cache", None)  # type: ignore[attr-defined]
-            self._frechet_distance = distance_to_training(classifier, _digits(trainer), self.samples, folder)
+            self._frechet_distance = distance_to_training(classifier, _splits(trainer), self.samples, folder)
         images = sample_images(pl_module, fixed_noise(pl_module, self._frechet_distance.samples, "quality", step))
         features, logits = features_and_logits(classifier, images)
         fid, histogram = self._frechet_distance(features), class_histogram(logits)
@@ -191,7 +191,7 @@ class GenerativeMetrics(Callback):
         """The evaluation of the generator, and of its average if there is one."""
         for remark in self._remarks(trainer, reference):
             pl_module.print(remark)
-        real = RealImages(self._classifier.to(pl_module.device), _digits(trainer), self.final_samples, reference)
+        real = RealImages(self._classifier.to(pl_module.device), _splits(trainer), self.final_samples, reference)
         evaluations = {}
         for weights, generator in generators(pl_module).items():
             with inference_state(generator):
@@ -213,9 +213,9 @@ class GenerativeMetrics(Callback):
         """Whether the classifier knows the data and takes the generator's images; warns if a shipped one doesn't.
 
         Raises:
-            ValueError: if the classifier of a path doesn't, or the datamodule has no digits.
+            ValueError: if the classifier of a path doesn't, or the datamodule has no splits.
         """
-        digits, data = _digits(trainer), trainer.datamodule  # type: ignore[attr-defined]
+        splits, data = _splits(trainer), trainer.datamodule  # type: ignore[attr-defined]
         images = sample_images(pl_module, fixed_noise(pl_module, 1, "samples"))
         try:
             check_image_shape(self._classifier, images.shape[1:])
@@ -228,7 +228,7 @@ class GenerativeMetrics(Callback):
                 raise ValueError(reason) from error
             rank_zero_warn(f"{LEFT_OUT}: {reason}")
             return False
-        fewest = min(len(digits.train), len(getattr(digits, reference)))
+        fewest = min(len(splits.train), len(getattr(splits, reference)))
         if fewest <= NEIGHBOURS:
             rank_zero_warn(f"{LEFT_OUT}: a split has {fewest} images; {NEIGHBOURS + 1} are needed, so add some")
             return False
@@ -251,14 +251,14 @@ class GenerativeMetrics(Callback):
         self.monitor = GANMonitor(**state_dict["monitor"])
 
 
-def _digits(trainer: Trainer) -> SplitDigits:
-    digits = getattr(getattr(trainer, "datamodule", None), "digits", None)
-    if not isinstance(digits, SplitDigits):
+def _splits(trainer: Trainer) -> Splits:
+    splits = getattr(getattr(trainer, "datamodule", None), "splits", None)
+    if not isinstance(splits, Splits):
         raise ValueError(
-            "GenerativeMetrics compares generated digits with real ones, and this run's data has no `digits`; "
+            "GenerativeMetrics compares generated images with real ones, and this run's data has no `splits`; "
             "train with datamodule=MNISTDataModule(), or leave GenerativeMetrics out"
         )
-    return digits
+    return splits
 
 
 def _how_to_train(data: Any) -> str:

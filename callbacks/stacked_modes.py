@@ -19,7 +19,7 @@ from callbacks.generators import (
 from callbacks.logging import log_numbers, warn_if_not_written
 from common.arguments import check_positive
 from common.files import replacing
-from metrics.features import SplitDigits, load_classifier
+from metrics.features import Splits, load_classifier
 from metrics.stacked_modes import SAMPLES, evaluate_modes, real_modes
 
 REPORT_FILE = "quality.json"
@@ -34,7 +34,7 @@ class StackedModes(Callback):
     validation images. `test` logs `test/raw/…` and `test/ema/…`, with stacks of test images beside them.
 
     Works with a module that has a `generator` with a `latent_dim`, whose images have three channels, and a datamodule
-    that has `digits`, such as `datamodules.StackedMNISTDataModule`. With several processes, rank 0 evaluates.
+    that has `splits`, such as `datamodules.StackedMNISTDataModule`. With several processes, rank 0 evaluates.
 
     Args:
         every_n_batches: number of batches between two evaluations, each of which takes as long as about 1,000 batches.
@@ -52,7 +52,7 @@ class StackedModes(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._real.clear()
-        _digits(trainer)
+        _splits(trainer)
         sampling_generator(pl_module)
 
     def on_train_batch_end(
@@ -91,17 +91,17 @@ class StackedModes(Callback):
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule, generator: Any, split: str) -> dict[str, float]:
         classifier = load_classifier().to(pl_module.device)
         if split not in self._real:
-            real = real_modes(classifier, _digits(trainer), split, self.samples)
+            real = real_modes(classifier, _splits(trainer), split, self.samples)
             self._real[split] = {f"{name}_real": value for name, value in real.items()}
         with inference_state(generator):
             return {**evaluate_modes(generator, classifier, self.samples, seed_of(pl_module)), **self._real[split]}
 
 
-def _digits(trainer: Trainer) -> SplitDigits:
-    digits = getattr(getattr(trainer, "datamodule", None), "digits", None)
-    if not isinstance(digits, SplitDigits):
+def _splits(trainer: Trainer) -> Splits:
+    splits = getattr(getattr(trainer, "datamodule", None), "splits", None)
+    if not isinstance(splits, Splits):
         raise ValueError(
-            "StackedModes compares with stacks of real digits, and this run's data has no `digits`; train with "
+            "StackedModes compares with stacks of real digits, and this run's data has no `splits`; train with "
             "datamodule=StackedMNISTDataModule(), or leave StackedModes out"
         )
-    return digits
+    return splits

@@ -79,7 +79,7 @@ class ImageFolderDataModule(ImageDataModule):
         pictures = read_pictures(self.root, image_shape)
         rest, test = split_by_class(pictures.labels, TENTHS, split_seed)
         train, validation = split_by_class(pictures.labels[rest], TENTHS - 1, split_seed)
-        self._digits = SplitImages(pictures.images, pictures.labels, rest[train], rest[validation], test)
+        self._splits = SplitImages(pictures.images, pictures.labels, rest[train], rest[validation], test)
         self._remarks = pictures.remarks
         self.class_names = pictures.class_names
         self.image_shape = check_image_shape("ImageFolderDataModule", pictures.images.shape[1:])

@@ -55,7 +55,7 @@ class SplitImages(NamedTuple):
 class ImageDataModule(ResumableDataModule):
     """All images in one tensor, from which batches are sliced; every epoch shuffles it anew.
 
-    A subclass sets the attributes and puts the images into `_digits`, in its constructor or in `setup`.
+    A subclass sets the attributes and puts the images into `_splits`, in its constructor or in `setup`.
 
     Args:
         batch_size: images per batch, over all devices together; the last batch of an epoch may be smaller.
@@ -85,7 +85,7 @@ class ImageDataModule(ResumableDataModule):
         self.batch_size = batch_size
         self.train_on_validation = train_on_validation
         self.predict_size = predict_size
-        self._digits: SplitImages | None = None
+        self._splits: SplitImages | None = None
         self._on_device: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -94,15 +94,15 @@ class ImageDataModule(ResumableDataModule):
         return len(self.class_names)
 
     @property
-    def digits(self) -> SplitImages:
+    def splits(self) -> SplitImages:
         """All images and their splits.
 
         Raises:
             ValueError: before `setup`.
         """
-        if self._digits is None:
+        if self._splits is None:
             raise ValueError("the images aren't loaded yet; call prepare_data() and setup() first")
-        return self._digits
+        return self._splits
 
     @property
     def cache(self) -> Path | None:
@@ -120,9 +120,9 @@ class ImageDataModule(ResumableDataModule):
         return shlex.join(chosen)
 
     def train_dataloader(self) -> BatchStream[ImageBatch]:
-        rows = self.digits.train
+        rows = self.splits.train
         if self.train_on_validation:
-            rows = torch.cat([rows, self.digits.validation])
+            rows = torch.cat([rows, self.splits.validation])
         if self.batch_size > len(rows):
             raise ValueError(
                 f"batch_size is {self.batch_size:,}, but there are {len(rows):,} training images; write a smaller one"
@@ -134,13 +134,13 @@ class ImageDataModule(ResumableDataModule):
         """The validation split; an empty list while fitting trains on it."""
         if self.train_on_validation and self.trainer and self.trainer.state.fn == TrainerFn.FITTING:
             return []
-        return self._evaluation(self.digits.validation)
+        return self._evaluation(self.splits.validation)
 
     def test_dataloader(self) -> EvaluationBatches[ImageBatch]:
-        return self._evaluation(self.digits.test)
+        return self._evaluation(self.splits.test)
 
     def predict_dataloader(self) -> EvaluationBatches[ImageBatch]:
-        return self._evaluation(self.digits.test[: self.predict_size])
+        return self._evaluation(self.splits.test[: self.predict_size])
 
     def _evaluation(self, rows: Int[Tensor, " *split"]) -> EvaluationBatches[ImageBatch]:
         number = count_batches(len(rows), self.batch_size)
@@ -158,8 +158,8 @@ class ImageDataModule(ResumableDataModule):
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         if device.type == "cpu":
             # In NumPy, because torch would wake its threads for this, which takes longer than the work.
-            pixels = _chosen(self.digits.images.numpy(), rows.numpy()).astype(np.float32)
-            return ImageBatch(torch.from_numpy(pixels / 127.5 - 1), self.digits.labels[rows])
+            pixels = _chosen(self.splits.images.numpy(), rows.numpy()).astype(np.float32)
+            return ImageBatch(torch.from_numpy(pixels / 127.5 - 1), self.splits.labels[rows])
         images, labels = self._moved_to(device)
         rows = rows.to(device, non_blocking=device.type == "cuda")
         return ImageBatch(_chosen(images, rows).float() / 127.5 - 1, labels[rows])
@@ -167,7 +167,7 @@ class ImageDataModule(ResumableDataModule):
     def _moved_to(self, device: torch.device) -> tuple[UInt8[Tensor, "n channels height width"], Int[Tensor, " n"]]:
         """All images and labels on a device other than the CPU, moved once."""
         if self._on_device is None or self._on_device[0].device != device:
-            self._on_device = self.digits.images.to(device), self.digits.labels.to(device)
+            self._on_device = self.splits.images.to(device), self.splits.labels.to(device)
         return self._on_device
 
 

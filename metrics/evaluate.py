@@ -1,6 +1,6 @@
 """All metrics of one generator, computed with one classifier.
 
-    real = RealImages(load_classifier(), digits)
+    real = RealImages(load_classifier(), splits)
     evaluate(generator, real, draws=10)    # {"fid": 7.2, "fid_real": 2.5, …}
 
 FID, KID, precision and recall compare generated images with the images of one split, the reference. The same numbers of
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from common.seeding import latent_noise, rng
-from metrics.features import Classifier, SplitDigits, features_and_logits, scaled
+from metrics.features import Classifier, Splits, features_and_logits, scaled
 from metrics.fid import FrechetDistance, kernel_distance, permuted, reference_statistics
 from metrics.memorisation import nearest_neighbour_distances
 from metrics.mode_coverage import class_fractions, class_histogram, class_range, confidence, mode_coverage
@@ -42,7 +42,7 @@ class RealImages:
 
     Args:
         classifier: see `metrics.features`.
-        digits: the images and their splits. A subset of a split is a random one, and always the same.
+        splits: the images and their splits. A subset of a split is a random one, and always the same.
         samples: number of generated images in a draw, and of training images in a set; at most as many as the smaller
             of the reference and the training split has.
         reference: the split that generated images are compared with: "validation" to choose a generator, "test" to
@@ -55,17 +55,17 @@ class RealImages:
     def __init__(
         self,
         classifier: Classifier,
-        digits: SplitDigits,
+        splits: Splits,
         samples: int = SAMPLES,
         reference: Reference = "test",
     ) -> None:
-        rows, train = permuted(getattr(digits, reference)), permuted(digits.train)
+        rows, train = permuted(getattr(splits, reference)), permuted(splits.train)
         self.classifier = classifier
         self.samples = min(samples, len(rows), len(train))
-        images = scaled(digits.images[rows])
+        images = scaled(splits.images[rows])
         self.features = features_and_logits(classifier, images).features
         self.manifold = manifold(self.features[: self.samples])
-        sets = [digits.images[chosen] for chosen in train.split(self.samples) if len(chosen) == self.samples]
+        sets = [splits.images[chosen] for chosen in train.split(self.samples) if len(chosen) == self.samples]
         real = [features_and_logits(classifier, scaled(each)).features for each in sets[:REAL_SETS]]
         self.frechet_distance = FrechetDistance(reference_statistics(self.features), *real)
         first = self.compare(scaled(sets[0]))
@@ -75,8 +75,8 @@ class RealImages:
             **{f"{name}_real": value for name, value in first.items() if not name.startswith("fid")},
         }
         # A GAN may train on the validation images as well, and copy them.
-        seen = [digits.train] if reference == "validation" else [digits.train, digits.validation]
-        self.training = digits.images[torch.cat(seen)]
+        seen = [splits.train] if reference == "validation" else [splits.train, splits.validation]
+        self.training = splits.images[torch.cat(seen)]
         distances = nearest_neighbour_distances(images[:MEMORISATION_SAMPLES], self.training)
         self.nearest_neighbour_distance = float(distances.median())
         self.close_distance = float(distances.quantile(CLOSE))

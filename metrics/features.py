@@ -158,8 +158,8 @@ def features_and_logits(classifier: Classifier, images: Float[Tensor, "n channel
 
 
 @runtime_checkable
-class SplitDigits(Protocol):
-    """Images from 0 (background) to 255 and the rows of each split, such as `datamodules.MNISTDataModule.digits`."""
+class Splits(Protocol):
+    """Images from 0 (background) to 255 and the rows of each split, such as `datamodules.MNISTDataModule.splits`."""
 
     @property
     def images(self) -> UInt8[Tensor, "size channels height width"]: ...

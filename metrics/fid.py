@@ -23,7 +23,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 
 from common.files import read_tensors, write_tensors
 from common.seeding import reseed, rng
-from metrics.features import Classifier, SplitDigits, features_and_logits, scaled
+from metrics.features import Classifier, Splits, features_and_logits, scaled
 
 KID_SUBSET = 1000
 IMAGES_AT_ONCE = 5000
@@ -118,18 +118,16 @@ def permuted(rows: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
     return rows[torch.randperm(len(rows), generator=rng(0, "real images"))]
 
 
-def distance_to_training(
-    classifier: Classifier, digits: SplitDigits, samples: int, folder: Path | None
-) -> FrechetDistance:
+def distance_to_training(classifier: Classifier, splits: Splits, samples: int, folder: Path | None) -> FrechetDistance:
     """Returns FID to the training images. The real-data FID is that of `samples` validation images.
 
     Args:
         samples: number of samples; where there are fewer validation images, their number.
         folder: where `cached_reference_statistics` keeps its files.
     """
-    rows = permuted(digits.validation)[:samples]
-    held_out = features_and_logits(classifier, scaled(digits.images[rows])).features
-    return FrechetDistance(cached_reference_statistics(classifier, digits.images[digits.train], folder), held_out)
+    rows = permuted(splits.validation)[:samples]
+    held_out = features_and_logits(classifier, scaled(splits.images[rows])).features
+    return FrechetDistance(cached_reference_statistics(classifier, splits.images[splits.train], folder), held_out)
 
 
 def cached_reference_statistics(

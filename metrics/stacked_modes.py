@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from common.seeding import latent_noise, rng
-from metrics.features import Classifier, SplitDigits, features_and_logits, scaled
+from metrics.features import Classifier, Splits, features_and_logits, scaled
 from metrics.fid import permuted
 from networks.sampling import sample
 
@@ -50,11 +50,9 @@ def evaluate_modes(generator: nn.Module, classifier: Classifier, samples: int, s
     return mode_numbers(torch.cat(modes))
 
 
-def real_modes(
-    classifier: Classifier, digits: SplitDigits, split: str, samples: int, channels: int = 3
-) -> dict[str, float]:
+def real_modes(classifier: Classifier, splits: Splits, split: str, samples: int, channels: int = 3) -> dict[str, float]:
     """Returns the `mode_numbers` of random stacks of a split's digits, read by the same classifier."""
-    images = digits.images[permuted(getattr(digits, split))][:, :1]
+    images = splits.images[permuted(getattr(splits, split))][:, :1]
     labels = features_and_logits(classifier, scaled(images)).logits.argmax(dim=1)
     drawn = torch.randint(len(labels), (samples, channels), generator=rng(0, "real stacks"))
     return mode_numbers(_as_number(labels[drawn]), channels)

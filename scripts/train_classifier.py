@@ -65,7 +65,7 @@ def write(run: RunFolder, config: str, mnist: MNISTDataModule, out: Path) -> tup
         weights,
         test_accuracy=right / total,
         test_images=total,
-        train_images=len(mnist.digits.train),
+        train_images=len(mnist.splits.train),
         data="MNIST",
         config=f"configs/{config}.yaml",
         step=step,
@@ -73,7 +73,7 @@ def write(run: RunFolder, config: str, mnist: MNISTDataModule, out: Path) -> tup
     lines = [
         f"{sum(parameter.numel() for parameter in classifier.parameters()):,} parameters. "
         f"`configs/{config}.yaml` trained for {run.step:,} batches; the checkpoint after {step:,} was the best on the "
-        f"{len(mnist.digits.validation):,} validation images.",
+        f"{len(mnist.splits.validation):,} validation images.",
         "",
         f"Test accuracy: **{right / total:.2%}**; {total - right} of {total:,} images are misclassified.",
         "",

@@ -40,7 +40,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     data = MNISTDataModule(source="packaged")
     data.setup()
-    digits, copies = data.digits, Copies()
+    digits, copies = data.splits, Copies()
     for label in range(10):
         rows = digits.test[digits.labels[digits.test] == label][:50]
         copies.images[label] = digits.images[rows] / 127.5 - 1

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from common.seeding import latent_noise, rng
 from datamodules import MNISTDataModule
 from metrics.evaluate import Evaluation, RealImages, Reference, evaluate, summary
-from metrics.features import CLASSIFIERS, SplitDigits, features_and_logits, load_classifier, scaled
+from metrics.features import CLASSIFIERS, Splits, features_and_logits, load_classifier, scaled
 from metrics.fid import permuted
 from networks.classifiers import DigitReader
 from networks.sampling import BATCH, finite_samples, sample
@@ -173,9 +173,9 @@ def test_a_generator_of_nan_pixels_is_evaluated(real: RealImages) -> None:
 def test_shipped_classifiers_separate_real_digits_from_noise(name: str) -> None:
     data = MNISTDataModule(source="packaged")
     data.setup()
-    assert isinstance(data.digits, SplitDigits)
-    real = RealImages(load_classifier(name), data.digits, samples=300)
-    good = evaluate(Memorising(scaled(data.digits.images[data.digits.validation])), real)
+    assert isinstance(data.splits, Splits)
+    real = RealImages(load_classifier(name), data.splits, samples=300)
+    good = evaluate(Memorising(scaled(data.splits.images[data.splits.validation])), real)
     assert good["fid_over_real"] == pytest.approx(1, abs=0.5)
     assert good["modes_covered"] == 10
     assert good["confidence"] > 0.95

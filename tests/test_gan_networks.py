@@ -72,7 +72,7 @@ def test_pixel_unshuffle_discriminator_standardises_its_input(digits: MNISTDataM
     inputs: list[torch.Tensor] = []
     discriminator = PixelUnshuffleDiscriminator()
     discriminator.layers.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
-    discriminator(scaled(digits.digits.images[:2000]))
+    discriminator(scaled(digits.splits.images[:2000]))
     assert inputs[0].mean().item() == pytest.approx(0, abs=0.03)
     assert inputs[0].std().item() == pytest.approx(1, abs=0.03)
 

@@ -41,8 +41,8 @@ IN_TRAINING = [
 def digits(digits: MNISTDataModule) -> MNISTDataModule:
     """A tenth of the packaged digits."""
     digits.setup()
-    everything = digits.digits
-    digits._digits = everything._replace(
+    everything = digits.splits
+    digits._splits = everything._replace(
         train=everything.train[:350], validation=everything.validation[:50], test=everything.test[:100]
     )
     return digits
@@ -151,7 +151,7 @@ def test_final_numbers_are_logged_written_printed_and_tested(
     for kind in kinds:
         assert (tested[f"test/{kind}/fid_samples"], tested[f"test/{kind}/fid_draws"]) == (60, 3)
         assert tested[f"test/{kind}/fid_std"] > 0
-    expected = evaluate(gan.generator, RealImages(tiny_classifier, digits.digits, 60), seed=3, draws=3)
+    expected = evaluate(gan.generator, RealImages(tiny_classifier, digits.splits, 60), seed=3, draws=3)
     for name, value in expected.items():
         assert tested[f"test/raw/{name}"] == pytest.approx(value, rel=1e-4, abs=1e-6), name
 
@@ -162,9 +162,9 @@ def test_fit_never_looks_at_test_images(fit: Fit, digits: MNISTDataModule, tmp_p
         options = {"logger": CSVLogger(str(folder)), "default_root_dir": folder, "log_every_n_steps": 1}
         fit(small_gan(), metrics(final_samples=60), max_steps=4, **options)
         written.append([(folder / name).read_bytes() for name in ("quality.json", "metrics.csv")])
-        everything = digits.digits
-        digits._digits = everything._replace(images=everything.images.clone())
-        digits.digits.images[everything.test] = 0
+        everything = digits.splits
+        digits._splits = everything._replace(images=everything.images.clone())
+        digits.splits.images[everything.test] = 0
     assert written[0] == written[1]
 
 
@@ -208,7 +208,7 @@ def test_wasserstein_discriminator_may_be_perfect(
 
 
 def test_data_without_digits_is_refused(plain_trainer: Callable[..., Trainer]) -> None:
-    with pytest.raises(ValueError, match=r"this run's data has no `digits`; train with datamodule=MNISTDataModule"):
+    with pytest.raises(ValueError, match=r"this run's data has no `splits`; train with datamodule=MNISTDataModule"):
         plain_trainer(callbacks=[metrics()]).fit(Anybodys(), [torch.zeros(1)] * 4)
 
 

@@ -32,13 +32,13 @@ def test_pictures_and_labels_are_those_of_the_folder(
 ) -> None:
     data = loaded(write_pictures(tmp_path, size=size, mode=mode))
     assert (data.image_shape, data.class_names, data.classes) == (shape, CLASSES, 3)
-    splits = (data.digits.train, data.digits.validation, data.digits.test)
-    assert [len(rows) for rows in splits] == [48, 6, 6]
-    assert torch.cat(splits).sort().values.tolist() == list(range(60))
-    assert all(data.digits.labels[rows].bincount().tolist() == 3 * [len(rows) // 3] for rows in splits)
+    rows_of_splits = (data.splits.train, data.splits.validation, data.splits.test)
+    assert [len(rows) for rows in rows_of_splits] == [48, 6, 6]
+    assert torch.cat(rows_of_splits).sort().values.tolist() == list(range(60))
+    assert all(data.splits.labels[rows].bincount().tolist() == 3 * [len(rows) // 3] for rows in rows_of_splits)
     for number, name in enumerate(CLASSES):
         expected = np.atleast_3d(np.asarray(Image.open(tmp_path / name / "07.png"))).transpose(2, 0, 1)
-        assert torch.equal(data.digits.images[20 * number + 7], torch.from_numpy(expected.copy()))
+        assert torch.equal(data.splits.images[20 * number + 7], torch.from_numpy(expected.copy()))
     images, labels = next(iter(data.train_dataloader()))
     assert images.dtype == torch.float32
     assert -1 <= images.min() <= images.max() <= 1
@@ -48,15 +48,15 @@ def test_pictures_and_labels_are_those_of_the_folder(
 
 
 def _statistics(data: ImageFolderDataModule) -> tuple[float, float]:
-    pixels = data.digits.images[data.digits.train].double() / 127.5 - 1
+    pixels = data.splits.images[data.splits.train].double() / 127.5 - 1
     return float(pixels.mean()), float(pixels.std())
 
 
 def test_splits_depend_on_their_seed_alone(tmp_path: Path) -> None:
     write_pictures(tmp_path)
     first, again, other = loaded(tmp_path, seed=1), loaded(tmp_path, seed=2), loaded(tmp_path, split_seed=1)
-    assert torch.equal(first.digits.train, again.digits.train)
-    assert not torch.equal(first.digits.train, other.digits.train)
+    assert torch.equal(first.splits.train, again.splits.train)
+    assert not torch.equal(first.splits.train, other.splits.train)
     batches = [torch.cat([images for images, _ in data.train_dataloader()]) for data in (first, again)]
     assert not torch.equal(*batches)
 
@@ -64,10 +64,10 @@ def test_splits_depend_on_their_seed_alone(tmp_path: Path) -> None:
 def test_changed_files_are_read_again(tmp_path: Path) -> None:
     write_pictures(tmp_path, each=2)
     before, again = loaded(tmp_path), loaded(tmp_path)
-    assert before.digits.images is again.digits.images
+    assert before.splits.images is again.splits.images
     Image.new("RGB", (32, 32), "red").save(tmp_path / "cat" / "00.png")
     after = loaded(tmp_path)
-    assert after.digits.images[0].flatten(1).float().mean(dim=1).tolist() == [255, 0, 0]
+    assert after.splits.images[0].flatten(1).float().mean(dim=1).tolist() == [255, 0, 0]
     assert str(before.data_source).startswith("pictures-")
     assert before.data_source == again.data_source != after.data_source
 
@@ -128,8 +128,8 @@ def test_pictures_of_any_kind_become_8_bits(
         warnings.simplefilter("always")
         data = loaded(tmp_path)
         data.setup()
-    assert data.digits.images.shape == (3, len(pixel), 4, 8)
-    assert tuple(data.digits.images[0, :, 0, 0].tolist()) == pixel
+    assert data.splits.images.shape == (3, len(pixel), 4, 8)
+    assert tuple(data.splits.images[0, :, 0, 0].tolist()) == pixel
     assert [str(warning.message) for warning in caught] == ([f"pictures in {tmp_path}: {remark}"] if remark else [])
 
 
@@ -148,7 +148,7 @@ def test_other_sizes_are_scaled_and_cropped(
         picture = Image.new("RGB", (64, 32), "black")
         picture.paste("white", (32, 0, 64, 32))
         picture.save(tmp_path / f"{name}.png")
-    images = loaded(tmp_path, image_shape=image_shape).digits.images
+    images = loaded(tmp_path, image_shape=image_shape).splits.images
     assert images.shape == (3, *image_shape)
     assert images[0, :, 4, [1, -2]].T.tolist() == pixels
 

@@ -40,8 +40,8 @@ def stacks() -> StackedMNISTDataModule:
 
 def digits_in(data: StackedMNISTDataModule, split: str) -> dict[bytes, int]:
     """The labels of a split's digits, by their pixels."""
-    rows = getattr(data.digits, split)
-    images, labels = data.digits.images[rows, :1], data.digits.labels[rows]
+    rows = getattr(data.splits, split)
+    images, labels = data.splits.images[rows, :1], data.splits.labels[rows]
     return {image.numpy().tobytes(): int(label) for image, label in zip(scaled(images), labels, strict=True)}
 
 
@@ -95,7 +95,7 @@ def test_kl_of_known_histograms() -> None:
 def test_kl_of_perfect_stacks_is_that_of_a_simulation(stacks: StackedMNISTDataModule) -> None:
     uniform = torch.randint(1000, (26_000,), generator=rng(0, "simulation"))
     assert mode_numbers(uniform)["kl"] == pytest.approx(999 / 52_000, rel=0.1)
-    real = real_modes(load_classifier(), stacks.digits, "test", 26_000)
+    real = real_modes(load_classifier(), stacks.splits, "test", 26_000)
     assert real["modes_covered"] == 1000
     assert 0.018 < real["kl"] < 0.03
 
@@ -116,7 +116,7 @@ class RealDigits(nn.Module):
 
 
 def test_a_generator_without_a_mode_is_seen(stacks: StackedMNISTDataModule) -> None:
-    images = scaled(stacks.digits.images[:, :1])
+    images = scaled(stacks.splits.images[:, :1])
     classifier = load_classifier()
     all_modes, some = (
         evaluate_modes(RealDigits(images, same), classifier, samples=2500, seed=1) for same in (False, True)
@@ -160,7 +160,7 @@ def test_training_is_not_changed_by_counting(plain_trainer: MakeTrainer, stacks:
 
 
 def test_data_without_digits_are_refused(plain_trainer: MakeTrainer) -> None:
-    with pytest.raises(ValueError, match="this run's data has no `digits`"):
+    with pytest.raises(ValueError, match="this run's data has no `splits`"):
         StackedModes().on_train_start(plain_trainer(), make_gan())
 
 

@@ -76,7 +76,7 @@ class MNISTDataModule(ImageDataModule):
 
     def prepare_data(self) -> None:
         """Downloads the files if they are missing and `source` asks for them."""
-        if self._digits is not None or self.source == "packaged" or has_dataset(self.root, self.dataset):
+        if self._splits is not None or self.source == "packaged" or has_dataset(self.root, self.dataset):
             return
         try:
             download_dataset(self.root, self.dataset)
@@ -87,7 +87,7 @@ class MNISTDataModule(ImageDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Loads the images once, for all stages."""
-        if self._digits is not None:
+        if self._splits is not None:
             return
         if self.source != "packaged" and has_dataset(self.root, self.dataset):
             digits = read_dataset(self.root, self.dataset)
@@ -104,7 +104,7 @@ class MNISTDataModule(ImageDataModule):
                     "USING 5,000 PACKAGED DIGITS INSTEAD OF MNIST; don't compare the results with those on MNIST. "
                     f"Why: {self._no_download}. To use them without this warning, write source: packaged"
                 )
-        self._digits = digits._replace(images=_padded(digits.images, self.image_shape))
+        self._splits = digits._replace(images=_padded(digits.images, self.image_shape))
 
     @property
     def cache(self) -> Path | None:

@@ -93,7 +93,7 @@ def load(root: Path, dataset: DatasetName, source: Any = "auto") -> MNISTDataMod
 
 
 def assert_is(datamodule: MNISTDataModule, content: tuple[np.ndarray, np.ndarray]) -> None:
-    digits = datamodule.digits
+    digits = datamodule.splits
     assert torch.equal(digits.images[:, 0].long(), torch.from_numpy(content[0]))
     assert digits.labels.tolist() == content[1].tolist()
     assert [len(digits.train), len(digits.validation), len(digits.test)] == [TRAIN * 11 // 12, TRAIN // 12, TEST]

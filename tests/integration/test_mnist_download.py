@@ -80,7 +80,7 @@ def load(root: Path, source: Any = "auto") -> MNISTDataModule:
 def assert_is_mnist(datamodule: MNISTDataModule, files: Path) -> None:
     """Checks the images against the files, and that the splits are disjoint and keep the classes' proportions."""
     assert datamodule.data_source == "torchvision"
-    digits = datamodule.digits
+    digits = datamodule.splits
     contents = [gzip.decompress((files / name).read_bytes()) for name, _ in MNIST.resources]
     assert digits.images.numpy().tobytes() == contents[0][16:] + contents[2][16:]
     assert digits.labels.byte().numpy().tobytes() == contents[1][8:] + contents[3][8:]
