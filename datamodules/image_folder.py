@@ -89,7 +89,7 @@ class ImageFolderDataModule(ImageDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Says once what was converted and left out."""
         if self._remarks:
-            rank_zero_warn(f"pictures in {self.root}: {', '.join(self._remarks)}")
+            rank_zero_warn(f"pictures in {self.root}: {'; '.join(self._remarks)}")
         self._remarks = ()
 
 
@@ -168,7 +168,9 @@ def find_pictures(root: Path) -> tuple[dict[str, list[Path]], list[str]]:
             "class/picture.png or picture.png"
         )
     left_out = [f"{len(others):,} files of other kinds left out, such as {others[0].name}"] if others else []
-    left_out += [f"{folder.name} is no class, because it holds none" for folder in folders if not pictures[folder]]
+    left_out += [
+        f"{folder.name} is no class, because it holds no pictures" for folder in folders if not pictures[folder]
+    ]
     return by_class or {"": pictures[root]}, left_out
 
 
@@ -188,7 +190,7 @@ def _read_pictures(root: Path, image_shape: tuple[int, int, int] | None, files: 
     pictures = []
     for _, path in files:
         with _opened(path) as opened:
-            if image_shape is not None:  # a large JPEG is read in an eighth of its size, say, but not below twice this
+            if image_shape is not None:  # decodes a JPEG at a fraction of its size, at least twice the size asked for
                 opened.draft(None, (2 * max(image_shape[1:]), 2 * max(image_shape[1:])))
             picture, converted = _convert(opened)
         if image_shape is not None and picture.size != image_shape[:0:-1]:
@@ -255,7 +257,10 @@ def _convert(picture: Image.Image) -> tuple[Image.Image, list[str]]:
     mode, file_format, converted = picture.mode, picture.format, []
     if getattr(picture, "is_animated", False):
         converted.append("animated (first frame taken)")
-    is_grey = mode in ("1", "L", "LA", "La") or (mode == "P" and _is_grey(picture.getpalette() or []))
+    is_grey = mode in ("1", "L", "LA", "La")
+    if mode == "P":
+        palette = picture.getpalette() or []
+        is_grey = palette[0::3] == palette[1::3] == palette[2::3]
     picture = ImageOps.exif_transpose(picture)
     if mode.startswith(("I", "F")):
         pixels = np.asarray(picture)
@@ -270,10 +275,6 @@ def _convert(picture: Image.Image) -> tuple[Image.Image, list[str]]:
     elif mode not in ("L", "RGB"):
         converted.append(f"of mode {mode} (converted to {'grey' if is_grey else 'RGB'})")
     return picture.convert("L" if is_grey else "RGB"), converted
-
-
-def _is_grey(palette: Sequence[int]) -> bool:
-    return palette[0::3] == palette[1::3] == palette[2::3]
 
 
 def _mean_and_std(images: UInt8[Tensor, "n channels height width"]) -> tuple[float, float]:

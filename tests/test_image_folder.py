@@ -1,5 +1,6 @@
 """Folders of pictures: what is read, converted and refused."""
 
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -131,6 +132,21 @@ def test_pictures_of_any_kind_become_8_bits(
     assert data.splits.images.shape == (3, len(pixel), 4, 8)
     assert tuple(data.splits.images[0, :, 0, 0].tolist()) == pixel
     assert [str(warning.message) for warning in caught] == ([f"pictures in {tmp_path}: {remark}"] if remark else [])
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    write_pictures(tmp_path, each=4)
+    for name in ("cat/x.heic", "notes.txt", ".hidden.png", "cat/._01.png", "models/weights.pt", ".git/1.png"):
+        _text(tmp_path / name)
+    (tmp_path / "empty").mkdir()
+    data = ImageFolderDataModule(tmp_path, batch_size=8)
+    words = (
+        f"pictures in {tmp_path}: 3 files of other kinds left out, such as notes.txt; "
+        "empty is no class, because it holds no pictures; models is no class, because it holds no pictures"
+    )
+    with pytest.warns(UserWarning, match=f"^{re.escape(words)}$"):
+        data.setup()
+    assert (data.class_names, len(data.splits.images)) == (CLASSES, 12)
 
 
 @pytest.mark.parametrize(
