@@ -19,6 +19,7 @@ from callbacks.generators import (
     inference_state,
     may_write,
     sample_images,
+    sampling_generator,
     save_sampling_generator,
     seed_of,
     training_progress,
@@ -27,7 +28,7 @@ from callbacks.logging import log_numbers, warn_if_not_written
 from common.arguments import check_positive
 from common.files import replacing
 from losses.gan import wasserstein_discriminator_loss
-from metrics.evaluate import Evaluation, RealImages, Reference, evaluate, summary
+from metrics.evaluate import Evaluation, RealImages, Reference, evaluate, summary, training_labels
 from metrics.features import (
     CLASSIFIERS,
     DATA_SOURCES,
@@ -144,7 +145,9 @@ class GenerativeMetrics(Callback):
         if self._frechet_distance is None:
             folder = getattr(trainer.datamodule, "cache", None)  # type: ignore[attr-defined]
             self._frechet_distance = distance_to_training(classifier, _splits(trainer), self.samples, folder)
-        images = sample_images(pl_module, fixed_noise(pl_module, self._frechet_distance.samples, "quality", step))
+        n = self._frechet_distance.samples
+        labels = training_labels(sampling_generator(pl_module), _splits(trainer), n)
+        images = sample_images(pl_module, fixed_noise(pl_module, n, "quality", step), *labels)
         features, logits = features_and_logits(classifier, images)
         fid, histogram = self._frechet_distance(features), class_histogram(logits)
         numbers = {f"quality/{name}": value for name, value in {**fid, **mode_coverage(histogram)}.items()}

@@ -13,6 +13,7 @@ from callbacks.batches import batches_trained
 from callbacks.drawing import trained_on
 from common.eval_mode import evaluating
 from common.seeding import latent_noise, rng, run_seed
+from networks.conditional import Labels
 from networks.generator_files import save_generator
 from networks.sampling import sample
 
@@ -60,12 +61,12 @@ def inference_state(network: nn.Module) -> Iterator[None]:
 
 
 def sample_images(
-    module: LightningModule, noise: Float[Tensor, "n latent"]
+    module: LightningModule, noise: Float[Tensor, "n latent"], *labels: Labels
 ) -> Float[Tensor, "n channels height width"]:
-    """The images of the generator to sample from, in eval mode."""
+    """The images of the generator to sample from, in eval mode; without labels of all classes in turn."""
     generator = sampling_generator(module)
     with inference_state(generator):
-        return sample(generator, noise)
+        return sample(generator, noise, *labels)
 
 
 def save_sampling_generator(trainer: Trainer, module: LightningModule, path: Path) -> None:

@@ -6,13 +6,16 @@
 FID, KID, precision and recall compare generated images with the images of one split, the reference. The same numbers of
 real images, measured on disjoint sets of training images, stand beside them. Memorisation is measured with the images
 that a generator may have been trained on.
+
+A class-conditional generator makes images of each class as often as the data have it. With equally many of each, FID of
+real images of MNIST rises from 2.9 to 3.2 by one shipped classifier, and from 0.20 to 0.33 by the other.
 """
 
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from common.seeding import latent_noise, rng
@@ -21,6 +24,7 @@ from metrics.fid import FrechetDistance, kernel_distance, permuted, reference_st
 from metrics.memorisation import nearest_neighbour_distances
 from metrics.mode_coverage import class_fractions, class_histogram, class_range, confidence, mode_coverage
 from metrics.precision_recall import manifold, precision_and_recall
+from networks.conditional import classes_of
 from networks.sampling import sample
 
 Evaluation = dict[str, float]
@@ -61,6 +65,7 @@ class RealImages:
     ) -> None:
         rows, train = permuted(getattr(splits, reference)), permuted(splits.train)
         self.classifier = classifier
+        self.splits = splits
         self.samples = min(samples, len(rows), len(train))
         images = scaled(splits.images[rows])
         self.features = features_and_logits(classifier, images).features
@@ -117,8 +122,10 @@ def evaluate(generator: nn.Module, real: RealImages, seed: int = 0, draws: int =
         memorisation_samples: the number of images that the last three are measured on.
     """
 
+    labels = training_labels(generator, real.splits, real.samples)
+
     def draw(number: int) -> Float[Tensor, "n channels height width"]:
-        return sample(generator, latent_noise(generator, real.samples, rng(seed, "report", number)))
+        return sample(generator, latent_noise(generator, real.samples, rng(seed, "report", number)), *labels)
 
     images = draw(0)
     first = real.compare(images)
@@ -136,6 +143,18 @@ def evaluate(generator: nn.Module, real: RealImages, seed: int = 0, draws: int =
         "memorised": float((distances < real.close_distance).double().mean()),
         "memorisation_samples": len(distances),
     }
+
+
+def training_labels(generator: nn.Module, splits: Splits, n: int) -> tuple[Int[Tensor, " n"], ...]:
+    """Returns the labels of `n` random training images, always the same, for a class-conditional generator.
+
+    The tuple is empty for an unconditional generator, and for splits without `labels`.
+    """
+    labels = getattr(splits, "labels", None)
+    if labels is None or classes_of(generator) == 0:
+        return ()
+    rows = permuted(splits.train)
+    return (labels[rows[torch.arange(n) % len(rows)]],)
 
 
 def summary(evaluation: Evaluation) -> str:

@@ -14,10 +14,11 @@ from conditional_networks import Shades, generator, shades_of
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from callbacks import ImageGrid
+from callbacks import GenerativeMetrics, ImageGrid
 from datamodules import MNISTDataModule
 from lightning_modules import GAN
 from lightning_modules.batches import labels_of
+from metrics.fid import permuted
 from networks.conditional import ConditionalBatchNorm, ProjectionHead, class_weights, labels_in_turn
 from networks.mlp_conv_gan import MLPConvGenerator, PixelUnshuffleDiscriminator
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
@@ -174,6 +175,21 @@ def test_validation_and_prediction_have_classes(plain_trainer: Callable[..., Tra
     assert all(map(torch.equal, watch.seen["discriminator"][::2], labels))
     predicted: Any = plain_trainer().predict(module, datamodule=data)
     assert [shades_of(images) for images in predicted] == [[k % 10 for k in range(n)] for n in (64, 36)]
+
+
+def test_evaluations_have_classes_as_frequent_as_the_data(fit: Fit, digits: MNISTDataModule) -> None:
+    digits.setup()
+    splits, network, seen = digits.splits, Shades(), list[Tensor]()
+    few = splits.train[(splits.labels[splits.train] < 3) | (torch.arange(len(splits.train)) % 4 == 0)]
+    digits._splits = splits._replace(train=few)
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+    metrics = GenerativeMetrics(every_n_batches=2, samples=200, final_samples=300)
+    fit(GAN(network, PixelUnshuffleDiscriminator(2, 4, classes=10)), metrics, max_steps=2, limit_val_batches=0)
+    labels = torch.cat([each for each in seen if len(each) == BATCH])
+    random = splits.labels[permuted(few)]
+    assert torch.equal(labels, torch.cat([random[:200], random[:300]]))
+    counts = random[:300].bincount(minlength=10)
+    assert counts[:3].min() > 2 * counts[3:].max()
 
 
 def test_resumed_run_has_the_same_bits(fit: Fit, tmp_path: Path) -> None:
