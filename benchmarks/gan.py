@@ -16,7 +16,7 @@ runs and rows that are there are not repeated, interrupted runs resume. Both shi
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -39,7 +39,7 @@ from metrics.mode_coverage import COVERED
 from networks.generator_files import load_generator
 from scripts import sample
 from scripts.digits import open_digits
-from scripts.train_runs import Job, callback, read_shipped, train
+from scripts.train_runs import WORKERS, Job, callback, read_shipped, train
 from twofold.errors import UsageError
 from twofold.provenance import ROOT
 from twofold.run_folder import runs_root
@@ -148,13 +148,20 @@ def train_and_evaluate(
         The jobs that were evaluated, and their generator files.
     """
     results.refuse_other(data_source=data.data_source, fid_draws=draws)
-    missing = {each: columns for each, columns in jobs.items() if not results.has(**columns)}
-    runs = train(list(missing), runs_root() / "benchmarks")
-    evaluated = [(each, runs[each.name].path / GENERATOR_FILE) for each in missing]
-    for each, weights in evaluated:
+    evaluated = []
+    for trained, weights in train_each([each for each, columns in jobs.items() if not results.has(**columns)]):
         for numbers in evaluate(load_generator(weights), data, reference, draws):
-            results.add({**missing[each], "data_source": data.data_source, **numbers})
+            results.add({**jobs[trained], "data_source": data.data_source, **numbers})
+        evaluated.append((trained, weights))
     return evaluated
+
+
+def train_each(jobs: Sequence[Job]) -> Iterator[tuple[Job, Path]]:
+    """Trains the jobs, two at a time, and yields each with its generator file when it is trained."""
+    for first in range(0, len(jobs), WORKERS):
+        some = jobs[first : first + WORKERS]
+        runs = train(some, runs_root() / "benchmarks")
+        yield from ((each, runs[each.name].path / GENERATOR_FILE) for each in some)
 
 
 @cache

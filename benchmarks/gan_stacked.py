@@ -16,15 +16,12 @@ from argparse import ArgumentParser, Namespace
 from functools import partial
 
 from benchmarks.command import add_mnist, run
-from benchmarks.gan import draw_samples, jobs_of
+from benchmarks.gan import draw_samples, jobs_of, train_each
 from benchmarks.results import Results
-from callbacks.interpolation_strip import GENERATOR_FILE
 from metrics.features import CLASSIFIERS, load_classifier
 from metrics.stacked_modes import SAMPLES, evaluate_modes, real_modes
 from networks.generator_files import load_generator
 from scripts.digits import open_digits
-from scripts.train_runs import train
-from twofold.run_folder import runs_root
 
 CONFIG = "gan_stacked"
 
@@ -41,17 +38,15 @@ def modes(options: Namespace) -> None:
     data = open_digits(options.root, options.source)
     results = Results(options.out / "gan_stacked.csv", "batches", "seed", "classifier")
     results.refuse_other(data_source=data.data_source, samples=options.samples)
-    jobs = {job: columns for job, columns in jobs_of(CONFIG, options).items() if not results.has(**columns)}
-    trained = train(list(jobs), runs_root() / "benchmarks")
-    for job, columns in jobs.items():
-        weights = trained[job.name].path / GENERATOR_FILE
+    jobs = jobs_of(CONFIG, options)
+    for job, weights in train_each([job for job, columns in jobs.items() if not results.has(**columns)]):
         generator = load_generator(weights)
         for name in CLASSIFIERS:
             classifier = load_classifier(name)
             real = real_modes(classifier, data.splits, "test", options.samples)
             results.add(
                 {
-                    **columns,
+                    **jobs[job],
                     "classifier": name,
                     "data_source": data.data_source,
                     "samples": options.samples,

@@ -1,13 +1,14 @@
 """The GAN benchmarks on a small scale."""
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from benchmarks import gan
+from benchmarks import gan, gan_little
 from benchmarks.results import RESULTS, Results
 from callbacks.interpolation_strip import GENERATOR_FILE
 from datamodules import MNISTDataModule
@@ -66,6 +67,17 @@ def test_a_longer_training_is_drawn(trained: list[Job], tmp_path: Path) -> None:
     assert [job.settings[1] for job in trained] == ["7", "7"]
     assert len(read_rows(tmp_path / "gan_long.csv")) == 4
     assert (tmp_path / "gan_long.png").exists()
+
+
+def test_little_data_are_measured_with_and_without_shifts(trained: list[Job], tmp_path: Path) -> None:
+    arguments = ["--root", str(tmp_path), "--source", "packaged", "--out", str(tmp_path)]
+    for _ in range(2):
+        assert gan_little.main([*arguments, "--batches", "7", "--seeds", "1"]) == 0
+    rows = read_rows(tmp_path / "gan_little.csv")
+    assert {(row["max_shift"], row["reference"]) for row in rows} == set(product("0124", ("validation", "test")))
+    assert len(rows) == 16
+    assert {job.settings[-2:] for job in trained} == {("--model.diffaugment_translation", shift) for shift in "0124"}
+    assert all(job.settings[4:6] == ("--data.source", "packaged") for job in trained)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from lightning.pytorch import Trainer
 from row_logger import RowLogger
 from torch import Tensor, nn
 
-from benchmarks import gan_stacked
+from benchmarks import gan, gan_stacked
 from callbacks import StackedModes
 from callbacks.interpolation_strip import GENERATOR_FILE
 from common.seeding import rng
@@ -177,7 +177,7 @@ def test_benchmark_counts_by_both_classifiers_once(tmp_path: Path, monkeypatch: 
             )
         return {job.name: SimpleNamespace(path=tmp_path / job.name) for job in jobs}
 
-    monkeypatch.setattr(gan_stacked, "train", train)
+    monkeypatch.setattr(gan, "train", train)
     arguments = ["--source", "packaged", "--batches", "5", "--seeds", "1", "2", "--samples", "30"]
     for _ in range(2):
         assert gan_stacked.main(["--out", str(tmp_path / "out"), *arguments]) == 0
