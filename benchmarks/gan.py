@@ -45,7 +45,7 @@ from twofold.provenance import ROOT
 from twofold.run_folder import runs_root
 from twofold.tables import read_rows
 
-RECIPES = ("gan", "gan_template", "dcgan", "wgan_gp", "hinge_sn")
+RECIPES = ("gan", "r3gan", "gan_template", "dcgan", "wgan_gp", "hinge_sn")
 ROUNDS = 5
 DRAWS = 10
 FIXES_BATCHES = 4000

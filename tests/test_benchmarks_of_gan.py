@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmarks import gan, gan_little
+from benchmarks import gan, gan_baselines, gan_little
 from benchmarks.results import RESULTS, Results
 from callbacks.interpolation_strip import GENERATOR_FILE
 from datamodules import MNISTDataModule
@@ -67,6 +67,29 @@ def test_a_longer_training_is_drawn(trained: list[Job], tmp_path: Path) -> None:
     assert [job.settings[1] for job in trained] == ["7", "7"]
     assert len(read_rows(tmp_path / "gan_long.csv")) == 4
     assert (tmp_path / "gan_long.png").exists()
+
+
+def test_baselines_train_with_their_best_beta(
+    trained: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["--root", str(tmp_path), "--source", "packaged", "--out", str(tmp_path), "--configs", "dcgan"]
+    assert gan_baselines.main(["betas", *arguments]) == 2  # how long the recipe trains isn't known yet
+    recipe = {"config": "dcgan", "batches_of_gan": 10, "batches": 40, "seed": 1, "classifier": "digit_cnn"}
+    Results(tmp_path / "gan_recipes.csv", "config", "batches_of_gan", "seed", "classifier").add(recipe)
+    assert gan_baselines.main(["tuned", *arguments]) == 2  # the best β₁ isn't known yet
+    fids = iter([3.0, 1.0, 2.0, 1.0, 1.0, 1.0])
+
+    def evaluated(generator: object, data: object, reference: str, draws: int) -> list[dict[str, object]]:
+        return [{"classifier": "digit_cnn", "fid": next(fids), "fid_draws": draws}]
+
+    monkeypatch.setattr(gan, "evaluate", evaluated)
+    for _ in range(2):
+        assert gan_baselines.main(arguments) == 0
+    betas = [job.settings[-1] for job in trained]
+    assert betas == ["[0.0, 0.999]", "[0.5, 0.999]", "[0.9, 0.999]", *3 * ["[0.5, 0.999]"]]
+    assert [job.settings[1] for job in trained] == ["10"] * 3 + ["40"] * 3
+    assert all("--model.ema_decay" in job.settings for job in trained)
+    assert [row["seed"] for row in read_rows(tmp_path / "gan_tuned.csv")] == ["1", "2", "3"]
 
 
 def test_little_data_are_measured_with_and_without_shifts(trained: list[Job], tmp_path: Path) -> None:
