@@ -9,9 +9,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from callbacks.batches import batches_trained
 from callbacks.generators import (
     data_source,
+    fixed_noise,
     generators,
     inference_state,
     may_write,
+    sample_images,
     sampling_generator,
     seed_of,
     training_progress,
@@ -23,6 +25,8 @@ from metrics.features import Splits, load_classifier
 from metrics.stacked_modes import SAMPLES, evaluate_modes, real_modes
 
 REPORT_FILE = "quality.json"
+IMAGE_SHAPE = (3, 28, 28)
+"""Three channels, each of which the classifier can read."""
 
 
 class StackedModes(Callback):
@@ -41,7 +45,8 @@ class StackedModes(Callback):
         samples: images of an evaluation. KL depends on it; published ones use 26,000.
 
     Raises:
-        ValueError: if a number is below 1; when training starts, if the datamodule has no digits.
+        ValueError: if a number is below 1; when training starts, if the datamodule has no digits, or the generator's
+            images aren't three digits of the classifier's size.
     """
 
     def __init__(self, every_n_batches: int = 20_000, samples: int = SAMPLES) -> None:
@@ -53,7 +58,12 @@ class StackedModes(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._real.clear()
         _splits(trainer)
-        sampling_generator(pl_module)
+        (image,) = sample_images(pl_module, fixed_noise(pl_module, 1, "stacked modes"))
+        if image.shape != IMAGE_SHAPE:
+            raise ValueError(
+                f"StackedModes reads images of the shape {IMAGE_SHAPE}, not {tuple(image.shape)}; write "
+                "--data.image_shape [3,28,28], or leave StackedModes out"
+            )
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -126,9 +126,8 @@ def test_a_generator_without_a_mode_is_seen(stacks: StackedMNISTDataModule) -> N
     assert some["kl"] > all_modes["kl"] + 2
 
 
-def make_gan() -> GAN:
+def make_gan(shape: tuple[int, ...] = (3, 28, 28)) -> GAN:
     torch.manual_seed(0)
-    shape = (3, 28, 28)
     adam = partial(torch.optim.Adam, lr=1e-3)
     generator = MLPGenerator(latent_dim=5, widths=[16, 32], image_shape=shape)
     return GAN(generator, MLPDiscriminator([16], image_shape=shape), adam, adam, ema_decay=0.9)
@@ -157,6 +156,16 @@ def test_training_is_not_changed_by_counting(plain_trainer: MakeTrainer, stacks:
     plain_trainer(3, callbacks=[StackedModes(1, samples=20)], limit_val_batches=0).fit(counted, datamodule=stacks)
     plain_trainer(3, limit_val_batches=0).fit(alone, datamodule=stacks)
     assert all(torch.equal(weights, alone.state_dict()[name]) for name, weights in counted.state_dict().items())
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28)])
+def test_images_that_the_classifier_cannot_read_are_refused(
+    shape: tuple[int, ...], plain_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    data = StackedMNISTDataModule(source="packaged", batch_size=8, image_shape=(3, *shape[1:]))
+    with pytest.raises(ValueError, match=r"reads images of the shape \(3, 28, 28\)"):
+        plain_trainer(1, callbacks=[StackedModes()]).fit(make_gan(shape), datamodule=data)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_data_without_digits_are_refused(plain_trainer: MakeTrainer) -> None:
