@@ -1,10 +1,11 @@
 """Class-conditional layers: the class of an image enters a generator by BatchNorm and a discriminator by a projection.
 
     G: h ← γ_y ⊙ BatchNorm(h) + β_y                   a gain γ and a bias β for each class y
-    D: D(x, y) = w·φ(x) + b + e_y·φ(x)                a vector e for each class y; φ is the last hidden layer
+    D: D(x, y) = w·φ(x) + b + e_y·φ(x) / √n           a vector e for each class y; φ is the last hidden layer, n units
 
 The first is from de Vries et al. 2017 (arXiv 1707.00683), the second from Miyato & Koyama 2018, "cGANs with projection
-discriminator" (arXiv 1802.05637), who use both. Their D also has spectral normalisation.
+discriminator" (arXiv 1802.05637), who use both. Their D also has spectral normalisation. The factor 1/√n is that of
+StyleGAN2-ADA (Karras et al. 2020, arXiv 2006.06676); it makes Adam's steps of e small.
 
 A network with such layers has a number of `classes` and is called with labels, `network(input, labels)`. In place of a
 label for each image it takes weights of all classes, from which γ, β and e are averaged:
@@ -42,18 +43,18 @@ class ConditionalBatchNorm(nn.Module):
 class ProjectionHead(nn.Linear):
     """The last layer of a discriminator, `(batch, width)` → `(batch, 1)`, to which it adds the class's projection.
 
-    The vectors of the classes start from the distribution of the linear layer's weights.
+    The vectors of the classes start from N(0, 1).
     """
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__(width, 1)
-        self.embedding = nn.Parameter(torch.empty(classes, width).uniform_(-(width**-0.5), width**-0.5))
+        self.embedding = nn.Parameter(torch.randn(classes, width))
 
     def forward(  # type: ignore[override]  # of a linear layer, which takes no labels
         self, features: Float[Tensor, "batch width"], labels: Labels
     ) -> Float[Tensor, "batch 1"]:
         projection = (_of_classes(self.embedding, labels) * features).sum(dim=1, keepdim=True)
-        return super().forward(features) + projection
+        return super().forward(features) + projection / self.in_features**0.5
 
 
 class ConditionalSequential(nn.Sequential):

@@ -61,7 +61,7 @@ def test_discriminator_adds_the_projection_of_the_class() -> None:
     plain.load_state_dict(weights)
     features: list[Tensor] = []
     plain.layers[-1].register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
-    expected = plain(images) + features[0].mul(embedding[labels]).sum(1)
+    expected = plain(images) + features[0].mul(embedding[labels]).sum(1) / 4**0.5
     torch.testing.assert_close(discriminator(images, torch.tensor(labels)), expected)
 
 
