@@ -14,6 +14,7 @@ label for each image it takes weights of all classes, from which γ, β and e ar
     generator(z[:1], 0.5 * one_hot[3] + 0.5 * one_hot[8])   # in between
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -53,8 +54,8 @@ class ProjectionHead(nn.Linear):
     def forward(  # type: ignore[override]  # of a linear layer, which takes no labels
         self, features: Float[Tensor, "batch width"], labels: Labels
     ) -> Float[Tensor, "batch 1"]:
-        projection = (_of_classes(self.embedding, labels) * features).sum(dim=1, keepdim=True)
-        return super().forward(features) + projection / self.in_features**0.5
+        scaled = _of_classes(self.embedding, labels) / math.sqrt(self.in_features)
+        return super().forward(features) + (scaled * features).sum(dim=1, keepdim=True)
 
 
 class ConditionalSequential(nn.Sequential):
