@@ -22,9 +22,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from benchmarks.command import add_mnist, run
-from benchmarks.gan import DRAWS, job, length
+from benchmarks.gan import DRAWS, job, length, train_each
 from benchmarks.results import Results
-from callbacks.interpolation_strip import GENERATOR_FILE
 from common.seeding import latent_noise, rng
 from datamodules import MNISTDataModule
 from metrics.evaluate import RealImages, evaluate
@@ -33,8 +32,7 @@ from metrics.mode_coverage import class_histogram
 from networks.generator_files import load_generator
 from networks.sampling import sample
 from scripts.digits import open_digits
-from scripts.train_runs import train
-from twofold.run_folder import runs_root
+from scripts.train_runs import Job
 
 CONDITIONAL = "gan_conditional"
 CONFIGS = (CONDITIONAL, "gan")
@@ -71,17 +69,16 @@ def classes(options: Namespace) -> None:
     results = Results(options.out / "gan_classes.csv", "config", "batches", "seed", "classifier", "class")
     results.refuse_other(data_source=data.data_source, fid_draws=DRAWS)
     batches = length("gan", options)
-    missing: dict[Any, list[dict[str, Any]]] = {}
+    missing: dict[Job, list[dict[str, Any]]] = {}
     for seed, config in product(options.seeds, CONFIGS):
         kinds = (ALL, *range(data.classes)) if config == CONDITIONAL else (ALL,)
         for name, kind in product(CLASSIFIERS, kinds):
             row = {"config": config, "batches": batches, "seed": seed, "classifier": name, "class": kind}
             if not results.has(**row):
                 missing.setdefault(job(config, batches, seed, options), []).append(row)
-    runs = train([*missing], runs_root() / "benchmarks")
-    for trained, rows in missing.items():
-        generator = load_generator(runs[trained.name].path / GENERATOR_FILE)
-        for row in rows:
+    for trained, weights in train_each([*missing]):
+        generator = load_generator(weights)
+        for row in missing[trained]:
             real = real_images(data, row["classifier"], row["class"])
             if row["class"] == ALL:
                 numbers = evaluate(generator, real, draws=DRAWS)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import gan_classes
+from benchmarks import gan, gan_classes
 from callbacks.interpolation_strip import GENERATOR_FILE
 from datamodules import MNISTDataModule
 from networks import register
@@ -53,7 +53,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             save_generator(network, path, weights="raw", step=1, data_source="packaged")
         return {job.name: SimpleNamespace(path=tmp_path / job.name) for job in jobs}
 
-    monkeypatch.setattr(gan_classes, "train", train)
+    monkeypatch.setattr(gan, "train", train)
     monkeypatch.setattr(gan_classes, "DRAWS", 2)
     monkeypatch.setattr(gan_classes, "CLASSIFIERS", ["digit_reader"])
     return names
