@@ -2,6 +2,7 @@
 
 import inspect
 import shlex
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -158,11 +159,11 @@ class ImageDataModule(ResumableDataModule):
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         if device.type == "cpu":
             # In NumPy, because torch would wake its threads for this, which takes longer than the work.
-            pixels = _chosen(self.splits.images.numpy(), rows.numpy()).astype(np.float32)
+            pixels = _chosen(self.splits.images.numpy(), rows.numpy(), np.arange).astype(np.float32)
             return ImageBatch(torch.from_numpy(pixels / 127.5 - 1), self.splits.labels[rows])
         images, labels = self._moved_to(device)
         rows = rows.to(device, non_blocking=device.type == "cuda")
-        return ImageBatch(_chosen(images, rows).float() / 127.5 - 1, labels[rows])
+        return ImageBatch(_chosen(images, rows, partial(torch.arange, device=device)).float() / 127.5 - 1, labels[rows])
 
     def _moved_to(self, device: torch.device) -> tuple[UInt8[Tensor, "n channels height width"], Int[Tensor, " n"]]:
         """All images and labels on a device other than the CPU, moved once."""
@@ -171,8 +172,8 @@ class ImageDataModule(ResumableDataModule):
         return self._on_device
 
 
-def _chosen(images: Pixels, rows: Pixels) -> Pixels:
-    return images[rows] if rows.ndim == 1 else images[rows, [*range(images.shape[1])]]
+def _chosen(images: Pixels, rows: Pixels, arange: Callable[[int], Pixels]) -> Pixels:
+    return images[rows] if rows.ndim == 1 else images[rows, arange(images.shape[1])]
 
 
 def split_by_class(

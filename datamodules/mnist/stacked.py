@@ -12,8 +12,7 @@ from datamodules.images import ImageBatch
 from datamodules.mnist.datamodule import MNISTDataModule, Source
 from datamodules.resumable import EvaluationBatches, shuffled
 
-PLACES = (100, 10, 1)
-"""What the digit of each channel counts in the number of a stack."""
+CHANNELS = 3
 
 
 class StackedMNISTDataModule(MNISTDataModule):
@@ -41,12 +40,12 @@ class StackedMNISTDataModule(MNISTDataModule):
         image_shape: Sequence[int] = (3, 28, 28),
     ) -> None:
         super().__init__(root, source, batch_size, train_on_validation, predict_size, image_shape=image_shape)
-        if self.image_shape[0] != len(PLACES):
-            raise ValueError(f"image_shape is {[*image_shape]}; a stack has {len(PLACES)} channels, a digit in each")
-        self.class_names = tuple(f"{number:0{len(PLACES)}d}" for number in range(10 ** len(PLACES)))
+        if self.image_shape[0] != CHANNELS:
+            raise ValueError(f"image_shape is {[*image_shape]}; a stack has {CHANNELS} channels, a digit in each")
+        self.class_names = tuple(f"{number:0{CHANNELS}d}" for number in range(10**CHANNELS))
 
     def _train_batch(self, rows: Int[Tensor, " split"], k: int) -> ImageBatch:
-        seeds = [derive(self.seed, "channel", channel) for channel in range(len(PLACES))]
+        seeds = [derive(self.seed, "channel", channel) for channel in range(CHANNELS)]
         return self._images(torch.stack([rows[shuffled(len(rows), self.batch_size, seed, k)] for seed in seeds], dim=1))
 
     def _evaluation(self, rows: Int[Tensor, " split"]) -> EvaluationBatches[ImageBatch]:
@@ -54,10 +53,11 @@ class StackedMNISTDataModule(MNISTDataModule):
 
     def _images(self, rows: Int[Tensor, "batch 3"]) -> ImageBatch:
         images, labels = super()._images(rows)
-        return ImageBatch(images, (labels * labels.new_tensor(PLACES)).sum(dim=1))
+        hundreds, tens, ones = labels.unbind(dim=1)
+        return ImageBatch(images, 100 * hundreds + 10 * tens + ones)
 
 
 def stacked(rows: Int[Tensor, " split"]) -> Int[Tensor, "split 3"]:
     """The rows of the digits in each stack of a split, always the same."""
-    orders = [torch.randperm(len(rows), generator=rng(0, "stacks", channel)) for channel in range(len(PLACES))]
+    orders = [torch.randperm(len(rows), generator=rng(0, "stacks", channel)) for channel in range(CHANNELS)]
     return rows[torch.stack(orders, dim=1)]
