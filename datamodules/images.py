@@ -173,7 +173,8 @@ class ImageDataModule(ResumableDataModule):
 
 
 def _chosen(images: Pixels, rows: Pixels, arange: Callable[[int], Pixels]) -> Pixels:
-    return images[rows] if rows.ndim == 1 else images[rows, arange(images.shape[1])]
+    chosen: Pixels = images[rows] if rows.ndim == 1 else images[rows, arange(images.shape[1])]
+    return chosen
 
 
 def split_by_class(
