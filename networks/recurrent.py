@@ -84,7 +84,7 @@ class Recurrent(nn.RNNBase):
 
 def run_native(function: Callable[..., Results], x: Inputs, state: AnyState, weights: Weights) -> Results:
     """Returns the results of torch's own kernel, such as `torch.gru`: h of all steps and the last state."""
-    train = torch.is_grad_enabled()  # cuDNN keeps what its backward needs only if told to, in eval mode as well
+    train = torch.is_grad_enabled()  # cuDNN keeps what its backward needs only if asked to, in eval mode as well
     return function(
         x, state, weights, has_biases=True, num_layers=1, dropout=0, train=train, bidirectional=False, batch_first=False
     )

@@ -1,4 +1,4 @@
-"""The setting `threads`: what `auto` stands for, when torch is told, and what a resume does."""
+"""The setting `threads`: what `auto` stands for, when torch gets it, and what a resume does."""
 
 import os
 import sys
@@ -78,8 +78,8 @@ def test_without_an_affinity_all_cores_are_usable(
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The numbers that torch was told, which it doesn't take, on a machine with 8 cores and without OMP_NUM_THREADS."""
+def given(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers that torch is given, which it doesn't take, on a machine of 8 cores without OMP_NUM_THREADS."""
     numbers: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", numbers.append)
     monkeypatch.setattr(threads, "usable_cores", lambda: 8)
@@ -90,7 +90,7 @@ def config_of(said: str) -> Path:
     return Path(said.splitlines()[-1].removeprefix("results in ")) / "config.yaml"
 
 
-def test_a_run_keeps_its_number(twofold: Twofold, told: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_keeps_its_number(twofold: Twofold, given: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
     code, said, complained = twofold(f"{FIT} 2")
     config = config_of(said)
@@ -99,15 +99,15 @@ def test_a_run_keeps_its_number(twofold: Twofold, told: list[int], monkeypatch: 
     for command in ("fit", "validate", "test", "predict"):
         longer = "--trainer.max_steps 3" if command == "fit" else ""
         assert twofold(f"{command} -c {config} --ckpt_path last {longer}")[::2] == (0, ""), command
-    assert told == [4, 1] * 5  # 1 is that of tests
+    assert given == [4, 1] * 5  # 1 is that of tests
     code, _, complained = twofold(f"fit -c {config} --ckpt_path last --trainer.max_steps 4 --threads 3")
     assert (code, complained) == (0, "twofold: threads was 4 and is now 3: the same bits are not promised\n")
-    assert yaml.safe_load(config.read_text())["threads"] == told[-2] == 3
+    assert yaml.safe_load(config.read_text())["threads"] == given[-2] == 3
 
 
 @pytest.mark.parametrize(("wish", "during"), [(None, "4"), ("2", "2"), ("", "")])
 def test_the_number_holds_for_the_command_only(
-    in_process: Twofold, told: list[int], monkeypatch: pytest.MonkeyPatch, wish: str | None, during: str
+    in_process: Twofold, given: list[int], monkeypatch: pytest.MonkeyPatch, wish: str | None, during: str
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
     if wish is not None:
@@ -121,7 +121,7 @@ def test_the_number_holds_for_the_command_only(
     monkeypatch.setattr("twofold.lightning_cli.TwofoldCLI.instantiate_classes", stop)
     with pytest.raises(SystemExit):
         in_process(f"{FIT} 2 --trainer.fast_dev_run true")
-    assert (seen, told) == ([during], [int(during or 4), 1])
+    assert (seen, given) == ([during], [int(during or 4), 1])
     assert os.environ.get("OMP_NUM_THREADS") == wish
 
 
@@ -136,7 +136,7 @@ def test_the_number_holds_for_the_command_only(
 )
 def test_more_threads_than_cores_get_a_warning(
     in_process: Twofold,
-    told: list[int],
+    given: list[int],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     options: str,
@@ -147,4 +147,4 @@ def test_more_threads_than_cores_get_a_warning(
     with pytest.raises(SystemExit):
         in_process(f"{FIT} 2 {options} --trainer.fast_dev_run true")
     assert capsys.readouterr().err == (f"twofold: {warning}\n" if warning else "")
-    assert len(told) == 2
+    assert len(given) == 2
