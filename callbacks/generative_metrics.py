@@ -1,6 +1,5 @@
 """How good a generator's images are during and after training, and warnings when GAN training goes wrong."""
 
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -17,16 +16,18 @@ from callbacks.generators import (
     fixed_noise,
     generators,
     inference_state,
+    log_test,
     may_write,
     sample_images,
     sampling_generator,
     save_sampling_generator,
     seed_of,
+    splits_of,
     training_progress,
+    write_report,
 )
 from callbacks.logging import log_numbers, warn_if_not_written
 from common.arguments import check_positive
-from common.files import replacing
 from losses.gan import wasserstein_discriminator_loss
 from metrics.evaluate import Evaluation, RealImages, Reference, evaluate, summary, training_labels
 from metrics.features import (
@@ -43,7 +44,6 @@ from metrics.mode_coverage import class_histogram, mode_coverage
 from metrics.precision_recall import NEIGHBOURS
 
 BEST_GENERATOR_FILE = "best_generator.pth"
-REPORT_FILE = "quality.json"
 TABLE_SAMPLES = 64
 CLASSIFIER_TRAINED_ON_THEM = (
     "The classifier was trained on nearly all of these digits; don't compare with numbers on MNIST."
@@ -144,9 +144,9 @@ class GenerativeMetrics(Callback):
         classifier = self._classifier.to(pl_module.device)
         if self._frechet_distance is None:
             folder = getattr(trainer.datamodule, "cache", None)  # type: ignore[attr-defined]
-            self._frechet_distance = distance_to_training(classifier, _splits(trainer), self.samples, folder)
+            self._frechet_distance = distance_to_training(classifier, self._splits(trainer), self.samples, folder)
         n = self._frechet_distance.samples
-        labels = training_labels(sampling_generator(pl_module), _splits(trainer), n)
+        labels = training_labels(sampling_generator(pl_module), self._splits(trainer), n)
         images = sample_images(pl_module, fixed_noise(pl_module, n, "quality", step), *labels)
         features, logits = features_and_logits(classifier, images)
         fid, histogram = self._frechet_distance(features), class_histogram(logits)
@@ -171,10 +171,7 @@ class GenerativeMetrics(Callback):
             final |= {f"final/{weights}/{name}": value for name, value in numbers.items()}
             content[weights] = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
             pl_module.print(f"{weights} generator, {training_progress(trainer)}: {summary(numbers)}.")
-        # At the step after the last batch's: if the run is extended, this row is dropped.
-        log_numbers(trainer, final, batches_trained(trainer))
-        with warn_if_not_written(REPORT_FILE), replacing(Path(trainer.default_root_dir) / REPORT_FILE) as draft:
-            draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_report(trainer, content, final)
         with warn_if_not_written("the table of samples"):
             self._log_samples(trainer, pl_module)
 
@@ -185,8 +182,7 @@ class GenerativeMetrics(Callback):
         if not self._classifies or not trainer.is_global_zero:
             return
         for weights, numbers in self._evaluations(trainer, pl_module, "test", self.test_draws).items():
-            logged = {f"test/{weights}/{name}": float(value) for name, value in numbers.items()}
-            pl_module.log_dict(logged, rank_zero_only=True)
+            log_test(pl_module, weights, numbers)
 
     def _evaluations(
         self, trainer: Trainer, pl_module: LightningModule, reference: Reference, draws: int = 1
@@ -194,7 +190,7 @@ class GenerativeMetrics(Callback):
         """The evaluation of the generator, and of its average if there is one."""
         for remark in self._remarks(trainer, reference):
             pl_module.print(remark)
-        real = RealImages(self._classifier.to(pl_module.device), _splits(trainer), self.final_samples, reference)
+        real = RealImages(self._classifier.to(pl_module.device), self._splits(trainer), self.final_samples, reference)
         evaluations = {}
         for weights, generator in generators(pl_module).items():
             with inference_state(generator):
@@ -218,7 +214,7 @@ class GenerativeMetrics(Callback):
         Raises:
             ValueError: if the classifier of a path doesn't, or the datamodule has no splits.
         """
-        splits, data = _splits(trainer), trainer.datamodule  # type: ignore[attr-defined]
+        splits, data = self._splits(trainer), trainer.datamodule  # type: ignore[attr-defined]
         images = sample_images(pl_module, fixed_noise(pl_module, 1, "samples"))
         try:
             check_image_shape(self._classifier, images.shape[1:])
@@ -245,6 +241,9 @@ class GenerativeMetrics(Callback):
         remarks = [CLASSIFIER_TRAINED_ON_THEM] if is_shipped and data_source(trainer) == "packaged" else []
         return [*remarks, GENERATOR_TRAINED_ON_THEM] if is_trained_on else remarks
 
+    def _splits(self, trainer: Trainer) -> Splits:
+        return splits_of(trainer, self, "generated images with real ones", "MNISTDataModule")
+
     def state_dict(self) -> dict[str, Any]:
         return {"best_fid": self.best_fid, "monitor": asdict(self.monitor), "classifier": self.classifier}
 
@@ -252,16 +251,6 @@ class GenerativeMetrics(Callback):
         if state_dict.get("classifier", self.classifier) == self.classifier:  # FIDs of two classifiers don't compare
             self.best_fid = state_dict["best_fid"]
         self.monitor = GANMonitor(**state_dict["monitor"])
-
-
-def _splits(trainer: Trainer) -> Splits:
-    splits = getattr(getattr(trainer, "datamodule", None), "splits", None)
-    if not isinstance(splits, Splits):
-        raise ValueError(
-            "GenerativeMetrics compares generated images with real ones, and this run's data has no `splits`; "
-            "train with datamodule=MNISTDataModule(), or leave GenerativeMetrics out"
-        )
-    return splits
 
 
 def _how_to_train(data: Any) -> str:

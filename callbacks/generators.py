@@ -1,21 +1,28 @@
-"""What the callbacks for generators share: which network to sample from, its noise, its file, its data."""
+"""What the callbacks for generators share: the network to sample from, its noise, file, data and evaluations."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from callbacks.batches import batches_trained
 from callbacks.drawing import trained_on
+from callbacks.logging import log_numbers, warn_if_not_written
 from common.eval_mode import evaluating
+from common.files import replacing
 from common.seeding import latent_noise, rng, run_seed
+from metrics.features import Splits
 from networks.conditional import Labels
 from networks.generator_files import save_generator
 from networks.sampling import sample
+
+REPORT_FILE = "quality.json"
 
 
 def sampling_generator(module: LightningModule) -> nn.Module:
@@ -84,6 +91,46 @@ def may_write(trainer: Trainer) -> bool:
 def data_source(trainer: Trainer) -> str:
     """The datamodule's `data_source`: "torchvision" or "packaged"; "unnamed" if it has none."""
     return getattr(getattr(trainer, "datamodule", None), "data_source", None) or "unnamed"
+
+
+def splits_of(trainer: Trainer, callback: Callback, compares: str, example: str) -> Splits:
+    """The datamodule's images and their splits.
+
+    Args:
+        callback: which needs them.
+        compares: what it compares with them, for the message.
+        example: a datamodule that has them.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    splits = getattr(getattr(trainer, "datamodule", None), "splits", None)
+    if not isinstance(splits, Splits):
+        name = type(callback).__name__
+        raise ValueError(
+            f"{name} compares {compares}, and this run's data has no `splits`; train with datamodule={example}(), or "
+            f"leave {name} out"
+        )
+    return splits
+
+
+def write_report(trainer: Trainer, content: Mapping[str, Any], final: Mapping[str, float]) -> None:
+    """Writes the numbers of the evaluation at the end to `quality.json` and logs them.
+
+    Args:
+        content: of the file.
+        final: by the names under which they are logged, at the step after the last batch's: if the run is extended,
+            this row is dropped.
+    """
+    log_numbers(trainer, final, batches_trained(trainer))
+    with warn_if_not_written(REPORT_FILE), replacing(Path(trainer.default_root_dir) / REPORT_FILE) as draft:
+        draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def log_test(module: LightningModule, weights: str, numbers: Mapping[str, float]) -> None:
+    """Logs the evaluation of the raw or the averaged generator in `test`."""
+    logged = {f"test/{weights}/{name}": float(value) for name, value in numbers.items()}
+    module.log_dict(logged, rank_zero_only=True)
 
 
 def training_progress(trainer: Trainer) -> str:

@@ -1,7 +1,5 @@
 """How many modes of Stacked MNIST a generator covers, during and after training."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -12,19 +10,20 @@ from callbacks.generators import (
     fixed_noise,
     generators,
     inference_state,
+    log_test,
     may_write,
     sample_images,
     sampling_generator,
     seed_of,
+    splits_of,
     training_progress,
+    write_report,
 )
-from callbacks.logging import log_numbers, warn_if_not_written
+from callbacks.logging import log_numbers
 from common.arguments import check_positive
-from common.files import replacing
 from metrics.features import Splits, load_classifier
 from metrics.stacked_modes import SAMPLES, evaluate_modes, real_modes
 
-REPORT_FILE = "quality.json"
 IMAGE_SHAPE = (3, 28, 28)
 """Three channels, each of which the classifier can read."""
 
@@ -53,11 +52,12 @@ class StackedModes(Callback):
         check_positive(every_n_batches=every_n_batches, samples=samples)
         self.every_n_batches = every_n_batches
         self.samples = samples
+        self._classifier = load_classifier()
         self._real: dict[str, dict[str, float]] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._real.clear()
-        _splits(trainer)
+        self._splits(trainer)
         (image,) = sample_images(pl_module, fixed_noise(pl_module, 1, "stacked modes"))
         if image.shape != IMAGE_SHAPE:
             raise ValueError(
@@ -87,31 +87,20 @@ class StackedModes(Callback):
                 f"{weights} generator, {training_progress(trainer)}: {modes:,.0f} modes covered ({real:,.0f} by real "
                 f"stacks), KL {numbers['kl']:.3f} ({numbers['kl_real']:.3f}), with {self.samples:,} images."
             )
-        log_numbers(trainer, final, batches)  # a step after the last batch's: dropped if the run is extended
-        with warn_if_not_written(REPORT_FILE), replacing(Path(trainer.default_root_dir) / REPORT_FILE) as draft:
-            draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_report(trainer, content, final)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             for weights, generator in generators(pl_module).items():
-                numbers = self._evaluate(trainer, pl_module, generator, "test")
-                logged = {f"test/{weights}/{name}": float(value) for name, value in numbers.items()}
-                pl_module.log_dict(logged, rank_zero_only=True)
+                log_test(pl_module, weights, self._evaluate(trainer, pl_module, generator, "test"))
 
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule, generator: Any, split: str) -> dict[str, float]:
-        classifier = load_classifier().to(pl_module.device)
+        classifier = self._classifier.to(pl_module.device)
         if split not in self._real:
-            real = real_modes(classifier, _splits(trainer), split, self.samples)
+            real = real_modes(classifier, self._splits(trainer), split, self.samples)
             self._real[split] = {f"{name}_real": value for name, value in real.items()}
         with inference_state(generator):
             return {**evaluate_modes(generator, classifier, self.samples, seed_of(pl_module)), **self._real[split]}
 
-
-def _splits(trainer: Trainer) -> Splits:
-    splits = getattr(getattr(trainer, "datamodule", None), "splits", None)
-    if not isinstance(splits, Splits):
-        raise ValueError(
-            "StackedModes compares with stacks of real digits, and this run's data has no `splits`; train with "
-            "datamodule=StackedMNISTDataModule(), or leave StackedModes out"
-        )
-    return splits
+    def _splits(self, trainer: Trainer) -> Splits:
+        return splits_of(trainer, self, "with stacks of real digits", "StackedMNISTDataModule")

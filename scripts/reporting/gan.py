@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
-from callbacks.generative_metrics import REPORT_FILE
+from callbacks.generators import REPORT_FILE
 from callbacks.interpolation_strip import GENERATOR_FILE, STRIP_FILE
 from metrics.mode_coverage import class_range
 from scripts import interpolate
