@@ -21,12 +21,12 @@ class CosineAnnealing(Callback):
 
     Args:
         batches: how many batches it takes.
-        penalty: first and last weight of R1 and R2, each above 0; both get the same. None to leave them.
+        penalty: first and last weight of those of R1 and R2 that the module has, each above 0. None to leave them.
         beta2: first and last β₂ of all optimizers, each in [0, 1). None to leave it.
 
     Raises:
         ValueError: if a number is out of range, or both `penalty` and `beta2` are None; when training starts, if the
-            module has no `r1` and `r2`, or an optimizer no `betas`.
+            module has no `r1` or `r2` above 0, or an optimizer no `betas`.
     """
 
     def __init__(
@@ -45,10 +45,16 @@ class CosineAnnealing(Callback):
         self.batches = batches
         self.penalty = penalty
         self.beta2 = beta2
+        self._annealed: list[str] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.penalty is not None and not (hasattr(pl_module, "r1") and hasattr(pl_module, "r2")):
-            raise ValueError(f"CosineAnnealing changes r1 and r2, which {type(pl_module).__name__} doesn't have")
+        # What the module starts with is checked, so a penalty isn't switched on here.
+        self._annealed = [name for name in ("r1", "r2") if self.penalty and getattr(pl_module, name, 0) > 0]
+        if self.penalty is not None and not self._annealed:
+            raise ValueError(
+                f"CosineAnnealing changes r1 and r2, and this {type(pl_module).__name__} has neither; write r1 or r2 "
+                "above 0, or leave the penalty out"
+            )
         for optimizer in trainer.optimizers:
             if self.beta2 is not None and "betas" not in optimizer.defaults:
                 raise ValueError(f"CosineAnnealing changes β₂, which {type(optimizer).__name__} doesn't have; use Adam")
@@ -57,7 +63,8 @@ class CosineAnnealing(Callback):
         module: Any = pl_module
         done = min(1.0, batches_trained(trainer) / self.batches)
         if self.penalty is not None:
-            module.r1 = module.r2 = cosine(*self.penalty, done)
+            for name in self._annealed:
+                setattr(module, name, cosine(*self.penalty, done))
         if self.beta2 is not None:
             beta2 = cosine(*self.beta2, done)
             for group in (group for optimizer in trainer.optimizers for group in optimizer.param_groups):

@@ -25,6 +25,8 @@ GREY = 76
 TEXT_SIZE, TEXT_HEIGHT = 11, 16
 CAPTION_SIZE, CAPTION_HEIGHT, CAPTION_INDENT = 13, 22, 6
 STRIP_WIDTH = 15
+CLASS_ROW = 10
+"""Images of a class in a row, or more where the whole grid has more."""
 """The most frames in a row of a strip, so that texts stay legible when the picture is fitted to a page."""
 GAP = 12
 """The space between the pictures of a page, in pixels."""
@@ -104,8 +106,9 @@ def class_rows(images: Images, classes: int) -> tuple[Float[Tensor, "cells chann
     """
     classes = min(classes, len(images))
     of_class = ceil(len(images) / classes)
-    per_row = min(of_class, ceil(sqrt(len(images))))
-    size = per_row * ceil(of_class / per_row)
+    rows = ceil(of_class / max(CLASS_ROW, ceil(sqrt(len(images)))))
+    per_row = ceil(of_class / rows)
+    size = per_row * rows
     blank = images.new_full((classes * size - len(images), *images.shape[1:]), GREY / 127.5 - 1)
     return torch.cat([images, blank]).unflatten(0, (size, classes)).transpose(0, 1).flatten(0, 1), per_row
 

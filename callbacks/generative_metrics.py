@@ -227,6 +227,12 @@ class GenerativeMetrics(Callback):
                 raise ValueError(reason) from error
             rank_zero_warn(f"{LEFT_OUT}: {reason}")
             return False
+        source = data_source(trainer)
+        if self._classifier.data_source not in ("", source):
+            rank_zero_warn(
+                f"the classifier was trained on {self._classifier.data_source} data, and these images are {source} "
+                "data, so it may have been trained on those that are held out here"
+            )
         fewest = min(len(splits.train), len(getattr(splits, reference)))
         if fewest <= NEIGHBOURS:
             rank_zero_warn(f"{LEFT_OUT}: a split has {fewest} images; {NEIGHBOURS + 1} are needed, so add some")
@@ -255,7 +261,7 @@ class GenerativeMetrics(Callback):
 
 def _how_to_train(data: Any) -> str:
     """What to do for a classifier of these images."""
-    if getattr(data, "class_names", None) == ():
+    if len(getattr(data, "class_names", "unknown")) < 2:
         return "a classifier needs pictures in a folder for each class"
     options = getattr(data, "options", "on the same data")
     return (

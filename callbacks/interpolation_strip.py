@@ -55,22 +55,23 @@ class InterpolationStrip(Callback):
     Args:
         steps: images from one waypoint to the next, both included.
         interpolation: lerp or slerp, see `metrics.interpolation`.
-        digits: two or more from 0 to 9, such as [3, 8, 1].
+        digits: two or more from 0 to 9, such as [3, 8, 1], or classes of a class-conditional generator.
 
     Raises:
-        ValueError: if `steps` is below 2, the interpolation is unknown, or `digits` holds fewer than two or other
-            numbers; when training starts, if the module has no generator.
+        ValueError: if `steps` is below 2, the interpolation is unknown, or `digits` holds fewer than two; when training
+            starts, if the module has no generator, or an unconditional one and `digits` holds other numbers.
     """
 
     def __init__(self, steps: int = 10, interpolation: str = "lerp", digits: Sequence[int] | None = None) -> None:
         validate_interpolation(2 if digits is None else len(digits), steps, interpolation)
-        validate_digits(digits or ())
         self.steps = steps
         self.interpolation = interpolation
         self.digits = digits
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        sampling_generator(pl_module)  # raises before training if there is none
+        # Raises before training if there is none.
+        if not classes_of(sampling_generator(pl_module)):
+            validate_digits(self.digits or ())
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not may_write(trainer):

@@ -21,8 +21,8 @@ from callbacks.generators import (
 )
 from callbacks.logging import log_numbers
 from common.arguments import check_positive
-from metrics.features import Splits, load_classifier
-from metrics.stacked_modes import SAMPLES, evaluate_modes, real_modes
+from metrics.features import DATA_SOURCES, Splits, load_classifier
+from metrics.stacked_modes import MODES, SAMPLES, evaluate_modes, real_modes
 
 IMAGE_SHAPE = (3, 28, 28)
 """Three channels, each of which the classifier can read."""
@@ -44,8 +44,8 @@ class StackedModes(Callback):
         samples: images of an evaluation. KL depends on it; published ones use 26,000.
 
     Raises:
-        ValueError: if a number is below 1; when training starts, if the datamodule has no digits, or the generator's
-            images aren't three digits of the classifier's size.
+        ValueError: if a number is below 1; when training starts, if the datamodule has no stacks of digits, or the
+            generator's images aren't three digits of the classifier's size.
     """
 
     def __init__(self, every_n_batches: int = 20_000, samples: int = SAMPLES) -> None:
@@ -78,6 +78,7 @@ class StackedModes(Callback):
             return
         batches = batches_trained(trainer)
         content: dict[str, Any] = {"classifier": "digit_cnn", "data_source": data_source(trainer), "step": batches}
+        content |= {"reference": "validation", "samples": self.samples}
         final: dict[str, float] = {}
         for weights, generator in generators(pl_module).items():
             content[weights] = numbers = self._evaluate(trainer, pl_module, generator, "validation")
@@ -103,4 +104,11 @@ class StackedModes(Callback):
             return {**evaluate_modes(generator, classifier, self.samples, seed_of(pl_module)), **self._real[split]}
 
     def _splits(self, trainer: Trainer) -> Splits:
-        return splits_of(trainer, self, "with stacks of real digits", "StackedMNISTDataModule")
+        splits = splits_of(trainer, self, "stacks", "StackedMNISTDataModule")
+        classes = len(getattr(trainer.datamodule, "class_names", ()))  # type: ignore[attr-defined]
+        if data_source(trainer) not in DATA_SOURCES or classes not in (0, MODES):
+            raise ValueError(
+                "StackedModes reads a digit of MNIST in each channel, which this run's data don't have; write --data "
+                "StackedMNISTDataModule, or leave StackedModes out"
+            )
+        return splits

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from common.arguments import check_image_shape
@@ -35,10 +35,10 @@ HIGHEST = 2**16 - 1
 class ImageFolderDataModule(ImageDataModule):
     """The pictures of a folder, in any format that Pillow opens: `class/picture.png`, or without classes `picture.png`.
 
-    Classes are in alphabetical order. Of each class eight tenths are for training, one for validation, one for testing.
-    Names that begin with a dot are ignored. All pictures become 8 bits per channel: transparent ones are laid over
-    white, of animated ones the first frame is taken, 16 bits are scaled to 8, and palettes, CMYK and other modes are
-    converted to grey or RGB. Rotation in a photograph's metadata is applied. `setup` says what was converted.
+    Classes are in alphabetical order. Of each class about eight tenths are for training, one for validation, one for
+    testing. Names that begin with a dot are ignored. All pictures become 8 bits per channel: transparent ones are laid
+    over white, of animated ones the first frame is taken, 16 bits are scaled to 8, and palettes, CMYK and other modes
+    are converted to grey or RGB. Rotation in a photograph's metadata is applied. `setup` says what was converted.
 
     Args:
         root: the folder.
@@ -57,7 +57,8 @@ class ImageFolderDataModule(ImageDataModule):
 
     Attributes:
         class_names: the names of the classes' folders.
-        data_source: "pictures-" and a number made of the pictures, so that a run isn't resumed with others.
+        data_source: "pictures-" and a number made of the pictures, with the `split_seed` if it isn't 0, so that a run
+            isn't resumed with others.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class ImageFolderDataModule(ImageDataModule):
         pictures = read_pictures(self.root, image_shape)
         rest, test = split_by_class(pictures.labels, TENTHS, split_seed)
         train, validation = split_by_class(pictures.labels[rest], TENTHS - 1, split_seed)
+        trained = pictures.labels[rest[train]]
+        untrained = [name for number, name in enumerate(pictures.class_names) if not (trained == number).any()]
+        self._remarks = (*pictures.remarks, *(f"no picture of {name} is for training; add some" for name in untrained))
         self._splits = SplitImages(pictures.images, pictures.labels, rest[train], rest[validation], test)
-        self._remarks = pictures.remarks
         self.class_names = pictures.class_names
         self.image_shape = check_image_shape("ImageFolderDataModule", pictures.images.shape[1:])
-        self.data_source = f"pictures-{pictures.digest}"
+        self.data_source = f"pictures-{pictures.digest}" + f"-split-{split_seed}" * (split_seed != SPLIT_SEED)
         self.mean_and_std = _mean_and_std(pictures.images[rest[train]])
 
     def setup(self, stage: str | None = None) -> None:
@@ -213,7 +216,9 @@ def _read_pictures(root: Path, image_shape: tuple[int, int, int] | None, files: 
 
 def _size(path: Path) -> tuple[int, int]:
     with _opened(path) as picture:
-        return picture.size
+        # Turned by a quarter; Pillow turns a TIFF by itself.
+        turned = picture.format != "TIFF" and picture.getexif().get(ExifTags.Base.Orientation, 1) > 4
+        return picture.size[::-1] if turned else picture.size
 
 
 def _check_sizes(root: Path, sizes: Sequence[tuple[int, int]]) -> None:

@@ -59,7 +59,8 @@ class ImageDataModule(ResumableDataModule):
     A subclass sets the attributes and puts the images into `_splits`, in its constructor or in `setup`.
 
     Args:
-        batch_size: images per batch, over all devices together; the last batch of an epoch may be smaller.
+        batch_size: images per batch, over all devices together; the last batch of an epoch may be smaller, and is left
+            out if it would be of one image.
         train_on_validation: train on the training and validation splits together; fitting then doesn't validate.
         predict_size: number of test images to predict; null predicts all of them.
 
@@ -128,8 +129,10 @@ class ImageDataModule(ResumableDataModule):
             raise ValueError(
                 f"batch_size is {self.batch_size:,}, but there are {len(rows):,} training images; write a smaller one"
             )
-
-        return self.train_stream(partial(self._train_batch, rows), count_batches(len(rows), self.batch_size))
+        number = count_batches(len(rows), self.batch_size)
+        if self.batch_size > 1 and len(rows) % self.batch_size == 1:
+            number -= 1  # a last batch of one image, of which BatchNorm has no statistics
+        return self.train_stream(partial(self._train_batch, rows), number)
 
     def val_dataloader(self) -> EvaluationBatches[ImageBatch] | list[EvaluationBatches[ImageBatch]]:
         """The validation split; an empty list while fitting trains on it."""

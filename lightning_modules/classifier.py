@@ -156,7 +156,9 @@ class DigitClassifier(Classification):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         datamodule = getattr(self.trainer, "datamodule", None)
-        checkpoint["class_names"] = list(getattr(datamodule, "class_names", ()))  # for `metrics.features`
+        # For `metrics.features`.
+        checkpoint["class_names"] = list(getattr(datamodule, "class_names", ()))
+        checkpoint["data_source"] = getattr(datamodule, "data_source", None)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[int] | list[float]]:
         """Columns `label` if there are any, `prediction` and `confidence` (its softmax probability, in [0, 1])."""

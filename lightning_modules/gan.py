@@ -103,6 +103,7 @@ class GAN(TwofoldModule):
         self.classes = classes_of(generator)
         self.gan_loss = GAN_LOSSES[loss]
         self._newest_losses: dict[str, Tensor | float] = {}
+        self._predicted = 0
         self.ema: MovingAverage | None = None if ema_decay is None else MovingAverage(generator, ema_decay)
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
@@ -266,7 +267,9 @@ class GAN(TwofoldModule):
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Images:
         """Returns as many generated images as the batch has, of all classes in turn if there are classes."""
         n = sum_over_ranks(len(images_of(batch)))
-        labels = [each.to(self.device) for each in labels_in_turn(self.generator, n)]
+        first = self._predicted if batch_idx else 0
+        self._predicted = first + n
+        labels = [each[first:].to(self.device) for each in labels_in_turn(self.generator, first + n)]
         generated: Tensor = self(*map(self.shard, (self.sample_noise(n, "predict", batch_idx), *labels)))
         return generated
 

@@ -11,7 +11,7 @@ from common.arguments import check_choice, check_positive
 from common.eval_mode import output_for_zeros
 from common.matmul_precision import MATMUL_PRECISIONS
 from losses.gan import GAN_LOSSES
-from networks.conditional import classes_of, labels_in_turn
+from networks.conditional import class_weights, classes_of, labels_in_turn
 from networks.normalisation import mixes_images
 
 PENALTIES = ("r1", "r2", "gradient_penalty")
@@ -46,6 +46,14 @@ def validate_gan_arguments(
         )
     labels = labels_in_turn(generator, 2)
     images = output_for_zeros(generator, (2, latent_dim), *labels)
+    if classes:
+        try:
+            output_for_zeros(generator, (2, latent_dim), *class_weights(generator, 2))
+        except ValueError as error:
+            raise ValueError(
+                f"{type(generator).__name__} takes labels, but no weights of classes, `(batch, classes)`, which a "
+                f"morph from class to class needs; see networks.conditional ({error})"
+            ) from error
     image_shape = tuple(images.shape[1:])
     accepted = tuple(getattr(discriminator, "image_shape", image_shape))
     if accepted != image_shape:

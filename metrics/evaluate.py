@@ -162,8 +162,8 @@ def summary(evaluation: Evaluation) -> str:
     e = evaluation
     (low, high), (low_real, high_real) = class_range(e), class_range(e, "_real")
     return (
-        f"FID {e['fid']:.1f} with {e['fid_samples']:,} samples, {e['fid_over_real']:.1f} times the real-data FID of "
-        f"{e['fid_real']:.1f}; {e['modes_covered']} of {len(class_fractions(e))} modes covered, memorised "
+        f"FID {e['fid']:.3g} with {e['fid_samples']:,} samples, {e['fid_over_real']:.1f} times the real-data FID of "
+        f"{e['fid_real']:.3g}; {e['modes_covered']} of {len(class_fractions(e))} modes covered, memorised "
         f"{e['memorised']:.1%}; real images in brackets: classes {low:.0%} to {high:.0%} ({low_real:.0%} to "
         f"{high_real:.0%}), precision {e['precision']:.2f} ({e['precision_real']:.2f}), recall {e['recall']:.2f} "
         f"({e['recall_real']:.2f}), nearest-neighbour distance {e['nearest_neighbour_distance']:.1f} "

@@ -14,7 +14,7 @@ The metadata of a file names its network by `networks.registry`; a safetensors f
 
 import json
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
@@ -51,13 +51,14 @@ def load_classifier(classifier: str | Path = "digit_cnn") -> Classifier:
     """
     path = _file_of(str(classifier))
     if path.suffix == SAFETENSORS:
-        spec, weights, class_names = _read_safetensors(path)
+        spec, weights, about = _read_safetensors(path)
     else:
-        spec, weights, class_names = _read_checkpoint(path)
+        spec, weights, about = _read_checkpoint(path)
     network = build_with_weights(spec, weights, path).float()
     if not isinstance(network, Classifier):
         raise ValueError(f"{path} names a {type(network).__name__}, which isn't a classifier")
-    network.class_names = tuple(string.digits) if classifier in CLASSIFIERS else tuple(class_names)
+    network.class_names = tuple(string.digits if classifier in CLASSIFIERS else about.get("class_names", ()))
+    network.data_source = about.get("data_source") or ""
     # In this order of memory a CPU takes half the time for convolutions and pooling.
     return network.to(memory_format=torch.channels_last).requires_grad_(False).eval()
 
@@ -79,23 +80,23 @@ def _file_of(classifier: str) -> Path:
     return found[0]
 
 
-def _read_safetensors(path: Path) -> tuple[Spec, Any, Sequence[str]]:
+def _read_safetensors(path: Path) -> tuple[Spec, Any, Mapping[str, Any]]:
     weights, metadata = read_safetensors(path)
     try:
         about = json.loads(metadata["classifier"])
-        return about["network"], weights, about.get("class_names", ())
+        return about["network"], weights, about
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged or isn't a classifier's file; write another path, or restore it by git checkout"
         ) from error
 
 
-def _read_checkpoint(path: Path) -> tuple[Spec, Any, Sequence[str]]:
+def _read_checkpoint(path: Path) -> tuple[Spec, Any, Mapping[str, Any]]:
     match read_tensors(path):
-        case {"state_dict": dict(weights), "hyper_parameters": {"network": dict(spec)}, **rest}:
+        case {"state_dict": dict(weights), "hyper_parameters": {"network": dict(spec)}, **about}:
             prefix = "network."
             network = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-            return spec, network, cast("Sequence[str]", rest.get("class_names", ()))
+            return spec, network, cast("Mapping[str, Any]", about)
     raise ValueError(f"{path} isn't the checkpoint of a classifier; train one by twofold fit -c digit_classifier")
 
 
@@ -112,8 +113,8 @@ def save_classifier(classifier: Classifier, path: str | Path, **metadata: Any) -
     Args:
         metadata: plain values, such as `test_accuracy=0.994`.
     """
-    names = {"class_names": classifier.class_names} if classifier.class_names else {}
-    about = {"network": to_spec(classifier), **names, **metadata}
+    known = {name: value for name in ("class_names", "data_source") if (value := getattr(classifier, name))}
+    about = {"network": to_spec(classifier), **known, **metadata}
     write_safetensors(classifier.state_dict(), path, "classifier", about)
 
 

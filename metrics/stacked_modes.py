@@ -18,6 +18,7 @@ from networks.sampling import sample
 
 SAMPLES = 26_000
 CLASSES = 10
+MODES = CLASSES**3
 AT_ONCE = 2000
 
 

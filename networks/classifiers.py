@@ -35,10 +35,11 @@ class DigitCNN(nn.Module):
         ValueError: when a size is below 1, or height or width is no multiple of 4.
 
     Attributes:
-        class_names: of the data that it was trained on; empty if they aren't known.
+        class_names, data_source: of the data that it was trained on; empty if they aren't known.
     """
 
     class_names: tuple[str, ...] = ()
+    data_source: str = ""
 
     def __init__(self, image_shape: Sequence[int] = (1, 28, 28), classes: int = 10) -> None:
         super().__init__()
@@ -85,10 +86,11 @@ class DigitReader(nn.Module):
         ValueError: when a size is below 1.
 
     Attributes:
-        class_names: of the data that it was trained on; empty if they aren't known.
+        class_names, data_source: of the data that it was trained on; empty if they aren't known.
     """
 
     class_names: tuple[str, ...] = ()
+    data_source: str = ""
 
     def __init__(self, hidden_size: int = 128, image_shape: Sequence[int] = (1, 28, 28), classes: int = 10) -> None:
         super().__init__()

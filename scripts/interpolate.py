@@ -65,6 +65,8 @@ def _run(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.digits and options.classes:
         raise UsageError("--class goes with --seeds; write the classes as --digits, or seeds")
+    if options.seeds and len(options.classes) > len(options.seeds):
+        raise UsageError(f"--class holds {len(options.classes)} classes for {len(options.seeds)} seeds; write fewer")
 
     trained = open_generator(options.generator)
     classifier = classifier_of(trained.metadata["data_source"])

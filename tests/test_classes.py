@@ -53,7 +53,8 @@ def conditional_file(tmp_path: Path) -> Path:
         (6, 3, ["0 3", "1 4", "2 5"]),
         (7, 3, ["0 3 6", "1 4 -", "2 5 -"]),
         (2, 3, ["0", "1"]),
-        (20, 2, ["0 2 4 6 8", "10 12 14 16 18", "1 3 5 7 9", "11 13 15 17 19"]),
+        (24, 3, [" ".join(str(k) for k in range(first, 24, 3)) for first in range(3)]),
+        (22, 2, ["0 2 4 6 8 10", "12 14 16 18 20 -", "1 3 5 7 9 11", "13 15 17 19 21 -"]),
     ],
 )
 def test_each_class_starts_a_row(n: int, classes: int, rows: list[str]) -> None:
@@ -143,6 +144,7 @@ SAMPLE_MISTAKES = [
 INTERPOLATE_MISTAKES = [
     ("mnist_generator.pth --digits 3 10 --out x.png", "the class is 10; write 0 to 9"),
     ("mnist_generator.pth --seeds 1 2 --class 10 --out x.png", "the class is 10; write 0 to 9"),
+    ("mnist_generator.pth --seeds 3 8 --class 1 2 3 --out x.png", "--class holds 3 classes for 2 seeds; write fewer"),
     ("mnist_generator.pth --digits 3 8 --class 1 --out x.png", "--class goes with --seeds; write the classes as --dig"),
     ("mnist_generator.pth --digits 3 --out x.png", "needs 2 or more waypoints, not 1"),
     ("plain.pth --seeds 1 2 --class 3 --out x.png", "the class is 3; leave it out, for this generator has no classes"),

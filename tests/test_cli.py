@@ -157,6 +157,25 @@ def test_a_networks_horizon_is_the_length_of_its_task(
     assert (network.init, network.horizon) == (init, horizon)
 
 
+def test_images_of_ones_own(twofold: Twofold, tmp_path: Path) -> None:
+    (tmp_path / "my_images.py").write_text(
+        "import torch\n"
+        "from datamodules import ImageDataModule\n"
+        "from datamodules.images import SplitImages\n"
+        "class Noise(ImageDataModule):\n"
+        "    image_shape, class_names, data_source = (1, 28, 28), (), 'noise'\n"
+        "    def __init__(self):\n"
+        "        super().__init__(8, False, None)\n"
+        "        images, labels = torch.zeros(60, 1, 28, 28, dtype=torch.uint8), torch.zeros(60).long()\n"
+        "        self._splits = SplitImages(images, labels, *torch.arange(60).split([40, 10, 10]))\n"
+    )
+    small = "--trainer.max_steps 1 --trainer.callbacks ImageGrid"
+    assert twofold(f"fit -c gan_template --data my_images.Noise {small}")[::2] == (0, "")
+    code, _, complained = twofold(f"fit -c gan_conditional --data my_images.Noise {small}")
+    assert (code, complained.count("\n")) == (2, 1)
+    assert "the model needs classes, and my_images.Noise has none" in complained
+
+
 def test_a_task_needs_no_least_length(twofold: Twofold, tmp_path: Path) -> None:
     (tmp_path / "copy_task.py").write_text(
         "from datamodules import SequenceDataModule\n"

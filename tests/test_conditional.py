@@ -174,7 +174,9 @@ def test_validation_and_prediction_have_classes(plain_trainer: Callable[..., Tra
     assert all(map(torch.equal, watch.seen["generator"], labels))
     assert all(map(torch.equal, watch.seen["discriminator"][::2], labels))
     predicted: Any = plain_trainer().predict(module, datamodule=data)
-    assert [shades_of(images) for images in predicted] == [[k % 10 for k in range(n)] for n in (64, 36)]
+    assert [shades_of(images) for images in predicted] == [
+        [k % 10 for k in of_batch] for of_batch in (range(64), range(64, 100))
+    ]
 
 
 def test_evaluations_have_classes_as_frequent_as_the_data(fit: Fit, digits: MNISTDataModule) -> None:
@@ -217,6 +219,27 @@ def test_labels_are_found_in_a_batch(batch: Any) -> None:
     (labels,) = labels_of(batch, 10)
     assert torch.equal(labels, LABELS)
     assert labels_of(batch, 0) == ()
+
+
+class Embedding(nn.Module):
+    """A generator that takes labels, and no weights of classes."""
+
+    latent_dim, classes = 3, 10
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of_label = nn.Embedding(10, 784)
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        images: Tensor = self.of_label(labels).view(-1, 1, 28, 28).tanh()
+        return images
+
+
+def test_generators_take_weights_of_classes_too() -> None:
+    with pytest.raises(
+        ValueError, match=r"Embedding takes labels, but no weights of classes, .* see networks.conditio"
+    ):
+        GAN(Embedding(), PixelUnshuffleDiscriminator(2, 4, classes=10))
 
 
 @pytest.mark.parametrize(

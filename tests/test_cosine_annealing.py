@@ -86,9 +86,16 @@ def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], message: 
         CosineAnnealing(**arguments)
 
 
-def test_module_without_penalties_is_refused(plain_trainer: Fit) -> None:
-    with pytest.raises(ValueError, match="r1 and r2, which PalindromeLSTM doesn't have"):
-        CosineAnnealing(5, penalty=(2.0, 0.2)).on_train_start(plain_trainer(), PalindromeLSTM())
+@pytest.mark.parametrize("make", [PalindromeLSTM, make_gan])
+def test_module_without_penalties_is_refused(plain_trainer: Fit, make: Callable[[], LightningModule]) -> None:
+    with pytest.raises(ValueError, match=r"r1 and r2, and this \w+ has neither; write r1 or r2 above 0"):
+        CosineAnnealing(5, penalty=(2.0, 0.2)).on_train_start(plain_trainer(), make())
+
+
+def test_penalty_that_the_module_lacks_stays_off(fit: Fit) -> None:
+    values = Values()
+    fit(make_gan(r1=2.0), CosineAnnealing(2, penalty=(2.0, 1.0)), values, max_steps=3)
+    assert values.penalties == [(2.0, 0.0), (1.5, 0.0), (1.0, 0.0)]
 
 
 def test_optimizer_without_betas_is_refused(fit: Fit) -> None:

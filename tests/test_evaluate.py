@@ -158,7 +158,7 @@ def test_evaluation_names_and_summary(digits: Digits, real: RealImages) -> None:
         *("nearest_neighbour_distance", "real_nearest_neighbour_distance", "memorised", "memorisation_samples"),
     ]
     line = summary(found)
-    assert f"FID {found['fid']:.1f} with 60 samples, {found['fid_over_real']:.1f} times the real-data FID" in line
+    assert f"FID {found['fid']:.3g} with 60 samples, {found['fid_over_real']:.1f} times the real-data FID" in line
     assert f"recall {found['recall']:.2f} ({found['recall_real']:.2f})" in line
     assert "\n" not in line
 

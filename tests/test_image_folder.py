@@ -58,12 +58,13 @@ def test_splits_depend_on_their_seed_alone(tmp_path: Path) -> None:
     first, again, other = loaded(tmp_path, seed=1), loaded(tmp_path, seed=2), loaded(tmp_path, split_seed=1)
     assert torch.equal(first.splits.train, again.splits.train)
     assert not torch.equal(first.splits.train, other.splits.train)
+    assert first.data_source == again.data_source != other.data_source
     batches = [torch.cat([images for images, _ in data.train_dataloader()]) for data in (first, again)]
     assert not torch.equal(*batches)
 
 
 def test_changed_files_are_read_again(tmp_path: Path) -> None:
-    write_pictures(tmp_path, each=2)
+    write_pictures(tmp_path, each=4)
     before, again = loaded(tmp_path), loaded(tmp_path)
     assert before.splits.images is again.splits.images
     Image.new("RGB", (32, 32), "red").save(tmp_path / "cat" / "00.png")
@@ -71,6 +72,25 @@ def test_changed_files_are_read_again(tmp_path: Path) -> None:
     assert after.splits.images[0].flatten(1).float().mean(dim=1).tolist() == [255, 0, 0]
     assert str(before.data_source).startswith("pictures-")
     assert before.data_source == again.data_source != after.data_source
+
+
+def test_classes_without_training_pictures_are_named(tmp_path: Path) -> None:
+    write_pictures(tmp_path, each=1)
+    data = ImageFolderDataModule(tmp_path)
+    untrained = {CLASSES[number] for number in range(3)} - {CLASSES[k] for k in data.splits.labels[data.splits.train]}
+    assert untrained
+    with pytest.warns(UserWarning, match="is for training; add some") as caught:
+        data.setup()
+    assert all(f"no picture of {name} is for training" in str(caught[0].message) for name in untrained)
+
+
+def test_photographs_of_one_size_may_be_turned(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise
+    for number in range(3):
+        Image.new("RGB", (8, 4)).save(tmp_path / f"{number}.jpg")
+        Image.new("RGB", (4, 8)).save(tmp_path / f"turned{number}.jpg", exif=exif)
+    assert loaded(tmp_path).image_shape == (3, 4, 8)
 
 
 def _rotated(path: Path) -> None:

@@ -77,6 +77,7 @@ def test_run_on_pictures_from_training_to_explorer(
     assert script(interpolate, folder / "mnist_generator.pth", "--seeds", 1, 2, "--out", "strip.png")[0] == 0
     index = ModelIndex(Path("runs"))
     [(_, name)] = index.generators()
+    assert not GANExplorer(index).makes_digits(name)
     frame, probabilities, origin = GANExplorer(index).frame(name, "seeds", 1, 2, "lerp", 0.5)
     assert (frame.size[0] % shape[2], probabilities) == (0, {})
     assert origin == f"after 6 batches of {metadata['data_source']}"
@@ -100,6 +101,9 @@ def test_resumed_run_ends_with_the_same_bits(twofold: Command, tmp_path: Path) -
     code, _, err = twofold(f"fit -c {killed}/config.yaml --ckpt_path last")
     assert (code, err) == (0, "")
     assert differences(folder, killed) == []
+    code, _, err = twofold(f"test -c {killed}/config.yaml --ckpt_path last --data.root others")
+    assert (code, err.count("\n")) == (0, 1)
+    assert "of which it may have seen a part" in err
 
 
 def test_discriminator_gets_the_statistics_of_the_pictures(twofold: Command) -> None:
@@ -177,6 +181,16 @@ def test_classifiers_that_do_not_fit_are_refused(
         for work in (trainer.fit, partial(trainer.test, verbose=False)):
             with pytest.raises(ValueError, match=f"c.ckpt doesn't fit these images: .*{words}"):
                 work(_gan_of((3, 32, 32)), datamodule=data)
+
+
+def test_classifier_of_other_pictures_of_these_classes_is_named(
+    plain_trainer: Callable[..., Trainer], save_trained: Save, tmp_path: Path
+) -> None:
+    root, path = write_pictures(tmp_path / "some", each=30), tmp_path / "classifier.ckpt"
+    _classifier(save_trained, write_pictures(tmp_path / "others", each=31), (3, 32, 32), path)
+    trainer = plain_trainer(1, callbacks=[GenerativeMetrics(classifier=str(path), final_samples=0)])
+    with pytest.warns(UserWarning, match="the classifier was trained on pictures-.* and these images are pictures-"):
+        trainer.fit(_gan_of((3, 32, 32)), datamodule=ImageFolderDataModule(root, batch_size=8))
 
 
 @pytest.mark.usefixtures("in_process")  # in a new folder

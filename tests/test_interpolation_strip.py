@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from lightning_modules import GAN
 from metrics.features import load_classifier
 from metrics.interpolation import interpolate_latents
 from networks.generator_files import load_generator
+from networks.mlp_conv_gan import MLPConvGenerator, PixelUnshuffleDiscriminator
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from networks.registry import to_spec
 
@@ -132,9 +134,15 @@ def test_impossible_strip_is_the_default_with_a_warning(
         ({"steps": 1}, "steps is 1; write 2 or more"),
         ({"interpolation": "curved"}, "interpolation is 'curved'; write lerp or slerp"),
         ({"digits": [3]}, "needs 2 or more waypoints, not 1"),
-        ({"digits": [3, 12]}, "digits holds 12; write digits from 0 to 9"),
     ],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         InterpolationStrip(**arguments)
+
+
+@pytest.mark.parametrize("classes", [0, 26])
+def test_only_classes_may_be_above_9(classes: int, plain_trainer: Callable[..., Trainer]) -> None:
+    module = GAN(MLPConvGenerator(4, [8, 8], classes=classes), PixelUnshuffleDiscriminator(2, 4, classes=classes))
+    with pytest.raises(ValueError, match="digits holds 12; write digits from 0 to 9") if not classes else nullcontext():
+        InterpolationStrip(digits=[3, 12]).on_train_start(plain_trainer(), module)

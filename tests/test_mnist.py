@@ -1,6 +1,7 @@
 """The MNIST datamodule on the packaged digits. Files and downloads: `tests/integration/test_mnist_download.py`."""
 
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,7 @@ class TestSource:
         ({"predict_size": 0}, "predict_size is 0; write 1 or more"),
         ({"dataset": "cifar10"}, "dataset is 'cifar10'; write one of mnist, fashion_mnist, kmnist, emnist_letters"),
         ({"dataset": "kmnist", "source": "packaged"}, "source is packaged, which has MNIST's digits only; write torch"),
+        ({"image_shape": (2, 28, 28)}, "image_shape has 2 channels; write 1, or 3 for colour"),
         ({"image_shape": (1, 28, 20)}, r"image_shape is \[1, 28, 20\]; write a height and a width of 28 or more"),
     ],
 )
@@ -169,3 +171,11 @@ def test_loaders_before_setup_and_large_batches_are_refused() -> None:
         MNISTDataModule().train_dataloader()
     with pytest.raises(ValueError, match="batch_size is 3,501, but there are 3,500 training images"):
         packaged(batch_size=3501).train_dataloader()
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(43, {43: 93}), (44, {44: 90, 40: 1}), (1, {1: 4000})])
+def test_a_last_batch_of_one_image_is_left_out(batch_size: int, sizes: dict[int, int]) -> None:
+    """Of 4,000 images batches of 43 leave one."""
+    data = packaged(batch_size=batch_size, train_on_validation=True)
+    data.load_state_dict({"seed": 1})
+    assert Counter(len(images) for images, _ in data.train_dataloader()) == sizes

@@ -17,6 +17,9 @@ SHORT = (
     "--data.batches_per_epoch 3 --data.batch_size 16 --trainer.log_every_n_steps 1 --checkpoint.every_n_train_steps 4"
 )
 CURRICULUM = "--trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.start 3"
+ANNEALED = (
+    "--trainer.callbacks+=callbacks.CosineAnnealing --trainer.callbacks.batches 3 --trainer.callbacks.beta2 [0.9,0.99]"
+)
 SOLVED = "--trainer.callbacks+=callbacks.StopWhenSolved --trainer.callbacks.perfect_batches 9"
 Twofold = Callable[..., tuple[int, str, str]]
 
@@ -59,6 +62,7 @@ REFUSED = [
     ("--trainer.precision bf16-mixed", "--trainer.precision was null in this run and can't become bf16-mixed"),
     (CURRICULUM, "LengthCurriculum.start was null in this run and can't become 3"),
     ("--trainer.callbacks+=EMAWeightAveraging", "EMAWeightAveraging."),
+    (ANNEALED, "CosineAnnealing.batches was null in this run and can't become 3"),
     (SOLVED, "StopWhenSolved.perfect_batches was null in this run and can't become 9"),
     ("--experiment other", "--experiment was palindrome_lstm in this run and can't become other"),
     ("--trainer.max_steps 3", "--trainer.max_steps was 4 in this run and can't become 3"),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from pictures import write_pictures
 from row_logger import RowLogger
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from benchmarks import gan, gan_stacked
 from callbacks import StackedModes
 from callbacks.interpolation_strip import GENERATOR_FILE
 from common.seeding import rng
-from datamodules import StackedMNISTDataModule
+from datamodules import ImageFolderDataModule, MNISTDataModule, StackedMNISTDataModule
 from lightning_modules import GAN
 from metrics.features import load_classifier, scaled
 from metrics.stacked_modes import evaluate_modes, mode_numbers, modes_of, real_modes
@@ -142,6 +143,7 @@ def test_modes_are_logged_in_training_at_its_end_and_in_test(
     during = {"quality/modes_covered", "quality/kl", "quality/modes_covered_real", "quality/kl_real"}
     assert [step for step, row in logger.rows if during <= row.keys()] == [1, 3]
     content = json.loads((tmp_path / "quality.json").read_text())
+    assert (content["samples"], content["reference"]) == (40, "validation")
     for weights in ("raw", "ema"):
         assert 1 <= content[weights]["modes_covered"] <= 40
         assert any(row.get(f"final/{weights}/kl") == content[weights]["kl"] for _, row in logger.rows)
@@ -168,9 +170,15 @@ def test_images_that_the_classifier_cannot_read_are_refused(
     assert not [*tmp_path.iterdir()]
 
 
-def test_data_without_digits_are_refused(plain_trainer: MakeTrainer) -> None:
+def test_data_without_digits_are_refused(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="this run's data has no `splits`"):
         StackedModes().on_train_start(plain_trainer(), make_gan())
+    pictures = ImageFolderDataModule(write_pictures(tmp_path / "flat", (), 30, (28, 28)), batch_size=8)
+    for data in (MNISTDataModule(source="packaged", image_shape=(3, 28, 28)), pictures):
+        with pytest.raises(
+            ValueError, match="reads a digit of MNIST in each channel, which this run's data don't have"
+        ):
+            plain_trainer(1, callbacks=[StackedModes()]).fit(make_gan(), datamodule=data)
 
 
 def test_benchmark_counts_by_both_classifiers_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

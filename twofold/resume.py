@@ -16,7 +16,7 @@ from twofold.run_folder import RunFolder
 Config = Mapping[str, Any]
 
 STEERING_CALLBACKS = (
-    *("LengthCurriculum", "StopWhenSolved"),
+    *("CosineAnnealing", "LengthCurriculum", "StopWhenSolved"),
     *("StochasticWeightAveraging", "WeightAveraging", "EMAWeightAveraging", "BackboneFinetuning"),
 )
 """These callbacks change what is trained, on what, and for how long. Others only observe, or only stop the training."""

@@ -110,6 +110,8 @@ class RunMetadata(Callback):
 def write_metrics(path: Path, run: Run, trainer: Trainer, shows: bool) -> None:
     """Writes the metrics of `validate` or `test` as one row, which also names the weights and the data.
 
+    Warns if the run was trained on other data.
+
     Args:
         shows: whether to print them as well, one per line.
     """
@@ -119,6 +121,9 @@ def write_metrics(path: Path, run: Run, trainer: Trainer, shows: bool) -> None:
     row |= {name: getattr(data, name) for name in ("length", "data_source") if hasattr(data, name)}
     row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
     write_rows(path, list(row), [row])
+    source = row.get("data_source")
+    if run.folder is not None and (before := run.folder.facts.get("data_source", source)) != source:
+        warn(f"this run was trained on {before} data, and this is {source} data, of which it may have seen a part")
     width = max(map(len, trainer.callback_metrics), default=0)
     for name, value in trainer.callback_metrics.items() if shows else ():
         print(f"{name:{width}}  {float(value):.4g}")

@@ -65,6 +65,8 @@ class MNISTDataModule(ImageDataModule):
         if source == "packaged" and dataset != "mnist":
             raise ValueError(f"source is packaged, which has MNIST's digits only; write torchvision for {dataset}")
         self.image_shape = check_image_shape("MNISTDataModule", image_shape)
+        if self.image_shape[0] not in (1, 3):
+            raise ValueError(f"image_shape has {self.image_shape[0]} channels; write 1, or 3 for colour")
         if min(self.image_shape[1:]) < 28:
             raise ValueError(f"image_shape is {[*image_shape]}; write a height and a width of 28 or more")
         self.root = Path(root).expanduser()

@@ -52,6 +52,16 @@ class GANExplorer:
             return classes_of(self.index.generator(name).network)
         return 0
 
+    def makes_digits(self, name: str | None) -> bool:
+        """Returns whether there may be frames between digits: the classifier takes the images, or they have classes."""
+        with suppress(UsageError):
+            trained = self.index.generator(name)
+            if number := classes_of(trained.network):
+                return number >= self.classifier.classes
+            image_shape = getattr(trained.network, "image_shape", self.classifier.image_shape)
+            return self._classifier(trained) is not None and tuple(image_shape) == self.classifier.image_shape
+        return True
+
     def frame(
         self,
         name: str | None,

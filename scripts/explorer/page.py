@@ -74,9 +74,17 @@ def _gan(blocks: gr.Blocks, index: ModelIndex) -> None:
             gr.Dropdown(**shown, value=[], multiselect=True, label="Classes of the samples, or all", elem_id="classes"),
         )
 
+    def between_choice(name: str | None, chosen: str = "digits") -> gr.Radio:
+        """What was chosen, or seeds for a generator that makes no digits."""
+        value = chosen if gan.makes_digits(name) else "seeds"
+        return gr.Radio(["digits", "seeds"], value=value, label="Between two", elem_id="between")
+
+    def choices(name: str | None, chosen: str) -> tuple[gr.Radio | gr.Dropdown, ...]:
+        return between_choice(name, chosen), *class_choices(name)
+
     gan, name = GANExplorer(index), generators()
     with gr.Row():
-        between = gr.Radio(["digits", "seeds"], value="digits", label="Between two", elem_id="between")
+        between = between_choice(name.value)
         start = gr.Number(3, label="From", min_width=90, elem_id="start", **SEED)
         end = gr.Number(8, label="To", min_width=90, elem_id="end", **SEED)
         interpolation = gr.Radio(list(INTERPOLATIONS), value="lerp", label="Interpolation", elem_id="interpolation")
@@ -104,8 +112,9 @@ def _gan(blocks: gr.Blocks, index: ModelIndex) -> None:
     gr.on([seed.change, classes.input], **sample, **QUICK, api_name="samples")
     strip_button.click(_or_message(gan.strip, 1), [*path, *ends], [strip, message], **SLOW, api_name="strip")
     another.click(run_seed, None, seed, **PRIVATE)
-    chosen = name.input(class_choices, name, [*ends, classes], **QUICK, api_name="classes")
-    listed = blocks.load(generators, None, name, **PRIVATE).then(class_choices, name, [*ends, classes], **PRIVATE)
+    choose: Event = {"fn": choices, "inputs": [name, between], "outputs": [between, *ends, classes]}
+    chosen = name.input(**choose, **QUICK, api_name="classes")
+    listed = blocks.load(generators, None, name, **PRIVATE).then(**choose, **PRIVATE)
     for event in (chosen, listed):
         event.then(**show, **PRIVATE).then(**sample, **PRIVATE)
 
