@@ -25,9 +25,9 @@ GREY = 76
 TEXT_SIZE, TEXT_HEIGHT = 11, 16
 CAPTION_SIZE, CAPTION_HEIGHT, CAPTION_INDENT = 13, 22, 6
 STRIP_WIDTH = 15
-CLASS_ROW = 10
-"""Images of a class in a row, or more where the whole grid has more."""
 """The most frames in a row of a strip, so that texts stay legible when the picture is fitted to a page."""
+CLASS_ROW = 10
+"""The most images of a class in a row, unless a square grid has more."""
 GAP = 12
 """The space between the pictures of a page, in pixels."""
 FRAME_MS, WAYPOINT_MS = 80, 800

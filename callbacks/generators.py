@@ -18,7 +18,7 @@ from common.eval_mode import evaluating
 from common.files import replacing
 from common.seeding import latent_noise, rng, run_seed
 from metrics.features import Splits
-from networks.conditional import Labels
+from networks.conditional import Labels, classes_of
 from networks.generator_files import save_generator
 from networks.sampling import sample
 
@@ -78,9 +78,15 @@ def sample_images(
 
 def save_sampling_generator(trainer: Trainer, module: LightningModule, path: Path) -> None:
     """Writes the generator to sample from as a generator file (see `networks.generator_files`)."""
-    weights = "ema" if "ema" in generators(module) else "raw"
-    source = data_source(trainer)
-    save_generator(sampling_generator(module), path, weights=weights, step=batches_trained(trainer), data_source=source)
+    generator, data = sampling_generator(module), getattr(trainer, "datamodule", None)
+    save_generator(
+        generator,
+        path,
+        weights="ema" if "ema" in generators(module) else "raw",
+        step=batches_trained(trainer),
+        data_source=data_source(trainer),
+        class_names=getattr(data, "class_names", ()) if classes_of(generator) else (),
+    )
 
 
 def may_write(trainer: Trainer) -> bool:

@@ -1,6 +1,7 @@
 """Generator files: a generator's weights in a `.pth` file, and a `.json` file beside it that says what they are."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,26 @@ from common.files import SAFETENSORS, local_file, read_safetensors, read_tensors
 from networks.registry import Spec, from_spec, to_spec
 
 
-def save_generator(generator: nn.Module, path: str | Path, *, weights: str, step: int, data_source: str) -> None:
+def save_generator(
+    generator: nn.Module,
+    path: str | Path,
+    *,
+    weights: str,
+    step: int,
+    data_source: str,
+    class_names: Sequence[str] = (),
+) -> None:
     """Writes `generator.state_dict()` to `path` and its metadata to the same name with the ending `.json`.
 
     Args:
         weights: "ema" or "raw", whichever the generator holds.
         step: number of training batches.
         data_source: "torchvision" (MNIST), "packaged", or the name of another dataset.
+        class_names: of a class-conditional generator's classes, if they have names.
     """
     path = Path(path)
     metadata = {"network": to_spec(generator), "weights": weights, "step": step, "data_source": data_source}
+    metadata |= {"class_names": [*class_names]} if class_names else {}
     write_tensors(generator.state_dict(), path)
     with replacing(path.with_suffix(".json")) as draft:
         draft.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
@@ -70,7 +81,7 @@ def load_weights(network: nn.Module, weights: Any, path: Path, assign: bool = Fa
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """Reads a generator file's metadata: network, weights, step and data_source.
+    """Reads a generator file's metadata: network, weights, step, data_source and class_names, if there are any.
 
     They are in a `.safetensors` file itself, and for other weights in the `.json` file beside them.
 

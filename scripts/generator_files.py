@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from callbacks.drawing import trained_on
-from networks.conditional import labels_in_turn
+from networks.conditional import classes_of
 from networks.generator_files import load_generator, read_metadata
 from twofold.errors import UsageError, advised
 
+SHOWN = 10
+"""The most classes that a message names."""
 INSTEAD = "write a generator file, such as runs/gan/RUN/mnist_generator.pth"
 
 
@@ -24,6 +26,27 @@ class GeneratorFile(NamedTuple):
     def origin(self) -> str:
         """How long the generator was trained and on what, such as "after 1,500 batches of MNIST"."""
         return trained_on(self.metadata["step"], self.metadata["data_source"])
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of its classes, or else their numbers."""
+        names: list[str] = self.metadata.get("class_names") or [str(k) for k in range(classes_of(self.network))]
+        return names
+
+    def class_numbers(self, classes: Sequence[str]) -> list[int]:
+        """Returns the numbers of classes that are given by name or by number.
+
+        Raises:
+            UsageError: when the generator doesn't have one of them.
+        """
+        names = self.class_names
+        known = {**{str(number): number for number in range(len(names))}, **{name: k for k, name in enumerate(names)}}
+        for each in classes:
+            if each not in known:
+                some = ", ".join(names[:SHOWN]) + ", …" * (len(names) > SHOWN)
+                instead = f"write one of {some}" if names else "leave it out, for this generator has no classes"
+                raise UsageError(f"the class is {each}; {instead}")
+        return [known[each] for each in classes]
 
 
 def open_generator(path: Path) -> GeneratorFile:
@@ -42,11 +65,3 @@ def open_generator(path: Path) -> GeneratorFile:
                 return trained
             raise UsageError(f"{path} holds weights that aren't finite numbers; its training failed")
     raise UsageError(f"the metadata of {path} lacks the step or the data_source; {INSTEAD}")
-
-
-def chosen_labels(network: nn.Module, n: int, classes: Sequence[int]) -> tuple[Tensor, ...]:
-    """As `networks.conditional.labels_in_turn`, but raises UsageError for a class that the generator doesn't have."""
-    try:
-        return labels_in_turn(network, n, classes)
-    except ValueError as error:
-        raise UsageError(str(error)) from error

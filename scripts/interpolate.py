@@ -52,8 +52,8 @@ def _run(arguments: list[str]) -> int:
     between = parser.add_mutually_exclusive_group(required=True)
     between.add_argument("--digits", nargs="+", type=whole_number(0), help="from digit to digit, such as 3 8 1")
     between.add_argument("--seeds", nargs="+", type=seed, help="from latent to latent, each drawn from a seed")
-    about_class = "of the seeds in turn, or one for all; for a class-conditional generator"
-    parser.add_argument("--class", dest="classes", nargs="+", type=whole_number(0), default=[], help=about_class)
+    about_class = "names or numbers, of the seeds in turn, or one for all; for a class-conditional generator"
+    parser.add_argument("--class", dest="classes", nargs="+", default=[], metavar="CLASS", help=about_class)
     parser.add_argument("--interpolation", choices=[*INTERPOLATIONS], default="lerp", help="by default lerp")
     frames = "per pair of waypoints, both included, by default 10"
     parser.add_argument("--frames", type=whole_number(2), default=10, help=frames)
@@ -75,7 +75,9 @@ def _run(arguments: list[str]) -> int:
             waypoints = between_digits(trained.network, classifier, options.digits, options.strips, options.seed)
             ends = [str(digit) for digit in options.digits]
         else:
-            waypoints = between_seeds(trained.network, options.seeds, options.strips, options.classes)
+            waypoints = between_seeds(
+                trained.network, options.seeds, options.strips, trained.class_numbers(options.classes)
+            )
             ends = seed_titles(options.seeds, options.classes)
         paths = [interpolate_inputs(each, options.frames, options.interpolation) for each in waypoints]
     except ValueError as error:
@@ -135,7 +137,7 @@ def between_seeds(
     return waypoints
 
 
-def seed_titles(seeds: Sequence[int], classes: Sequence[int]) -> list[str]:
+def seed_titles(seeds: Sequence[int], classes: Sequence[int | str]) -> list[str]:
     """What a strip's caption says of its waypoints, such as "seed 4" or, with classes, "seed 4 as 7"."""
     return [f"seed {n} as {classes[k % len(classes)]}" if classes else f"seed {n}" for k, n in enumerate(seeds)]
 

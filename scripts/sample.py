@@ -18,10 +18,10 @@ import torch
 
 from callbacks.drawing import class_rows, grid, page, write_numbered, write_png
 from common.seeding import latent_noise, rng
-from networks.conditional import classes_of
+from networks.conditional import classes_of, labels_in_turn
 from networks.sampling import BATCH, finite_samples
 from scripts.arguments import seed, whole_number
-from scripts.generator_files import chosen_labels, open_generator
+from scripts.generator_files import open_generator
 from twofold.errors import OneLineParser, UsageError, exit_code
 
 
@@ -35,8 +35,8 @@ def _run(arguments: list[str]) -> int:
     parser.add_argument("generator", type=Path, help="generator file, such as runs/gan/…/mnist_generator.pth")
     parser.add_argument("--n", type=whole_number(1), default=64, help="number of images, by default 64")
     parser.add_argument("--seed", type=seed, default=1, help="seed of the noise, by default 1")
-    about_class = "classes that take turns, by default all of a class-conditional generator"
-    parser.add_argument("--class", dest="classes", nargs="+", type=whole_number(0), default=[], help=about_class)
+    about_class = "names or numbers of classes that take turns, by default all of a class-conditional generator"
+    parser.add_argument("--class", dest="classes", nargs="+", default=[], metavar="CLASS", help=about_class)
     parser.add_argument("--out", type=Path, required=True, help="a .png for a grid, or a new folder")
     options = parser.parse_args(arguments)
     if options.out.suffix.lower() not in ("", ".png"):
@@ -46,12 +46,13 @@ def _run(arguments: list[str]) -> int:
 
     trained = open_generator(options.generator)
     latents = latent_noise(trained.network, options.n, rng(options.seed, "sample"))
-    labels = chosen_labels(trained.network, options.n, options.classes)
+    labels = labels_in_turn(trained.network, options.n, trained.class_numbers(options.classes))
     batches = finite_samples(trained.network, latents, *labels)
     if options.out.suffix:
         images, turns = torch.cat(list(batches)), len(options.classes) or classes_of(trained.network)
         cells = class_rows(images, turns) if turns > 1 else (images, ceil(sqrt(options.n)))
-        write_png(page([grid(*cells)], f"seed {options.seed}, {trained.origin}"), options.out)
+        of_class = f"class {', '.join(options.classes)}, " if options.classes else ""
+        write_png(page([grid(*cells)], f"{of_class}seed {options.seed}, {trained.origin}"), options.out)
     else:
         for number, images in enumerate(batches):
             write_numbered(images, options.out, first=number * BATCH)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,15 +136,15 @@ def test_onnx_takes_labels(script: Command, conditional_file: Path, tmp_path: Pa
 
 
 SAMPLE_MISTAKES = [
-    ("mnist_generator.pth --class 10 --out x", "the class is 10; write 0 to 9"),
-    ("mnist_generator.pth --class 3 12 --out x.png", "the class is 12; write 0 to 9"),
-    ("mnist_generator.pth --class -1 --out x.png", "--class: can't be -1; write a whole number, 0 or more"),
-    ("mnist_generator.pth --class seven --out x.png", "--class: can't be seven; write a whole number, 0 or more"),
+    ("mnist_generator.pth --class 10 --out x", "the class is 10; write one of 0, 1, 2, 3"),
+    ("mnist_generator.pth --class 3 12 --out x.png", "the class is 12; write one of 0, 1"),
+    ("mnist_generator.pth --class -1 --out x.png", "the class is -1; write one of 0, 1, 2"),
+    ("mnist_generator.pth --class seven --out x.png", "the class is seven; write one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
     ("plain.pth --class 3 --out x.png", "the class is 3; leave it out, for this generator has no classes"),
 ]
 INTERPOLATE_MISTAKES = [
     ("mnist_generator.pth --digits 3 10 --out x.png", "the class is 10; write 0 to 9"),
-    ("mnist_generator.pth --seeds 1 2 --class 10 --out x.png", "the class is 10; write 0 to 9"),
+    ("mnist_generator.pth --seeds 1 2 --class 10 --out x.png", "the class is 10; write one of"),
     ("mnist_generator.pth --seeds 3 8 --class 1 2 3 --out x.png", "--class holds 3 classes for 2 seeds; write fewer"),
     ("mnist_generator.pth --digits 3 8 --class 1 --out x.png", "--class goes with --seeds; write the classes as --dig"),
     ("mnist_generator.pth --digits 3 --out x.png", "needs 2 or more waypoints, not 1"),
@@ -183,8 +184,8 @@ def test_run_makes_classes_everywhere(twofold: Command, script: Command) -> None
     index = ModelIndex(Path("runs"))
     [(_, name)] = index.generators()
     explorer = GANExplorer(index)
-    assert explorer.classes(name) == 10
-    assert explorer.classes(None) == explorer.classes("nowhere") == 0
+    assert explorer.classes(name) == [*string.digits]
+    assert explorer.classes(None) == explorer.classes("nowhere") == []
     network = load_generator(file)
     [(latents, weights)] = between_seeds(network, [1, 2], 1, [3, 8])
     middle = sample(network, latents.mean(dim=0, keepdim=True), weights.mean(dim=0, keepdim=True))
@@ -208,8 +209,12 @@ def test_classes_of_a_folder_of_pictures(twofold: Command, script: Command) -> N
     code, out, err = twofold(f"fit -c {PICTURES} {TINY.removeprefix('--data.source packaged ')}")
     assert (code, err) == (0, "")
     file = Path(out.splitlines()[-1].removeprefix("results in ")) / "mnist_generator.pth"
-    assert script(sample_script, file, "--class", 2, 0, "--n", 4, "--out", "emus_and_cats.png")[0] == 0
-    assert "the class is 3; write 0 to 2" in script(sample_script, file, "--class", 3, "--out", "none.png")[2]
+    for classes in ((2, 0), ("emu", "cat")):
+        assert script(sample_script, file, "--class", *classes, "--n", 4, "--out", f"{classes[0]}", "--seed", 1)[0] == 0
+    by_number, by_name = ([path.read_bytes() for path in sorted(Path(name).iterdir())] for name in ("2", "emu"))
+    assert by_number == by_name
+    complained = script(sample_script, file, "--class", 3, "--out", "none.png")[2]
+    assert "the class is 3; write one of cat, dog, emu" in complained
     write_pictures(Path("flat"), ())
     code, _, err = twofold(f"fit -c {PICTURES} --data.root flat")
     assert (code, "the model needs classes, and flat has none; make a folder for each class" in err) == (2, True)

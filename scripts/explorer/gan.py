@@ -46,11 +46,11 @@ class GANExplorer:
         self._lock = threading.Lock()
         self._searched: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
-    def classes(self, name: str | None) -> int:
-        """Returns the number of a generator's classes; 0 for an unconditional one, and for one that can't be opened."""
+    def classes(self, name: str | None) -> list[str]:
+        """Returns the names of a generator's classes; none of an unconditional one, and of one that can't be opened."""
         with suppress(UsageError):
-            return classes_of(self.index.generator(name).network)
-        return 0
+            return self.index.generator(name).class_names
+        return []
 
     def makes_digits(self, name: str | None) -> bool:
         """Returns whether there may be frames between digits: the classifier takes the images, or they have classes."""
@@ -144,7 +144,7 @@ class GANExplorer:
         if between == "seeds":
             classes = [each for each in of_ends if each is not None]
             (waypoints,) = between_seeds(trained.network, [start, end], 1, classes)
-            return trained, waypoints, seed_titles([start, end], classes)
+            return trained, waypoints, seed_titles([start, end], [trained.class_names[each] for each in classes])
         return trained, self._between_digits(trained, [start, end]), [str(start), str(end)]
 
     def _classifier(self, trained: GeneratorFile) -> nn.Module | None:

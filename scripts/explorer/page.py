@@ -66,7 +66,7 @@ def _gan(blocks: gr.Blocks, index: ModelIndex) -> None:
 
     def class_choices(name: str | None) -> tuple[gr.Dropdown, ...]:
         """The classes of both ends and of samples, hidden for an unconditional generator."""
-        choices = [*range(gan.classes(name))]
+        choices = [(label, number) for number, label in enumerate(gan.classes(name))]
         shown: dict[str, Any] = {"choices": choices, "visible": bool(choices)}
         return (
             gr.Dropdown(**shown, value=None, label="Class of the first seed", elem_id="first-class"),
