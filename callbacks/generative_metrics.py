@@ -49,9 +49,6 @@ CLASSIFIER_TRAINED_ON_THEM = (
     "The classifier was trained on nearly all of these digits; don't compare with numbers on MNIST."
 )
 LEFT_OUT = "GenerativeMetrics leaves FID and its other numbers out"
-GENERATOR_TRAINED_ON_THEM = (
-    "The generator was trained on these validation images (train_on_validation), so they don't show how good it is."
-)
 
 
 class GenerativeMetrics(Callback):
@@ -165,8 +162,8 @@ class GenerativeMetrics(Callback):
         final: dict[str, float] = {}
         content: dict[str, Any] = {"classifier": self.classifier, "data_source": data_source(trainer)}
         content |= {"reference": "validation", "step": batches_trained(trainer)}
-        if remarks := self._remarks(trainer, "validation"):
-            content["remark"] = " ".join(remarks)
+        if self._knows_them(trainer):
+            content["remark"] = CLASSIFIER_TRAINED_ON_THEM
         for weights, numbers in self._evaluations(trainer, pl_module, "validation").items():
             final |= {f"final/{weights}/{name}": value for name, value in numbers.items()}
             content[weights] = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
@@ -188,8 +185,8 @@ class GenerativeMetrics(Callback):
         self, trainer: Trainer, pl_module: LightningModule, reference: Reference, draws: int = 1
     ) -> dict[str, Evaluation]:
         """The evaluation of the generator, and of its average if there is one."""
-        for remark in self._remarks(trainer, reference):
-            pl_module.print(remark)
+        if self._knows_them(trainer):
+            pl_module.print(CLASSIFIER_TRAINED_ON_THEM)
         real = RealImages(self._classifier.to(pl_module.device), self._splits(trainer), self.final_samples, reference)
         evaluations = {}
         for weights, generator in generators(pl_module).items():
@@ -239,13 +236,9 @@ class GenerativeMetrics(Callback):
             return False
         return True
 
-    def _remarks(self, trainer: Trainer, reference: Reference) -> list[str]:
-        """What restricts an evaluation with the images of this split."""
-        data = getattr(trainer, "datamodule", None)
-        is_shipped = self.classifier in CLASSIFIERS
-        is_trained_on = reference == "validation" and getattr(data, "train_on_validation", False)
-        remarks = [CLASSIFIER_TRAINED_ON_THEM] if is_shipped and data_source(trainer) == "packaged" else []
-        return [*remarks, GENERATOR_TRAINED_ON_THEM] if is_trained_on else remarks
+    def _knows_them(self, trainer: Trainer) -> bool:
+        """Whether the classifier was trained on the images that it evaluates."""
+        return self.classifier in CLASSIFIERS and data_source(trainer) == "packaged"
 
     def _splits(self, trainer: Trainer) -> Splits:
         return splits_of(trainer, self, "generated images with real ones", "MNISTDataModule")

@@ -43,7 +43,6 @@ class ImageFolderDataModule(ImageDataModule):
     Args:
         root: the folder.
         batch_size: images per batch, over all devices together; the last batch of an epoch may be smaller.
-        train_on_validation: train on the training and validation splits together; fitting then doesn't validate.
         predict_size: number of test images to predict; null predicts all of them.
         image_shape: channels (1 for grey, 3 for colour), height and width. Pictures of another size are scaled until
             they cover it, and cropped in the middle. Null takes the size of the pictures, which is then the same for
@@ -65,12 +64,11 @@ class ImageFolderDataModule(ImageDataModule):
         self,
         root: str | Path,
         batch_size: int = 64,
-        train_on_validation: bool = False,
         predict_size: int | None = None,
         image_shape: Sequence[int] | None = None,
         split_seed: int = SPLIT_SEED,
     ) -> None:
-        super().__init__(batch_size, train_on_validation, predict_size)
+        super().__init__(batch_size, predict_size)
         if image_shape is not None:
             image_shape = check_image_shape("ImageFolderDataModule", image_shape)
             if image_shape[0] not in (1, 3):

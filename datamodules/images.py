@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -29,7 +28,7 @@ from networks.registry import to_plain
 SPLIT_SEED = 0
 """The same for every run, so that a classifier that evaluates a generator was not trained on the test images."""
 
-OF_BATCHES = ("batch_size", "train_on_validation", "predict_size")
+OF_BATCHES = ("batch_size", "predict_size")
 """Arguments that don't choose the images."""
 
 
@@ -61,7 +60,6 @@ class ImageDataModule(ResumableDataModule):
     Args:
         batch_size: images per batch, over all devices together; the last batch of an epoch may be smaller, and is left
             out if it would be of one image.
-        train_on_validation: train on the training and validation splits together; fitting then doesn't validate.
         predict_size: number of test images to predict; null predicts all of them.
 
     Raises:
@@ -79,13 +77,12 @@ class ImageDataModule(ResumableDataModule):
     data_source: str | None = None
     mean_and_std: tuple[float, float] | None = None
 
-    def __init__(self, batch_size: int, train_on_validation: bool, predict_size: int | None) -> None:
+    def __init__(self, batch_size: int, predict_size: int | None) -> None:
         super().__init__()
         check_positive(batch_size=batch_size)
         if predict_size is not None:
             check_positive(predict_size=predict_size)
         self.batch_size = batch_size
-        self.train_on_validation = train_on_validation
         self.predict_size = predict_size
         self._splits: SplitImages | None = None
         self._on_device: tuple[Tensor, Tensor] | None = None
@@ -123,8 +120,6 @@ class ImageDataModule(ResumableDataModule):
 
     def train_dataloader(self) -> BatchStream[ImageBatch]:
         rows = self.splits.train
-        if self.train_on_validation:
-            rows = torch.cat([rows, self.splits.validation])
         if self.batch_size > len(rows):
             raise ValueError(
                 f"batch_size is {self.batch_size:,}, but there are {len(rows):,} training images; write a smaller one"
@@ -134,10 +129,7 @@ class ImageDataModule(ResumableDataModule):
             number -= 1  # a last batch of one image, of which BatchNorm has no statistics
         return self.train_stream(partial(self._train_batch, rows), number)
 
-    def val_dataloader(self) -> EvaluationBatches[ImageBatch] | list[EvaluationBatches[ImageBatch]]:
-        """The validation split; an empty list while fitting trains on it."""
-        if self.train_on_validation and self.trainer and self.trainer.state.fn == TrainerFn.FITTING:
-            return []
+    def val_dataloader(self) -> EvaluationBatches[ImageBatch]:
         return self._evaluation(self.splits.validation)
 
     def test_dataloader(self) -> EvaluationBatches[ImageBatch]:

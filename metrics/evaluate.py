@@ -5,7 +5,7 @@
 
 FID, KID, precision and recall compare generated images with the images of one split, the reference. The same numbers of
 real images, measured on disjoint sets of training images, stand beside them. Memorisation is measured with the images
-that a generator may have been trained on.
+that generators are trained on.
 
 A class-conditional generator makes images of each class as often as the data have it. With equally many of each, FID of
 real images of MNIST rises from 2.9 to 3.2 by one shipped classifier, and from 0.20 to 0.33 by the other.
@@ -79,9 +79,7 @@ class RealImages:
             "fid_real_sets": len(real),
             **{f"{name}_real": value for name, value in first.items() if not name.startswith("fid")},
         }
-        # A GAN may train on the validation images as well, and copy them.
-        seen = [splits.train] if reference == "validation" else [splits.train, splits.validation]
-        self.training = splits.images[torch.cat(seen)]
+        self.training = splits.images[splits.train]
         distances = nearest_neighbour_distances(images[:MEMORISATION_SAMPLES], self.training)
         self.nearest_neighbour_distance = float(distances.median())
         self.close_distance = float(distances.quantile(CLOSE))

@@ -65,7 +65,6 @@ def test_run_of_a_shipped_config(config: Path, twofold: Twofold) -> None:
     assert out.count("don't compare with numbers on MNIST") == ("GenerativeMetrics" in text)
 
     resolved = yaml.safe_load((folder / "config.yaml").read_text())
-    assert not (weights and resolved["data"]["init_args"]["train_on_validation"])
     assert (resolved["trainer"]["max_steps"], resolved["threads"]) == (STEPS, 1)
     facts = json.loads((folder / "run.json").read_text())
     assert (facts["id"], facts["state"], facts["step"]) == (folder.name, "finished", STEPS)

@@ -5,7 +5,6 @@ import os
 import warnings
 
 CHATTER = (
-    r".*Total length of `list` across ranks is zero.*",  # a GAN with train_on_validation has no validation
     r".*does not have many workers.*",
     r".*litlogger.*|.*litmodels.*",
     r".*Checkpoint directory .* exists and is not empty.*",

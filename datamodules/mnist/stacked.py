@@ -23,7 +23,7 @@ class StackedMNISTDataModule(MNISTDataModule):
     the seed chooses, so there are far more stacks than images. The stacks of a split hold images of this split only.
 
     Args:
-        root, source, batch_size, train_on_validation, predict_size: see `MNISTDataModule`.
+        root, source, batch_size, predict_size: see `MNISTDataModule`.
         image_shape: 3 channels, height and width, which are 28 or more.
 
     Raises:
@@ -35,11 +35,10 @@ class StackedMNISTDataModule(MNISTDataModule):
         root: str | Path = "data",
         source: Source = "auto",
         batch_size: int = 64,
-        train_on_validation: bool = False,
         predict_size: int | None = None,
         image_shape: Sequence[int] = (3, 28, 28),
     ) -> None:
-        super().__init__(root, source, batch_size, train_on_validation, predict_size, image_shape=image_shape)
+        super().__init__(root, source, batch_size, predict_size, image_shape=image_shape)
         if self.image_shape[0] != CHANNELS:
             raise ValueError(f"image_shape is {[*image_shape]}; a stack has {CHANNELS} channels, a digit in each")
         self.class_names = tuple(f"{number:0{CHANNELS}d}" for number in range(10**CHANNELS))
