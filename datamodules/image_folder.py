@@ -46,7 +46,7 @@ class ImageFolderDataModule(ImageDataModule):
         predict_size: number of test images to predict; null predicts all of them.
         image_shape: channels (1 for grey, 3 for colour), height and width. Pictures of another size are scaled until
             they cover it, and cropped in the middle. Null takes the size of the pictures, which is then the same for
-            all, and colour if one of them has colour.
+            all, and 3 channels unless all are stored in grey.
         split_seed: seed of the splits. A classifier and a generator need the same.
 
     Raises:
@@ -201,8 +201,10 @@ def _read_pictures(root: Path, image_shape: tuple[int, int, int] | None, files: 
     if image_shape is None:
         _check_sizes(root, [picture.size for picture in pictures])
     is_grey = image_shape[0] == 1 if image_shape else all(picture.mode == "L" for picture in pictures)
-    pixels = [np.atleast_3d(np.asarray(picture.convert("L" if is_grey else "RGB"))) for picture in pictures]
-    images = np.ascontiguousarray(np.stack(pixels).transpose(0, 3, 1, 2))
+    width, height = pictures[0].size
+    images = np.empty((len(pictures), 1 if is_grey else 3, height, width), np.uint8)
+    for pixels, picture in zip(images, pictures, strict=True):
+        pixels[:] = np.atleast_3d(np.asarray(picture.convert("L" if is_grey else "RGB"))).transpose(2, 0, 1)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(name for name, _ in files))}
     labels = [numbers[name] for name, _ in files]
     names = tuple(filter(None, numbers))
