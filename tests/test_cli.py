@@ -165,7 +165,7 @@ def test_images_of_ones_own(twofold: Twofold, tmp_path: Path) -> None:
         "class Noise(ImageDataModule):\n"
         "    image_shape, class_names, data_source = (1, 28, 28), (), 'noise'\n"
         "    def __init__(self):\n"
-        "        super().__init__(8, False, None)\n"
+        "        super().__init__(8, None)\n"
         "        images, labels = torch.zeros(60, 1, 28, 28, dtype=torch.uint8), torch.zeros(60).long()\n"
         "        self._splits = SplitImages(images, labels, *torch.arange(60).split([40, 10, 10]))\n"
     )
