@@ -45,12 +45,9 @@ class CosineAnnealing(Callback):
         self.batches = batches
         self.penalty = penalty
         self.beta2 = beta2
-        self._annealed: list[str] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # What the module starts with is checked, so a penalty isn't switched on here.
-        self._annealed = [name for name in ("r1", "r2") if self.penalty and getattr(pl_module, name, 0) > 0]
-        if self.penalty is not None and not self._annealed:
+        if self.penalty is not None and not _penalties(pl_module):
             raise ValueError(
                 f"CosineAnnealing changes r1 and r2, and this {type(pl_module).__name__} has neither; write r1 or r2 "
                 "above 0, or leave the penalty out"
@@ -60,15 +57,19 @@ class CosineAnnealing(Callback):
                 raise ValueError(f"CosineAnnealing changes β₂, which {type(optimizer).__name__} doesn't have; use Adam")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        module: Any = pl_module
         done = min(1.0, batches_trained(trainer) / self.batches)
         if self.penalty is not None:
-            for name in self._annealed:
-                setattr(module, name, cosine(*self.penalty, done))
+            for name in _penalties(pl_module):
+                setattr(pl_module, name, cosine(*self.penalty, done))
         if self.beta2 is not None:
             beta2 = cosine(*self.beta2, done)
             for group in (group for optimizer in trainer.optimizers for group in optimizer.param_groups):
                 group["betas"] = (group["betas"][0], beta2)
+
+
+def _penalties(module: LightningModule) -> list[str]:
+    """The penalties that the module has. Others stay off: whether they fit the rest was checked without them."""
+    return [name for name in ("r1", "r2") if getattr(module, name, 0) > 0]
 
 
 def cosine(start: float, end: float, done: float) -> float:

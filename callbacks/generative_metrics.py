@@ -211,20 +211,19 @@ class GenerativeMetrics(Callback):
         Raises:
             ValueError: if the classifier of a path doesn't, or the datamodule has no splits.
         """
-        splits, data = self._splits(trainer), trainer.datamodule  # type: ignore[attr-defined]
+        splits, data, source = self._splits(trainer), trainer.datamodule, data_source(trainer)  # type: ignore[attr-defined]
         images = sample_images(pl_module, fixed_noise(pl_module, 1, "samples"))
         try:
             check_image_shape(self._classifier, images.shape[1:])
             check_classes(self._classifier, getattr(data, "class_names", ()))
-            if self.classifier in CLASSIFIERS and data_source(trainer) not in DATA_SOURCES:
-                raise ValueError(f"it knows MNIST's digits, not {data_source(trainer)}")
+            if self.classifier in CLASSIFIERS and source not in DATA_SOURCES:
+                raise ValueError(f"it knows MNIST's digits, not {source}")
         except ValueError as error:
             reason = f"{self.classifier} doesn't fit these images: {error}; {_how_to_train(data)}"
             if self.classifier not in CLASSIFIERS:
                 raise ValueError(reason) from error
             rank_zero_warn(f"{LEFT_OUT}: {reason}")
             return False
-        source = data_source(trainer)
         if self._classifier.data_source not in ("", source):
             rank_zero_warn(
                 f"the classifier was trained on {self._classifier.data_source} data, and these images are {source} "
@@ -254,7 +253,8 @@ class GenerativeMetrics(Callback):
 
 def _how_to_train(data: Any) -> str:
     """What to do for a classifier of these images."""
-    if len(getattr(data, "class_names", "unknown")) < 2:
+    class_names = getattr(data, "class_names", None)
+    if class_names is not None and len(class_names) < 2:
         return "a classifier needs pictures in a folder for each class"
     options = getattr(data, "options", "on the same data")
     return (

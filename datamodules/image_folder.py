@@ -78,8 +78,8 @@ class ImageFolderDataModule(ImageDataModule):
         pictures = read_pictures(self.root, image_shape)
         rest, test = split_by_class(pictures.labels, TENTHS, split_seed)
         train, validation = split_by_class(pictures.labels[rest], TENTHS - 1, split_seed)
-        trained = pictures.labels[rest[train]]
-        untrained = [name for number, name in enumerate(pictures.class_names) if not (trained == number).any()]
+        trained = {*pictures.labels[rest[train]].tolist()}
+        untrained = [name for number, name in enumerate(pictures.class_names) if number not in trained]
         self._remarks = (*pictures.remarks, *(f"no picture of {name} is for training; add some" for name in untrained))
         self._splits = SplitImages(pictures.images, pictures.labels, rest[train], rest[validation], test)
         self.class_names = pictures.class_names

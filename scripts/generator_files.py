@@ -40,7 +40,7 @@ class GeneratorFile(NamedTuple):
             UsageError: when the generator doesn't have one of them.
         """
         names = self.class_names
-        known = {**{str(number): number for number in range(len(names))}, **{name: k for k, name in enumerate(names)}}
+        known = {str(k): k for k in range(len(names))} | {name: k for k, name in enumerate(names)}
         for each in classes:
             if each not in known:
                 some = ", ".join(names[:SHOWN]) + ", …" * (len(names) > SHOWN)

@@ -1,6 +1,7 @@
 """Settings that are refused: Lightning and torch would accept them, and train something else than they say."""
 
 import os
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pkgutil import resolve_name
 from typing import Any
@@ -73,8 +74,8 @@ def apply_links(settings: Any, arguments: Sequence[str]) -> None:
     for model in filter(of_model.get, CLASSES):
         if images.classes < 2:
             found = images.classes or "none"
-            source = of_data.get("root", settings.data.class_path)
-            raise UsageError(f"the model needs classes, and {source} has {found}; make a folder for each class")
+            where = of_data.get("root", settings.data.class_path)
+            raise UsageError(f"the model needs classes, and {where} has {found}; make a folder for each class")
         if of_model[model] != images.classes and typed(f"model.{model}") in options:
             source = "dataset" if "dataset" in of_data else "root"
             raise UsageError(f"{typed(f'model.{model}')} follows from the data; write --data.{source}")
@@ -89,9 +90,9 @@ def _images(data: Any) -> ImageDataModule | None:
     cls = resolve_name(data.class_path)
     if not issubclass(cls, ImageDataModule):
         return None
-    arguments = data.get("init_args", {})  # a dict where the class takes no arguments
+    arguments = data.get("init_args") or Namespace()  # an empty dict where the class takes none
     try:
-        images: ImageDataModule = cls(**(arguments if isinstance(arguments, dict) else vars(arguments)))
+        images: ImageDataModule = cls(**vars(arguments))
     except ValueError as error:
         raise UsageError(str(error)) from error
     return images

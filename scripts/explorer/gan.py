@@ -53,7 +53,7 @@ class GANExplorer:
         return []
 
     def makes_digits(self, name: str | None) -> bool:
-        """Returns whether there may be frames between digits: the classifier takes the images, or they have classes."""
+        """Returns whether it has frames between digits: the classifier takes its images, or there are ten classes."""
         with suppress(UsageError):
             trained = self.index.generator(name)
             if number := classes_of(trained.network):
