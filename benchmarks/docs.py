@@ -10,7 +10,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from benchmarks.gan_effects import BASES, effects, parts_of
+from benchmarks.gan_effects import BASE, BASES, chosen_factor, effects, label, parts_of
 from benchmarks.results import RESULTS
 from benchmarks.tables import read, table, values_of
 from metrics.features import CLASSIFIERS
@@ -86,13 +86,21 @@ def gan_effects() -> str:
     """The effect of each part of a GAN recipe, log₂ of a quotient of FIDs, by both classifiers."""
     measured = read_rows(RESULTS / "gan_effects.csv")
     rows = [
-        {"parts": parts, "recipe": base, "classifier": classifier, "effect": effect}
+        {"parts": label(parts), "recipe": base, "classifier": classifier, "effect": effect}
         for base, classifier in product(BASES, CLASSIFIERS)
         for parts in parts_of(measured, base)
         for effect in effects(measured, base, parts, classifier)
     ]
     cell = "{effect.mean:+.2f} ({effect.min:+.2f} to {effect.max:+.2f})"
     return table(rows, "parts", f"changed: {{parts}} | `{{recipe}}`, by `{{classifier}}`: {cell}")
+
+
+def gan_effects_bases() -> str:
+    """The FIDs that the effects are relative to: those of both recipes, each at its better learning rate."""
+    measured = read_rows(RESULTS / "gan_effects.csv")
+    rate_of = {base: f"{chosen_factor(measured, base, BASE):.4g}" for base in BASES}
+    rows = [row for row in measured if row["parts"] == BASE and row["lr_factor"] == rate_of[row["base"]]]
+    return table([{**values_of(row), "config": row["base"]} for row in rows], "config", QUALITY)
 
 
 def of(name: str, by: str, columns: str, order: str = "", **values: tuple[object, ...]) -> Callable[[], str]:
@@ -156,14 +164,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "gan_long": of("gan_long", "config", QUALITY, order="fid_over_real"),
     "gan_long_coverage": partial(coverage, "gan_long"),
     "gan_draws": of("fid_draws", "config", QUALITY, order="fid"),
-    "gan_fixes": of(
-        "gan_fixes",
-        "fix",
-        "run: `{fix}` | FID at {batch:,}: {fid:.1f} | real-data FID: {fid_real:.2f}"
-        " | digits covered: {covered_digits.last}"
-        " | D's accuracy on real images: {d_accuracy_real.last:.0%} | on fake images: {d_accuracy_fake.last:.0%}",
-    ),
     "gan_effects": gan_effects,
+    "gan_effects_bases": gan_effects_bases,
     "gan_stacked": of(
         "gan_stacked",
         "classifier",

@@ -18,7 +18,8 @@ matter?
   spread is the lowest and the highest of the three seeds. An effect counts where all seeds have the same sign and the
   mean exceeds the spread of the base recipe's own log₂ FID over seeds.
 - `crossed`: the two parts with the largest effects, added to the textbook recipe together and dropped from gan.yaml
-  together, by the same rules: do they add up?
+  together, by the same rules: do they add up? Of parts that change one setting differently it takes the larger.
+  `--parts R1 R2` crosses these two: each may do what the other does.
 
 Trainings run two at a time with one thread each. What they reach depends on their batches, not on the time.
 Writes gan_effects_speed.csv, gan_effects.csv and gan_effects.png. Finished rows are not repeated, interrupted runs
@@ -45,7 +46,7 @@ from benchmarks.memory_horizon import write_picture
 from benchmarks.results import Results
 from benchmarks.timing import batches_per_second, fit
 from datamodules import MNISTDataModule
-from networks.mlp_conv_gan import MNIST_MEAN, MNIST_STD, PixelUnshuffleDiscriminator
+from networks.mlp_conv_gan import MNIST_MEAN, MNIST_STD
 from networks.mlp_gan import MLPDiscriminator
 from scripts.digits import open_digits
 from scripts.plotting import panels
@@ -74,13 +75,6 @@ class StandardisedMLPDiscriminator(MLPDiscriminator):
         return super().forward((images - MNIST_MEAN) / MNIST_STD)
 
 
-class RawPixelUnshuffleDiscriminator(PixelUnshuffleDiscriminator):
-    """gan.yaml's D without standardised input."""
-
-    def forward(self, images: Float[Tensor, "batch channels height width"], *labels: Tensor) -> Float[Tensor, " batch"]:
-        return super().forward(images * MNIST_STD + MNIST_MEAN, *labels)
-
-
 def _network(class_path: str, **arguments: Any) -> dict[str, Any]:
     return {"class_path": class_path, "init_args": arguments}
 
@@ -92,6 +86,7 @@ def _both(name: str, value: Any) -> dict[str, Any]:
 TEXTBOOK_WIDTHS, GAN_WIDTHS = [128, 256, 512, 1024], [256, 512, 512]
 R1_R2, INTERVAL = 0.7416, 8
 TO_ZERO = _network("torch.optim.lr_scheduler.LinearLR", start_factor=1.0, end_factor=0.0)
+UNSTANDARDISED = _network("networks.mlp_conv_gan.PixelUnshuffleDiscriminator", mean=0.0, std=1.0)
 RELATIVISTIC = {"loss": "relativistic"}
 NO_BATCH_NORM = {"generator.init_args.normalisation": "none"}
 
@@ -102,14 +97,14 @@ PARTS: dict[str, tuple[Settings, Settings]] = {
     "latent of 16 instead of 100": ({"generator.init_args.latent_dim": 16}, {"generator.init_args.latent_dim": 100}),
     "standardised input of D": (
         {"discriminator": _network("benchmarks.gan_effects.StandardisedMLPDiscriminator")},
-        {"discriminator": _network("benchmarks.gan_effects.RawPixelUnshuffleDiscriminator")},
+        {"discriminator": UNSTANDARDISED},
     ),
     "transposed-convolution head of G": (
         {"generator": _network("networks.mlp_conv_gan.MLPConvGenerator", latent_dim=100, widths=TEXTBOOK_WIDTHS)},
         {"generator": _network("networks.mlp_gan.MLPGenerator", latent_dim=16, widths=GAN_WIDTHS)},
     ),
     "pixel-unshuffle CNN as D": (
-        {"discriminator": _network("benchmarks.gan_effects.RawPixelUnshuffleDiscriminator")},
+        {"discriminator": UNSTANDARDISED},
         {"discriminator": _network("benchmarks.gan_effects.StandardisedMLPDiscriminator")},
     ),
     "averaging": ({"ema_decay": 0.9998}, {"ema_decay": None}),
@@ -122,6 +117,8 @@ PARTS: dict[str, tuple[Settings, Settings]] = {
     "no batch norm in G": (NO_BATCH_NORM, NO_BATCH_NORM),
 }
 """What each part changes in the textbook recipe, and in gan.yaml, as arguments of `GAN`."""
+SET_IN_BOTH = ("relativistic loss", "β₁ = 0.5", "no batch norm in G")
+"""Parts of neither recipe. They are not dropped from gan.yaml but set there, too; tables mark them with *."""
 BASE = "base recipe"
 
 
@@ -129,7 +126,7 @@ def add_options(parser: ArgumentParser) -> None:
     add_mnist(parser)
     parser.add_argument("--batches", type=int, default=BATCHES_OF_GAN, help="of gan.yaml, whose time each arm gets")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
-    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="for `arms`")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="by default all")
 
 
 def settings_of(base: str, parts: Sequence[str], factor: float = 1.0) -> tuple[str, ...]:
@@ -179,13 +176,19 @@ def arms(options: Namespace) -> None:
 
 def crossed(options: Namespace) -> None:
     """The two parts with the largest effects, together."""
-    rows = _results(options).rows
-    size = {part: mean(abs(each) for base in BASES for each in effects(rows, base, part)) for part in PARTS}
-    largest = tuple(sorted(sorted(size, key=lambda part: -size[part])[:2]))
-    arms_of_both = [(base, largest) for base in BASES]
+    arms_of_both = [(base, largest_pair(_results(options).rows, options.parts)) for base in BASES]
     _time_arms(arms_of_both, options)
     _train_arms(arms_of_both, options)
     write_picture(options.out / "gan_effects.png", figure(_results(options).rows))
+
+
+def largest_pair(rows: Sequence[Row], parts: Sequence[str]) -> tuple[str, ...]:
+    """The part with the largest effects, and the one with the next largest that doesn't undo it."""
+    size = {part: mean(abs(each) for base in BASES for each in effects(rows, base, part)) for part in parts}
+    first, *others = sorted(size, key=lambda part: -size[part])
+    changed, _ = PARTS[first]
+    second = next(part for part in others if {**changed, **PARTS[part][0]}.items() >= changed.items())
+    return tuple(sorted((first, second)))
 
 
 def _train_arms(arms_to_train: Sequence[Arm], options: Namespace) -> None:
@@ -219,8 +222,7 @@ def _train_missing(
 def batches_at_equal_time(base: str, parts: tuple[str, ...], options: Namespace) -> int:
     """How many batches of this arm take the time of `options.batches` of gan.yaml."""
     (timed,) = (row for row in _speeds(options).rows if (row["base"], row["parts"]) == (base, _named(parts)))
-    batches: int = options.batches
-    return round(batches * float(timed["ms_per_batch_of_gan"]) / float(timed["ms_per_batch"]))
+    return round(int(options.batches) * float(timed["ms_per_batch_of_gan"]) / float(timed["ms_per_batch"]))
 
 
 def chosen_factor(rows: Sequence[Row], base: str, parts: str) -> float:
@@ -247,7 +249,7 @@ def _fids(rows: Sequence[Row], base: str, parts: str, factor: str, classifier: s
 def figure(rows: Sequence[Row]) -> Figure:
     """The effects on both recipes: a dot per seed, a line from the lowest to the highest, sorted by the mean."""
     drawing, axes = panels(len(BASES))
-    titles = {"gan_template": "changed in the textbook recipe", "gan": "changed in gan.yaml"}
+    titles = {"gan_template": "added to the textbook recipe", "gan": "dropped from gan.yaml (*: set there, too)"}
     for base, axis in zip(BASES, axes, strict=True):
         found = {name: effects(rows, base, name) for name in parts_of(rows, base)}
         ordered = sorted((name for name in found if found[name]), key=lambda name: mean(found[name]))
@@ -257,7 +259,7 @@ def figure(rows: Sequence[Row]) -> Figure:
         own = [math.log2(fid) for fid in _base_fids(rows, base).values()]
         axis.axvspan(min(own) - mean(own), max(own) - mean(own), color="0.85", zorder=0)
         axis.axvline(0, color="0.4", linewidth=0.8)
-        axis.set_yticks(range(len(ordered)), ordered, fontsize=8)
+        axis.set_yticks(range(len(ordered)), map(label, ordered), fontsize=8)
         axis.set_xlabel("log₂ (FID / FID of the recipe), less is better", fontsize=8)
         axis.set_title(titles[base], fontsize=9)
     drawing.set_size_inches(12, 4.8)
@@ -271,6 +273,11 @@ def _base_fids(rows: Sequence[Row], base: str) -> dict[str, float]:
 def parts_of(rows: Sequence[Row], base: str) -> list[str]:
     """The arms of a base recipe that have rows."""
     return list(dict.fromkeys(row["parts"] for row in rows if row["base"] == base and row["parts"] != BASE))
+
+
+def label(parts: str) -> str:
+    """What figures and tables call an arm."""
+    return parts + " *" * (parts in SET_IN_BOTH)
 
 
 def _named(parts: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ not repeated, interrupted runs resume.
 
 import sys
 from argparse import ArgumentParser, Namespace
-from functools import partial
+from functools import cache, partial
 
 from benchmarks.command import add_mnist, run
 from benchmarks.gan import draw_samples, jobs_of, train_each
@@ -38,22 +38,19 @@ def modes(options: Namespace) -> None:
     data = open_digits(options.root, options.source)
     results = Results(options.out / "gan_stacked.csv", "batches", "seed", "classifier")
     results.refuse_other(data_source=data.data_source, samples=options.samples)
+
+    @cache
+    def of_real_stacks(classifier: str) -> dict[str, float]:
+        numbers = real_modes(load_classifier(classifier), data.splits, "test", options.samples)
+        return {f"{name}_real": value for name, value in numbers.items()}
+
     jobs = jobs_of(CONFIG, options)
     for job, weights in train_each([job for job, columns in jobs.items() if not results.has(**columns)]):
         generator = load_generator(weights)
         for name in CLASSIFIERS:
-            classifier = load_classifier(name)
-            real = real_modes(classifier, data.splits, "test", options.samples)
-            results.add(
-                {
-                    **jobs[job],
-                    "classifier": name,
-                    "data_source": data.data_source,
-                    "samples": options.samples,
-                    **evaluate_modes(generator, classifier, options.samples, seed=0),
-                    **{f"{number}_real": value for number, value in real.items()},
-                }
-            )
+            columns = {"classifier": name, "data_source": data.data_source, "samples": options.samples}
+            numbers = evaluate_modes(generator, load_classifier(name), options.samples, seed=0)
+            results.add({**jobs[job], **columns, **numbers, **of_real_stacks(name)})
         draw_samples(weights, options.out / "gan_stacked.png")
 
 

@@ -4,7 +4,7 @@
                                                             BatchNorm after all hidden layers but the first, Tanh
     D: 1×28×28 → 8×14×14 → 16×7×7 → 128 → 1 logit           3×3 convolutions, each after a pixel unshuffle; LeakyReLU
 
-The search of `docs/results.md` chose this pair over the MLP pair and a small DCGAN. No experiment compares its parts:
+The search of `docs/results.md` chose this pair over the MLP pair and a small DCGAN; `docs/gan.md` compares its parts:
 
 - The head shares its 4×4 kernels between all positions. In the MLP each pixel is an output of its own.
 - D standardises its input with the mean and standard deviation of the data's pixels, of which most are −1 in MNIST.

@@ -253,7 +253,6 @@ SCRIPTS = [
     ("speed --peer nowhere", "--peer nowhere is no checkout of PyTorch-GAN with commit 36d3c77"),
     ("speed gna", "there is no benchmark gna here; write gan, overhead, start"),
     ("gan --recipes gna", "argument --recipes: invalid choice: 'gna'"),
-    ("gan fixes --source packaged --batches 3", "--batches is 3; write 40 or more"),
     ("crash_resume --experiments gna", "argument --experiments: invalid choice: 'gna'"),
 ]
 
