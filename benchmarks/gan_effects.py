@@ -19,7 +19,7 @@ matter?
   mean exceeds the spread of the base recipe's own log₂ FID over seeds.
 - `crossed`: the two parts with the largest effects, added to the textbook recipe together and dropped from gan.yaml
   together, by the same rules: do they add up? Of parts that change one setting differently it takes the larger.
-  `--parts R1 R2` crosses these two: each may do what the other does.
+  `crossed --parts R1 R2` changes these together: each may do what the other does.
 
 Trainings run two at a time with one thread each. What they reach depends on their batches, not on the time.
 Writes gan_effects_speed.csv, gan_effects.csv and gan_effects.png. Finished rows are not repeated, interrupted runs
@@ -126,7 +126,7 @@ def add_options(parser: ArgumentParser) -> None:
     add_mnist(parser)
     parser.add_argument("--batches", type=int, default=BATCHES_OF_GAN, help="of gan.yaml, whose time each arm gets")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
-    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="by default all")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="by default all; for `crossed` the largest two")
 
 
 def settings_of(base: str, parts: Sequence[str], factor: float = 1.0) -> tuple[str, ...]:
@@ -139,16 +139,14 @@ def settings_of(base: str, parts: Sequence[str], factor: float = 1.0) -> tuple[s
         arguments[f"{name}.init_args.lr"] = float(f"{factor * shipped[name]['init_args']['lr']:.4g}")
     # A whole network comes before its arguments, which it would replace.
     ordered = sorted(arguments.items(), key=lambda item: item[0].count("."))
-    return tuple(word for name, value in ordered for word in (f"--model.{name}", _as_yaml(value)))
-
-
-def _as_yaml(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    written = {name: value if isinstance(value, str) else json.dumps(value) for name, value in ordered}
+    return tuple(word for name, value in written.items() for word in (f"--model.{name}", value))
 
 
 def speed(options: Namespace) -> None:
     """Milliseconds per batch of each arm, and of gan.yaml interleaved with it."""
-    _time_arms([(base, (part,)) for part, base in product(options.parts, BASES)] + [(b, ()) for b in BASES], options)
+    parts = options.parts or PARTS
+    _time_arms([(base, (part,)) for part, base in product(parts, BASES)] + [(base, ()) for base in BASES], options)
 
 
 def _time_arms(arms: Sequence[Arm], options: Namespace) -> None:
@@ -170,25 +168,26 @@ def _time_arms(arms: Sequence[Arm], options: Namespace) -> None:
 
 def arms(options: Namespace) -> None:
     """Both base recipes, and each with each part changed."""
-    _train_arms([(base, parts) for parts in [(), *((part,) for part in options.parts)] for base in BASES], options)
+    _train_arms(
+        [(base, parts) for parts in [(), *((part,) for part in options.parts or PARTS)] for base in BASES], options
+    )
     write_picture(options.out / "gan_effects.png", figure(_results(options).rows))
 
 
 def crossed(options: Namespace) -> None:
-    """The two parts with the largest effects, together."""
-    arms_of_both = [(base, largest_pair(_results(options).rows, options.parts)) for base in BASES]
-    _time_arms(arms_of_both, options)
-    _train_arms(arms_of_both, options)
+    """Several parts together."""
+    together = tuple(sorted(options.parts or largest_pair(_results(options).rows)))
+    _time_arms([(base, together) for base in BASES], options)
+    _train_arms([(base, together) for base in BASES], options)
     write_picture(options.out / "gan_effects.png", figure(_results(options).rows))
 
 
-def largest_pair(rows: Sequence[Row], parts: Sequence[str]) -> tuple[str, ...]:
+def largest_pair(rows: Sequence[Row]) -> tuple[str, str]:
     """The part with the largest effects, and the one with the next largest that doesn't undo it."""
-    size = {part: mean(abs(each) for base in BASES for each in effects(rows, base, part)) for part in parts}
+    size = {part: mean(abs(each) for base in BASES for each in effects(rows, base, part)) for part in PARTS}
     first, *others = sorted(size, key=lambda part: -size[part])
     changed, _ = PARTS[first]
-    second = next(part for part in others if {**changed, **PARTS[part][0]}.items() >= changed.items())
-    return tuple(sorted((first, second)))
+    return first, next(part for part in others if {**changed, **PARTS[part][0]}.items() >= changed.items())
 
 
 def _train_arms(arms_to_train: Sequence[Arm], options: Namespace) -> None:
