@@ -4,10 +4,13 @@
                                                             BatchNorm after all hidden layers but the first, Tanh
     D: 1×28×28 → 8×14×14 → 16×7×7 → 128 → 1 logit           3×3 convolutions, each after a pixel unshuffle; LeakyReLU
 
-The search of `docs/results.md` chose this pair over the MLP pair and a small DCGAN; `docs/gan.md` compares its parts:
+The search of `docs/results.md` chose this pair over the MLP pair and a small DCGAN. `docs/gan.md` compares its parts:
 
-- The head shares its 4×4 kernels between all positions. In the MLP each pixel is an output of its own.
-- D standardises its input with the mean and standard deviation of the data's pixels, of which most are −1 in MNIST.
+- The head shares its 4×4 kernels between all positions. In the MLP each pixel is an output of its own; with that FID of
+  `gan.yaml` is 1.6 times as high.
+- D standardises its input with the mean and standard deviation of the data's pixels, of which most are −1 in MNIST. That
+  lowers FID of the textbook recipe by a fifth, and changes nothing in `gan.yaml`.
+- With the MLP as D, FID of `gan.yaml` is 2.2 times as high.
 
 A pixel unshuffle moves 2×2 pixels into channels, so D's 3×3 convolutions see 6×6 pixels with stride 2. After the search
 it replaced 5×5 convolutions with stride 2.
