@@ -10,7 +10,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from benchmarks.gan_effects import BASE, BASES, chosen_factor, effects, label, parts_of
+from benchmarks.gan_effects import BASE, BASES, at_better_rate, effects, label, parts_of
 from benchmarks.results import RESULTS
 from benchmarks.tables import read, table, values_of
 from metrics.features import CLASSIFIERS
@@ -98,9 +98,8 @@ def gan_effects() -> str:
 def gan_effects_bases() -> str:
     """The FIDs that the effects are relative to: those of both recipes, each at its better learning rate."""
     measured = read_rows(RESULTS / "gan_effects.csv")
-    rate_of = {base: f"{chosen_factor(measured, base, BASE):.4g}" for base in BASES}
-    rows = [row for row in measured if row["parts"] == BASE and row["lr_factor"] == rate_of[row["base"]]]
-    return table([{**values_of(row), "config": row["base"]} for row in rows], "config", QUALITY)
+    rows = [{**values_of(row), "config": base} for base in BASES for row in at_better_rate(measured, base, BASE)]
+    return table(rows, "config", QUALITY)
 
 
 def of(name: str, by: str, columns: str, order: str = "", **values: tuple[object, ...]) -> Callable[[], str]:

@@ -48,7 +48,6 @@ ROUNDS = 5
 DRAWS = 10
 BATCHES_OF_LITTLE = (4000, 12_000)
 SHIFTS = (0, 1, 2, 4)
-DIFFAUGMENT = "--model.diffaugment_translation"
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -195,7 +194,8 @@ def little(options: Namespace) -> None:
     jobs = {}
     for batches, seed, pixels in product(lengths, options.seeds, SHIFTS):
         same = job("gan", batches, seed, packaged)
-        trained = Job(f"little_{pixels}_{batches}_{seed}", "gan", (*same.settings, DIFFAUGMENT, str(pixels)))
+        settings = (*same.settings, "--model.diffaugment_translation", str(pixels))
+        trained = Job(f"little_{pixels}_{batches}_{seed}", "gan", settings)
         jobs[trained] = {"max_shift": pixels, "batches": batches, "seed": seed}
     for reference in get_args(Reference):
         columns = {trained: {**row, "reference": reference} for trained, row in jobs.items()}

@@ -1,7 +1,6 @@
 """What each part of a GAN recipe changes: python -m benchmarks.gan_effects [speed] [arms] [crossed] [--root DATA]
 
-**Question.** gan.yaml's FID is far below that of the textbook recipe, gan_template.yaml. Which of their differences
-matter?
+**Question.** gan.yaml's FID is far below that of gan_template.yaml, the textbook recipe. Which differences matter?
 
 **Protocol**, written before the runs. Here gan.yaml has R2, as the search left it; R2 went by the results.
 
@@ -22,8 +21,7 @@ matter?
   `crossed --parts R1 R2` changes these together: each may do what the other does.
 
 Trainings run two at a time with one thread each. What they reach depends on their batches, not on the time.
-Writes gan_effects_speed.csv, gan_effects.csv and gan_effects.png. Finished rows are not repeated, interrupted runs
-resume.
+Writes gan_effects_speed.csv, gan_effects.csv and gan_effects.png. Finished rows are not repeated, runs resume.
 """
 
 import json
@@ -32,7 +30,6 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import product
 from statistics import mean, median
 from typing import Any
 
@@ -52,7 +49,6 @@ from scripts.digits import open_digits
 from scripts.plotting import panels
 from scripts.train_runs import Job, callback, read_shipped
 
-BATCHES_OF_GAN = 10_000
 DRAWS = 4
 CHOOSES = "digit_cnn"
 BASES = {"gan_template": 3.0, "gan": 1 / 3}
@@ -125,7 +121,7 @@ BASE = "base recipe"
 
 def add_options(parser: ArgumentParser) -> None:
     add_mnist(parser)
-    parser.add_argument("--batches", type=int, default=BATCHES_OF_GAN, help="of gan.yaml, whose time each arm gets")
+    parser.add_argument("--batches", type=int, default=10_000, help="of gan.yaml, whose time each arm gets")
     parser.add_argument("--seeds", type=int, nargs="+", default=(1, 2, 3))
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="by default all; for `crossed` the largest two")
 
@@ -146,8 +142,12 @@ def settings_of(base: str, parts: Sequence[str], factor: float = 1.0) -> tuple[s
 
 def speed(options: Namespace) -> None:
     """Milliseconds per batch of each arm, and of gan.yaml interleaved with it."""
-    parts = options.parts or PARTS
-    _time_arms([(base, (part,)) for part, base in product(parts, BASES)] + [(base, ()) for base in BASES], options)
+    _time_arms(_single_arms(options), options)
+
+
+def _single_arms(options: Namespace) -> list[Arm]:
+    """Both base recipes, and each with each part changed."""
+    return [(base, parts) for parts in ((), *((part,) for part in options.parts or PARTS)) for base in BASES]
 
 
 def _time_arms(arms: Sequence[Arm], options: Namespace) -> None:
@@ -169,9 +169,7 @@ def _time_arms(arms: Sequence[Arm], options: Namespace) -> None:
 
 def arms(options: Namespace) -> None:
     """Both base recipes, and each with each part changed."""
-    _train_arms(
-        [(base, parts) for parts in [(), *((part,) for part in options.parts or PARTS)] for base in BASES], options
-    )
+    _train_arms(_single_arms(options), options)
     write_picture(options.out / "gan_effects.png", figure(_results(options).rows))
 
 
@@ -227,23 +225,29 @@ def batches_at_equal_time(base: str, parts: tuple[str, ...], options: Namespace)
 
 def chosen_factor(rows: Sequence[Row], base: str, parts: str) -> float:
     """The factor of the learning rates with the lower FID of the first seed."""
-    fids = {factor: _fids(rows, base, parts, f"{factor:.4g}") for factor in (1.0, BASES[base])}
+    fids = {factor: _fids(_at_rate(rows, base, parts, factor)) for factor in (1.0, BASES[base])}
     # A FID that isn't finite is the worst.
     return min(fids, key=lambda factor: next((fid for fid in fids[factor].values() if math.isfinite(fid)), math.inf))
 
 
 def effects(rows: Sequence[Row], base: str, parts: str, classifier: str = CHOOSES) -> list[float]:
     """log₂ of the FID with these parts changed over that of the base recipe, for each seed, each at its own rate."""
-    changed, unchanged = (
-        _fids(rows, base, name, f"{chosen_factor(rows, base, name):.4g}", classifier) for name in (parts, BASE)
-    )
+    changed, unchanged = (_fids(at_better_rate(rows, base, name), classifier) for name in (parts, BASE))
     return [math.log2(fid / unchanged[seed]) for seed, fid in changed.items() if seed in unchanged]
 
 
-def _fids(rows: Sequence[Row], base: str, parts: str, factor: str, classifier: str = CHOOSES) -> dict[str, float]:
-    """The FIDs of an arm by seed, in the order of the rows, of which the first seed is the first."""
-    key = {"base": base, "parts": parts, "lr_factor": factor, "classifier": classifier}
-    return {row["seed"]: float(row["fid"]) for row in rows if all(row[name] == value for name, value in key.items())}
+def at_better_rate(rows: Sequence[Row], base: str, parts: str) -> list[Row]:
+    """The rows of an arm at its chosen learning rate."""
+    return _at_rate(rows, base, parts, chosen_factor(rows, base, parts))
+
+
+def _at_rate(rows: Sequence[Row], base: str, parts: str, factor: float) -> list[Row]:
+    return [row for row in rows if (row["base"], row["parts"], row["lr_factor"]) == (base, parts, f"{factor:.4g}")]
+
+
+def _fids(rows: Sequence[Row], classifier: str = CHOOSES) -> dict[str, float]:
+    """The FIDs by seed, in the order of the rows, of which the first seed is the first."""
+    return {row["seed"]: float(row["fid"]) for row in rows if row["classifier"] == classifier}
 
 
 def figure(rows: Sequence[Row]) -> Figure:
@@ -256,7 +260,7 @@ def figure(rows: Sequence[Row]) -> Figure:
         for height, name in enumerate(ordered):
             axis.plot([min(found[name]), max(found[name])], [height, height], color="C0", linewidth=1.5)
             axis.plot(found[name], [height] * len(found[name]), "o", color="C0", markersize=4)
-        own = [math.log2(fid) for fid in _base_fids(rows, base).values()]
+        own = [math.log2(fid) for fid in _fids(at_better_rate(rows, base, BASE)).values()]
         axis.axvspan(min(own) - mean(own), max(own) - mean(own), color="0.85", zorder=0)
         axis.axvline(0, color="0.4", linewidth=0.8)
         axis.set_yticks(range(len(ordered)), map(label, ordered), fontsize=8)
@@ -264,10 +268,6 @@ def figure(rows: Sequence[Row]) -> Figure:
         axis.set_title(titles[base], fontsize=9)
     drawing.set_size_inches(12, 4.8)
     return drawing
-
-
-def _base_fids(rows: Sequence[Row], base: str) -> dict[str, float]:
-    return _fids(rows, base, BASE, f"{chosen_factor(rows, base, BASE):.4g}")
 
 
 def parts_of(rows: Sequence[Row], base: str) -> list[str]:

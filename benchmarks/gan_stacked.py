@@ -18,6 +18,7 @@ from functools import cache, partial
 from benchmarks.command import add_mnist, run
 from benchmarks.gan import draw_samples, jobs_of, train_each
 from benchmarks.results import Results
+from datamodules import MNISTDataModule
 from metrics.features import CLASSIFIERS, load_classifier
 from metrics.stacked_modes import SAMPLES, evaluate_modes, real_modes
 from networks.generator_files import load_generator
@@ -38,20 +39,21 @@ def modes(options: Namespace) -> None:
     data = open_digits(options.root, options.source)
     results = Results(options.out / "gan_stacked.csv", "batches", "seed", "classifier")
     results.refuse_other(data_source=data.data_source, samples=options.samples)
-
-    @cache
-    def of_real_stacks(classifier: str) -> dict[str, float]:
-        numbers = real_modes(load_classifier(classifier), data.splits, "test", options.samples)
-        return {f"{name}_real": value for name, value in numbers.items()}
-
     jobs = jobs_of(CONFIG, options)
     for job, weights in train_each([job for job, columns in jobs.items() if not results.has(**columns)]):
         generator = load_generator(weights)
         for name in CLASSIFIERS:
             columns = {"classifier": name, "data_source": data.data_source, "samples": options.samples}
             numbers = evaluate_modes(generator, load_classifier(name), options.samples, seed=0)
-            results.add({**jobs[job], **columns, **numbers, **of_real_stacks(name)})
+            results.add({**jobs[job], **columns, **numbers, **of_real_stacks(data, name, options.samples)})
         draw_samples(weights, options.out / "gan_stacked.png")
+
+
+@cache
+def of_real_stacks(data: MNISTDataModule, classifier: str, samples: int) -> dict[str, float]:
+    """The same numbers of stacks of test images."""
+    numbers = real_modes(load_classifier(classifier), data.splits, "test", samples)
+    return {f"{name}_real": value for name, value in numbers.items()}
 
 
 main = partial(run, "gan_stacked", __doc__, {"modes": modes}, add_options=add_options)
