@@ -44,7 +44,7 @@ from scripts.train_runs import WORKERS, Job, read_shipped, train
 from twofold.run_folder import runs_root
 
 RECIPES = ("gan", "r3gan", "gan_template", "dcgan", "wgan_gp", "hinge_sn")
-ROUNDS = 5
+ROUNDS, TURNS = 5, 4
 DRAWS = 10
 BATCHES_OF_LITTLE = (4000, 12_000)
 SHIFTS = (0, 1, 2, 4)
@@ -91,7 +91,7 @@ def time_recipes(configs: Sequence[str], speeds: Results, options: Namespace) ->
     if configs:
         settings = data_settings(options)
         trainings = {config: partial(fit, settings=("-c", config, *settings)) for config in {"gan", *configs}}
-        ms = {config: 1000 / median(each) for config, each in batches_per_second(trainings, ROUNDS).items()}
+        ms = {config: 1000 / median(each) for config, each in batches_per_second(trainings, ROUNDS, TURNS).items()}
         for config in configs:
             row = {"config": config, "ms_per_batch": ms[config], "ms_per_batch_of_gan": ms["gan"]}
             speeds.add({**row, "threads": torch.get_num_threads()})
