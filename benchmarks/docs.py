@@ -95,6 +95,18 @@ def gan_effects() -> str:
     return table(rows, "parts", f"changed: {{parts}} | `{{recipe}}`, by `{{classifier}}`: {cell}")
 
 
+def gan_effects_modes() -> str:
+    """How many modes the textbook recipe covers, and with each part, by `digit_cnn`."""
+    measured, base = read_rows(RESULTS / "gan_effects.csv"), "gan_template"
+    rows = [
+        {**values_of(row), "changed": "nothing" if parts == BASE else label(parts)}
+        for parts in (BASE, *parts_of(measured, base))
+        for row in at_better_rate(measured, base, parts)
+        if row["classifier"] in CNN
+    ]
+    return table(rows, "changed", "changed: {changed} | modes covered: {modes_covered}")
+
+
 def gan_effects_bases() -> str:
     """The FIDs that the effects are relative to: those of both recipes, each at its better learning rate."""
     measured = read_rows(RESULTS / "gan_effects.csv")
@@ -165,6 +177,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "gan_draws": of("fid_draws", "config", QUALITY, order="fid"),
     "gan_effects": gan_effects,
     "gan_effects_bases": gan_effects_bases,
+    "gan_effects_modes": gan_effects_modes,
     "gan_stacked": of(
         "gan_stacked",
         "classifier",

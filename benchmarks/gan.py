@@ -2,8 +2,8 @@
 
 - classifiers: how each classifier ranks degraded real images. It trains nothing. Writes classifier_checks.csv.
 - recipes: every shipped recipe for as many batches as take the time of configs/gan.yaml. What a batch of each takes is
-  measured first, by interleaved timing with nothing else running. Writes gan_recipes_speed.csv, gan_recipes.csv and a
-  picture of 64 images per recipe.
+  measured first, by interleaved timing with one thread and nothing else running. Writes gan_recipes_speed.csv,
+  gan_recipes.csv and a picture of 64 images per recipe.
 - long: configs/gan_long.yaml, or another one by `--config gan --batches 110000`. Writes gan_long.csv and gan_long.png.
 - little: configs/gan.yaml on the 3,500 packaged digits, as `make demo` trains it, with shifts of all images that D sees
   by up to 0, 1, 2 and 4 pixels (DiffAugment, Zhao et al. 2020, arXiv 2006.10738), for 4,000 batches as in the demo, and
@@ -25,7 +25,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, get_args
 
-import torch
 from torch import nn
 
 from benchmarks.command import add_mnist, data_settings, run
@@ -89,12 +88,12 @@ def recipes(options: Namespace) -> None:
 def time_recipes(configs: Sequence[str], speeds: Results, options: Namespace) -> None:
     """Milliseconds per batch of each config, and of gan.yaml interleaved with it."""
     if configs:
-        settings = data_settings(options)
+        settings = ("--threads", 1, *data_settings(options))
         trainings = {config: partial(fit, settings=("-c", config, *settings)) for config in {"gan", *configs}}
         ms = {config: 1000 / median(each) for config, each in batches_per_second(trainings, ROUNDS, TURNS).items()}
         for config in configs:
             row = {"config": config, "ms_per_batch": ms[config], "ms_per_batch_of_gan": ms["gan"]}
-            speeds.add({**row, "threads": torch.get_num_threads()})
+            speeds.add({**row, "threads": 1})
 
 
 def long(options: Namespace) -> None:
@@ -148,8 +147,8 @@ def train_and_evaluate(
     results.refuse_other(data_source=data.data_source, fid_draws=draws)
     evaluated = []
     for trained, weights in train_each([each for each, columns in jobs.items() if not results.has(**columns)]):
-        for numbers in evaluate(load_generator(weights), data, reference, draws):
-            results.add({**jobs[trained], "data_source": data.data_source, **numbers})
+        numbers = evaluate(load_generator(weights), data, reference, draws)
+        results.add(*({**jobs[trained], "data_source": data.data_source, **each} for each in numbers))
         evaluated.append((trained, weights))
     return evaluated
 

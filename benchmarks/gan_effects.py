@@ -18,7 +18,7 @@
   mean exceeds the spread of the base recipe's own log₂ FID over seeds.
 - `crossed`: the two parts with the largest effects, added to the textbook recipe together and dropped from gan.yaml
   together, by the same rules: do they add up? Of parts that change one setting differently it takes the larger.
-  `crossed --parts R1 R2` changes these together: each may do what the other does.
+  Added when the single effects were known: `crossed --parts R1 R2` changes these together.
 
 Trainings run two at a time with one thread each. What they reach depends on their batches, not on the time.
 Writes gan_effects_speed.csv, gan_effects.csv and gan_effects.png. Finished rows are not repeated, runs resume.

@@ -42,10 +42,12 @@ def modes(options: Namespace) -> None:
     jobs = jobs_of(CONFIG, options)
     for job, weights in train_each([job for job, columns in jobs.items() if not results.has(**columns)]):
         generator = load_generator(weights)
+        rows = []
         for name in CLASSIFIERS:
             columns = {"classifier": name, "data_source": data.data_source, "samples": options.samples}
             numbers = evaluate_modes(generator, load_classifier(name), options.samples, seed=0)
-            results.add({**jobs[job], **columns, **numbers, **of_real_stacks(data, name, options.samples)})
+            rows.append({**jobs[job], **columns, **numbers, **of_real_stacks(data, name, options.samples)})
+        results.add(*rows)  # all or none, because a job with one row isn't repeated
         draw_samples(weights, options.out / "gan_stacked.png")
 
 

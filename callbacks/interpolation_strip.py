@@ -59,7 +59,7 @@ class InterpolationStrip(Callback):
 
     Raises:
         ValueError: if `steps` is below 2, the interpolation is unknown, or `digits` holds fewer than two; when training
-            starts, if the module has no generator, or an unconditional one and `digits` holds other numbers.
+            starts, if the module has no generator, or `digits` holds other numbers.
     """
 
     def __init__(self, steps: int = 10, interpolation: str = "lerp", digits: Sequence[int] | None = None) -> None:
@@ -69,9 +69,8 @@ class InterpolationStrip(Callback):
         self.digits = digits
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Raises before training if there is none.
-        if not classes_of(sampling_generator(pl_module)):
-            validate_digits(self.digits or ())
+        classes = classes_of(sampling_generator(pl_module))  # raises if there is no generator
+        validate_digits(self.digits or (), classes or 10)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not may_write(trainer):

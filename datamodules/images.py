@@ -59,7 +59,7 @@ class ImageDataModule(ResumableDataModule):
 
     Args:
         batch_size: images per batch, over all devices together; the last batch of an epoch may be smaller, and is left
-            out if it would be of one image.
+            out if a device would get fewer than two images of it.
         predict_size: number of test images to predict; null predicts all of them.
 
     Raises:
@@ -124,10 +124,11 @@ class ImageDataModule(ResumableDataModule):
             raise ValueError(
                 f"batch_size is {self.batch_size:,}, but there are {len(rows):,} training images; write a smaller one"
             )
-        number = count_batches(len(rows), self.batch_size)
-        if self.batch_size > 1 and len(rows) % self.batch_size == 1:
-            number -= 1  # a last batch of one image, of which BatchNorm has no statistics
-        return self.train_stream(partial(self._train_batch, rows), number)
+        batches = count_batches(len(rows), self.batch_size)
+        devices = self.trainer.world_size if self.trainer else 1
+        if 0 < len(rows) % self.batch_size < 2 * devices:
+            batches -= 1  # BatchNorm has no statistics of one image
+        return self.train_stream(partial(self._train_batch, rows, batches), batches)
 
     def val_dataloader(self) -> EvaluationBatches[ImageBatch]:
         return self._evaluation(self.splits.validation)
@@ -142,8 +143,8 @@ class ImageDataModule(ResumableDataModule):
         number = count_batches(len(rows), self.batch_size)
         return EvaluationBatches(partial(self._evaluation_batch, rows), number)
 
-    def _train_batch(self, rows: Int[Tensor, " split"], k: int) -> ImageBatch:
-        return self._images(rows[shuffled(len(rows), self.batch_size, self.seed, k)])
+    def _train_batch(self, rows: Int[Tensor, " split"], batches: int, k: int) -> ImageBatch:
+        return self._images(rows[shuffled(len(rows), self.batch_size, self.seed, k, batches)])
 
     def _evaluation_batch(self, rows: Int[Tensor, " *split"], k: int) -> ImageBatch:
         return self._images(rows[in_order(len(rows), self.batch_size, k)])

@@ -159,12 +159,13 @@ def in_order(size: int, batch_size: int, k: int) -> Int[Tensor, " batch"]:
     return torch.arange(size)[k * batch_size :][:batch_size]
 
 
-def shuffled(size: int, batch_size: int, seed: int, k: int) -> Int[Tensor, " batch"]:
+def shuffled(size: int, batch_size: int, seed: int, k: int, batches: int | None = None) -> Int[Tensor, " batch"]:
     """The indices of batch k of a run. Each epoch takes every item once, in a new order.
 
-    The last batch of an epoch may be short.
+    Args:
+        batches: of an epoch. By default all that the items make, of which the last may be short.
     """
-    epoch, position = divmod(k, count_batches(size, batch_size))
+    epoch, position = divmod(k, count_batches(size, batch_size) if batches is None else batches)
     return _epoch_order(size, seed, epoch)[position * batch_size :][:batch_size]
 
 

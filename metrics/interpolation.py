@@ -100,11 +100,11 @@ def validate_interpolation(waypoints: int, steps: int, interpolation: str) -> No
         raise ValueError(f"interpolation is '{interpolation}'; write {' or '.join(INTERPOLATIONS)}")
 
 
-def validate_digits(digits: Sequence[int]) -> None:
-    """Raises ValueError unless all are from 0 to 9."""
-    others = [digit for digit in digits if not 0 <= digit <= 9]
+def validate_digits(digits: Sequence[int], classes: int = 10) -> None:
+    """Raises ValueError unless all are numbers of classes."""
+    others = [digit for digit in digits if not 0 <= digit < classes]
     if others:
-        raise ValueError(f"digits holds {others[0]}; write digits from 0 to 9")
+        raise ValueError(f"digits holds {others[0]}; write digits from 0 to {classes - 1}")
 
 
 def most_confident_latents(

@@ -33,13 +33,17 @@ class GeneratorFile(NamedTuple):
         names: list[str] = self.metadata.get("class_names") or [str(k) for k in range(classes_of(self.network))]
         return names
 
-    def class_numbers(self, classes: Sequence[str]) -> list[int]:
+    def class_numbers(self, classes: Sequence[str], otherwise: Sequence[str] = ()) -> list[int]:
         """Returns the numbers of classes that are given by name or by number.
+
+        Args:
+            classes: names or numbers. A name that is another class's number is that name.
+            otherwise: the names for an unconditional generator.
 
         Raises:
             UsageError: when the generator doesn't have one of them.
         """
-        names = self.class_names
+        names = self.class_names or otherwise
         known = {str(k): k for k in range(len(names))} | {name: k for k, name in enumerate(names)}
         for each in classes:
             if each not in known:

@@ -38,6 +38,7 @@ from twofold.errors import OneLineParser, UsageError, exit_code
 Waypoints = tuple[Tensor, ...]
 """Latents `(waypoints, latent)` and, for a class-conditional generator, class weights `(waypoints, classes)`."""
 
+DIGITS = [str(digit) for digit in range(10)]
 DEFAULT_SEED = 1
 
 
@@ -50,7 +51,8 @@ def _run(arguments: list[str]) -> int:
     parser = OneLineParser(prog="python -m scripts.interpolate", description=__doc__)
     parser.add_argument("generator", type=Path, help="generator file, such as runs/gan/…/mnist_generator.pth")
     between = parser.add_mutually_exclusive_group(required=True)
-    between.add_argument("--digits", nargs="+", type=whole_number(0), help="from digit to digit, such as 3 8 1")
+    about_digits = "from digit to digit, such as 3 8 1; for a class-conditional generator names or numbers of classes"
+    between.add_argument("--digits", nargs="+", metavar="DIGIT", help=about_digits)
     between.add_argument("--seeds", nargs="+", type=seed, help="from latent to latent, each drawn from a seed")
     about_class = "names or numbers, of the seeds in turn, or one for all; for a class-conditional generator"
     parser.add_argument("--class", dest="classes", nargs="+", default=[], metavar="CLASS", help=about_class)
@@ -72,8 +74,8 @@ def _run(arguments: list[str]) -> int:
     classifier = classifier_of(trained.metadata["data_source"])
     try:
         if options.digits:
-            waypoints = between_digits(trained.network, classifier, options.digits, options.strips, options.seed)
-            ends = [str(digit) for digit in options.digits]
+            digits, ends = trained.class_numbers(options.digits, DIGITS), options.digits
+            waypoints = between_digits(trained.network, classifier, digits, options.strips, options.seed)
         else:
             waypoints = between_seeds(
                 trained.network, options.seeds, options.strips, trained.class_numbers(options.classes)

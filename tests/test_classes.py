@@ -32,6 +32,7 @@ from scripts.interpolate import between_digits, between_seeds
 from scripts.interpolate import main as interpolate
 from scripts.sample import main as sample_script
 from twofold.config_checks import apply_links
+from twofold.errors import UsageError
 
 Command = Callable[..., tuple[int, str, str]]
 Fit = Callable[..., Trainer]
@@ -124,6 +125,22 @@ def test_morphs_between_classes_keep_the_noise(script: Command, conditional_file
         np.testing.assert_allclose(picture[:, 4 + 60 * place :][:, :56:2], expected.numpy(), atol=0.51)
 
 
+def test_classes_of_morphs_have_names(script: Command, refuses: Refuses, tmp_path: Path) -> None:
+    path = tmp_path / "named.pth"
+    network = generator(3)
+    save_generator(network, path, weights="raw", step=1, data_source="pictures", class_names=["10", "2", "cat"])
+    for options in ("--digits 2 cat 10", "--digits 1 cat 0", "--seeds 1 1 1 --class 2 cat 10"):
+        assert script(interpolate, path, *options.split(), "--frames", 3, "--out", "morph.png")[0] == 0
+        assert np.asarray(Image.open(tmp_path / "morph.png")).shape[1] > 5 * 56
+    [(latents, weights)] = between_digits(network, None, [1, 2, 0], 1, seed=1)
+    expected = (sample(network.eval(), latents, weights)[:, 0] + 1) * 127.5
+    assert script(interpolate, path, "--digits", "2", "cat", "10", "--frames", 2, "--out", "morph.png")[0] == 0
+    picture = np.asarray(Image.open(tmp_path / "morph.png"))[4:60:2, :, 0]
+    for place, image in enumerate(expected):
+        np.testing.assert_allclose(picture[:, 4 + 60 * place :][:, :56:2], image.numpy(), atol=0.51)
+    refuses(interpolate, [("named.pth --digits cat dog --out x.png", "the class is dog; write one of 10, 2, cat")])
+
+
 def test_onnx_takes_labels(script: Command, conditional_file: Path, tmp_path: Path) -> None:
     code, printed, error = script(export, conditional_file, "--onnx", "g.onnx", "--safetensors", "g.safetensors")
     assert (code, "no pixel differs" in printed, error) == (0, True, "")
@@ -143,7 +160,7 @@ SAMPLE_MISTAKES = [
     ("plain.pth --class 3 --out x.png", "the class is 3; leave it out, for this generator has no classes"),
 ]
 INTERPOLATE_MISTAKES = [
-    ("mnist_generator.pth --digits 3 10 --out x.png", "the class is 10; write 0 to 9"),
+    ("mnist_generator.pth --digits 3 10 --out x.png", "the class is 10; write one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
     ("mnist_generator.pth --seeds 1 2 --class 10 --out x.png", "the class is 10; write one of"),
     ("mnist_generator.pth --seeds 3 8 --class 1 2 3 --out x.png", "--class holds 3 classes for 2 seeds; write fewer"),
     ("mnist_generator.pth --digits 3 8 --class 1 --out x.png", "--class goes with --seeds; write the classes as --dig"),
@@ -191,13 +208,14 @@ def test_run_makes_classes_everywhere(twofold: Command, script: Command) -> None
     middle = sample(network, latents.mean(dim=0, keepdim=True), weights.mean(dim=0, keepdim=True))
     frame, _, _ = explorer.frame(name, "seeds", 1, 2, "lerp", 0.5, 3, 8)
     np.testing.assert_allclose(np.asarray(frame)[5::10, 5::10], (middle[0, 0] + 1) * 127.5, atol=0.51)
-    same, other = (explorer.frame(name, "digits", 3, end, "slerp", 0.0)[0] for end in (8, 1))
-    assert same.tobytes() == other.tobytes() != explorer.frame(name, "digits", 3, 8, "slerp", 1.0)[0].tobytes()
+    same, other = (explorer.frame(name, "seeds", 1, end, "slerp", 0.0, 3, 8)[0] for end in (2, 5))
+    assert same.tobytes() == other.tobytes() != explorer.frame(name, "seeds", 1, 2, "slerp", 1.0, 3, 8)[0].tobytes()
+    assert not explorer.makes_digits(name)
     assert explorer.strip(name, "seeds", 1, 2, "lerp", 3)[0].width > 500
     whole, sevens = explorer.samples(name, 1)[0], explorer.samples(name, 1, [7])[0]
     assert (whole.height > sevens.height, whole.width) == (True, sevens.width)
-    with pytest.raises(ValueError, match="the class is 12; write 0 to 9"):
-        explorer.frame(name, "digits", 3, 12, "lerp", 0.0)
+    with pytest.raises(UsageError, match="this generator has classes; choose seeds, and the class of each"):
+        explorer.frame(name, "digits", 3, 8, "lerp", 0.0)
 
 
 PICTURES = "gan_folder --data.root pictures --model.generator.classes 3 --model.discriminator.classes 3"

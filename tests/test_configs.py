@@ -159,3 +159,13 @@ def trained(folder: Path) -> dict[str, Any]:
     """What a run's last checkpoint holds of the networks and their optimizers."""
     checkpoint = read_tensors(folder / "checkpoints" / "last.ckpt")
     return {name: checkpoint[name] for name in ("state_dict", "optimizer_states", "lr_schedulers")}
+
+
+def test_recipe_for_folders_is_that_of_gan() -> None:
+    folder, gan = (yaml.safe_load((FOLDER / f"{name}.yaml").read_text()) for name in ("gan_folder", "gan"))
+    assert (folder.pop("experiment"), gan.pop("experiment")) == ("gan_folder", "gan")
+    assert (folder["data"].pop("class_path"), gan["data"].pop("class_path")) == (
+        "datamodules.ImageFolderDataModule",
+        "datamodules.MNISTDataModule",
+    )
+    assert folder == gan

@@ -88,7 +88,7 @@ MISTAKES = [
     ("--out x.png", "one of the arguments --digits --seeds is required"),
     ("--digits 3 8 --seeds 1 2 --out x.png", "not allowed with argument --digits"),
     ("--digits 3 8 --out x.jpg", "--out: can't be x.jpg; write a name that ends in .png or .gif"),
-    ("--digits 3 10 --out x.png", "digits holds 10; write digits from 0 to 9"),
+    ("--digits 3 10 --out x.png", "the class is 10; write one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
     ("--digits 3 --out x.png", "needs 2 or more waypoints, not 1"),
     ("--digits 3 8 --frames 1 --out x.png", "--frames: can't be 1; write a whole number, 2 or more"),
     ("--digits 3 8 --interpolation straight --out x.png", "argument --interpolation: invalid choice: 'straight'"),

@@ -141,8 +141,9 @@ def test_bad_arguments_are_refused(arguments: dict[str, Any], words: str) -> Non
         InterpolationStrip(**arguments)
 
 
-@pytest.mark.parametrize("classes", [0, 26])
-def test_only_classes_may_be_above_9(classes: int, plain_trainer: Callable[..., Trainer]) -> None:
+@pytest.mark.parametrize(("classes", "highest"), [(0, 9), (3, 2), (12, 11), (26, None)])
+def test_digits_are_classes(classes: int, highest: int | None, plain_trainer: Callable[..., Trainer]) -> None:
     module = GAN(MLPConvGenerator(4, [8, 8], classes=classes), PixelUnshuffleDiscriminator(2, 4, classes=classes))
-    with pytest.raises(ValueError, match="digits holds 12; write digits from 0 to 9") if not classes else nullcontext():
-        InterpolationStrip(digits=[3, 12]).on_train_start(plain_trainer(), module)
+    refused = pytest.raises(ValueError, match=f"digits holds 12; write digits from 0 to {highest}")
+    with refused if highest else nullcontext():
+        InterpolationStrip(digits=[1, 12]).on_train_start(plain_trainer(), module)

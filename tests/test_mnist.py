@@ -1,6 +1,7 @@
 """The MNIST datamodule on the packaged digits. Files and downloads: `tests/integration/test_mnist_download.py`."""
 
 import warnings
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -165,4 +166,17 @@ def test_loaders_before_setup_and_large_batches_are_refused() -> None:
 def test_a_last_batch_of_one_image_is_left_out(size: int, sizes: dict[int, int]) -> None:
     data = packaged(batch_size=8)
     data._splits = data.splits._replace(train=data.splits.train[:size])
-    assert Counter(len(images) for images, _ in data.train_dataloader()) == sizes
+    loader = data.train_dataloader()
+    for _ in range(3):  # epochs
+        batches = [images for images, _ in loader]
+        assert Counter(map(len, batches)) == sizes
+        assert len(torch.cat(batches).flatten(1).unique(dim=0)) == sum(count * n for count, n in sizes.items())
+
+
+@pytest.mark.parametrize(("size", "batches"), [(40, 5), (41, 5), (43, 5), (44, 6)])
+def test_so_is_one_that_would_give_a_device_one_image(size: int, batches: int) -> None:
+    data = packaged(batch_size=8)
+    data._splits = data.splits._replace(train=data.splits.train[:size])
+    trainer: Any = Namespace(world_size=2, overfit_batches=0, fit_loop=Namespace(total_batch_idx=-1))
+    data.trainer = trainer
+    assert len(data.train_dataloader()) == batches

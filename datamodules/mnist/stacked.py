@@ -43,9 +43,10 @@ class StackedMNISTDataModule(MNISTDataModule):
             raise ValueError(f"image_shape is {[*image_shape]}; a stack has {CHANNELS} channels, a digit in each")
         self.class_names = tuple(f"{number:0{CHANNELS}d}" for number in range(10**CHANNELS))
 
-    def _train_batch(self, rows: Int[Tensor, " split"], k: int) -> ImageBatch:
+    def _train_batch(self, rows: Int[Tensor, " split"], batches: int, k: int) -> ImageBatch:
         seeds = [derive(self.seed, "channel", channel) for channel in range(CHANNELS)]
-        return self._images(torch.stack([rows[shuffled(len(rows), self.batch_size, seed, k)] for seed in seeds], dim=1))
+        chosen = [shuffled(len(rows), self.batch_size, seed, k, batches) for seed in seeds]
+        return self._images(rows[torch.stack(chosen, dim=1)])
 
     def _evaluation(self, rows: Int[Tensor, " split"]) -> EvaluationBatches[ImageBatch]:
         return super()._evaluation(stacked(rows))

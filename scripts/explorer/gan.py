@@ -25,7 +25,7 @@ from networks.conditional import classes_of, labels_in_turn
 from networks.sampling import finite_samples
 from scripts.explorer.model_index import ModelIndex
 from scripts.generator_files import GeneratorFile
-from scripts.interpolate import DEFAULT_SEED, Waypoints, between_digits, between_seeds, seed_titles
+from scripts.interpolate import DEFAULT_SEED, Waypoints, between_seeds, seed_titles
 from twofold.errors import UsageError
 
 STRIP_FRAMES = 15
@@ -53,13 +53,12 @@ class GANExplorer:
         return []
 
     def makes_digits(self, name: str | None) -> bool:
-        """Returns whether it has frames between digits: the classifier takes its images, or there are ten classes."""
+        """Returns whether it has frames between digits: it has no classes, and the classifier takes its images."""
         with suppress(UsageError):
             trained = self.index.generator(name)
-            if number := classes_of(trained.network):
-                return number >= self.classifier.classes
             image_shape = getattr(trained.network, "image_shape", self.classifier.image_shape)
-            return self._classifier(trained) is not None and tuple(image_shape) == self.classifier.image_shape
+            takes = self._classifier(trained) is not None and tuple(image_shape) == self.classifier.image_shape
+            return takes and not classes_of(trained.network)
         return True
 
     def frame(
@@ -75,11 +74,11 @@ class GANExplorer:
     ) -> tuple[Image.Image, dict[str, float], str]:
         """Returns the image at `t` from 0 (start) to 1 (end), its class probabilities, and the generator's training.
 
-        The classes are those of the seeds, for a class-conditional generator; one that is given holds for both. There
+        A class-conditional generator has no digits but seeds and their classes; one class holds for both seeds. There
         are no probabilities if the classifier takes images of another shape, or doesn't know the data.
 
         Raises:
-            UsageError: when the generator can't be opened.
+            UsageError: when the generator can't be opened, or has classes and no digits.
             ValueError: when it doesn't make one of the digits, or doesn't have one of the classes.
         """
         trained, waypoints, _ = self._waypoints(name, between, start, end, first_class, last_class)
@@ -155,8 +154,7 @@ class GANExplorer:
         """The waypoints that `scripts.interpolate` takes; finding latents takes seconds, once for each generator."""
         network, classifier = trained.network, self._classifier(trained)
         if classes_of(network):
-            (waypoints,) = between_digits(network, classifier, digits, 1, DEFAULT_SEED)
-            return waypoints
+            raise UsageError("this generator has classes; choose seeds, and the class of each")
         validate_digits(digits)
         if network not in self._searched:
             with self._lock:
