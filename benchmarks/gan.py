@@ -62,7 +62,8 @@ def classifiers(options: Namespace) -> None:
     data = open_digits(options.root, options.source)
     results = Results(options.out / "classifier_checks.csv", "classifier", "images")
     results.refuse_other(data_source=data.data_source)
-    for name, real in real_images(data).items():
+    for name in CLASSIFIERS:
+        real = real_images(data, name)
         for kind, described, images in degraded_images(data.splits, real.samples):
             columns = {"classifier": name, "degradation": kind, "images": described, "data_source": data.data_source}
             results.add({**columns, **real.compare(images)})
@@ -162,9 +163,15 @@ def train_each(jobs: Sequence[Job]) -> Iterator[tuple[Job, Path]]:
 
 
 @cache
-def real_images(data: MNISTDataModule, reference: Reference = "test") -> dict[str, RealImages]:
-    """The images of a split with the features of each classifier, by its name."""
-    return {name: RealImages(load_classifier(name), data.splits, reference=reference) for name in CLASSIFIERS}
+def real_images(
+    data: MNISTDataModule, classifier: str, reference: Reference = "test", label: int | None = None
+) -> RealImages:
+    """The images of a split, or those of one class, with the features of a classifier."""
+    splits = data.splits
+    if label is not None:
+        rows_of = {split: getattr(splits, split) for split in ("train", "validation", "test")}
+        splits = splits._replace(**{split: rows[splits.labels[rows] == label] for split, rows in rows_of.items()})
+    return RealImages(load_classifier(classifier), splits, reference=reference)
 
 
 def evaluate(
@@ -172,8 +179,8 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """All metrics by each classifier."""
     return [
-        {"classifier": name, **evaluate_with(generator, real, draws=draws)}
-        for name, real in real_images(data, reference).items()
+        {"classifier": name, **evaluate_with(generator, real_images(data, name, reference), draws=draws)}
+        for name in CLASSIFIERS
     ]
 
 

@@ -13,7 +13,7 @@ Finished runs and rows that are there are not repeated, interrupted runs resume.
 
 import sys
 from argparse import ArgumentParser, Namespace
-from functools import cache, partial
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -22,12 +22,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from benchmarks.command import add_mnist, run
-from benchmarks.gan import DRAWS, job, length, train_each
+from benchmarks.gan import DRAWS, job, length, real_images, train_each
 from benchmarks.results import Results
 from common.seeding import latent_noise, rng
-from datamodules import MNISTDataModule
 from metrics.evaluate import RealImages, evaluate
-from metrics.features import CLASSIFIERS, features_and_logits, load_classifier
+from metrics.features import CLASSIFIERS, features_and_logits
 from metrics.mode_coverage import class_histogram
 from networks.generator_files import load_generator
 from networks.sampling import sample
@@ -79,22 +78,10 @@ def classes(options: Namespace) -> None:
     for trained, weights in train_each([*missing]):
         generator = load_generator(weights)
         for row in missing[trained]:
-            real = real_images(data, row["classifier"], row["class"])
-            if row["class"] == ALL:
-                numbers = evaluate(generator, real, draws=DRAWS)
-            else:
-                numbers = of_class(generator, real, row["class"])
+            label = None if row["class"] == ALL else row["class"]
+            real = real_images(data, row["classifier"], label=label)
+            numbers = evaluate(generator, real, draws=DRAWS) if label is None else of_class(generator, real, label)
             results.add({**row, "data_source": data.data_source, **numbers})
-
-
-@cache
-def real_images(data: MNISTDataModule, name: str, kind: int | str) -> RealImages:
-    """The test images of a class, or of all, with the features of a classifier."""
-    splits = data.splits
-    if kind != ALL:
-        rows_of = {split: getattr(splits, split) for split in ("train", "validation", "test")}
-        splits = splits._replace(**{split: rows[splits.labels[rows] == kind] for split, rows in rows_of.items()})
-    return RealImages(load_classifier(name), splits)
 
 
 def of_class(generator: nn.Module, real: RealImages, label: int) -> dict[str, float]:
