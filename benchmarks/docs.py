@@ -184,6 +184,12 @@ TABLES: dict[str, Callable[[], str]] = {
         "read by: `{classifier}` | seeds: {seed.n} | batches: {batches:,} | modes covered: {modes_covered:,}"
         " | KL: {kl:.3f} | modes of real stacks: {modes_covered_real:,} | KL of real stacks: {kl_real:.3f}",
     ),
+    "gan_trials": of(
+        "gan_trials",
+        "change batches",
+        "change: {change} | batches: {batches:,} | FID by `digit_cnn`: {fid_digit_cnn:.3g}"
+        " | FID by `digit_reader`: {fid_digit_reader:.3g}",
+    ),
     "gan_speed": of(
         "gan_speed", "program threads", f"program: {{program}} | threads: {{threads}} | {{quantity}}: {QUARTILES}"
     ),

@@ -76,8 +76,8 @@ def _gan(blocks: gr.Blocks, index: ModelIndex) -> None:
 
     def between_choice(name: str | None, chosen: str = "digits") -> gr.Radio:
         """What was chosen, or seeds for a generator that has no frames between digits."""
-        between = ["digits", "seeds"] if gan.makes_digits(name) else ["seeds"]
-        return gr.Radio(between, value=chosen if chosen in between else "seeds", label="Between two", elem_id="between")
+        value = chosen if gan.makes_digits(name) else "seeds"
+        return gr.Radio(["digits", "seeds"], value=value, label="Between two", elem_id="between")
 
     def choices(name: str | None, chosen: str) -> tuple[gr.Radio | gr.Dropdown, ...]:
         return between_choice(name, chosen), *class_choices(name)

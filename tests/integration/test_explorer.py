@@ -147,12 +147,13 @@ def test_classes_are_chosen_where_the_generator_has_them(visit: Visit, address: 
         choose("#generator", "gan_conditional")
     with another_image(page, "#samples"):
         choose("#classes", "7")
-    assert page.get_by_label("digits").count() == 0
     assert page.get_by_label("seeds").is_checked()
     with another_image(page, "#frame"):
         choose("#first-class", "3")
     with another_image(page, "#frame"):
         page.locator("#start input").fill("8")
+    page.get_by_label("digits").check()
+    page.wait_for_selector("#message :text('this generator has classes; choose seeds, and the class of each')")
     choose("#generator", "demo/gan")
     page.wait_for_selector("#first-class", state="hidden")
     page.get_by_label("digits").check()
