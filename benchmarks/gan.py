@@ -89,12 +89,17 @@ def recipes(options: Namespace) -> None:
 def time_recipes(configs: Sequence[str], speeds: Results, options: Namespace) -> None:
     """Milliseconds per batch of each config, and of gan.yaml interleaved with it."""
     if configs:
-        settings = ("--threads", 1, *data_settings(options))
-        trainings = {config: partial(fit, settings=("-c", config, *settings)) for config in {"gan", *configs}}
-        ms = {config: 1000 / median(each) for config, each in batches_per_second(trainings, ROUNDS, TURNS).items()}
+        ms = ms_per_batch({config: (config,) for config in {"gan", *configs}}, TURNS, options)
         for config in configs:
             row = {"config": config, "ms_per_batch": ms[config], "ms_per_batch_of_gan": ms["gan"]}
             speeds.add({**row, "threads": 1})
+
+
+def ms_per_batch(arguments: Mapping[str, Sequence[str]], turns: int, options: Namespace) -> dict[str, float]:
+    """Milliseconds per batch of each `twofold fit -c` with these arguments and one thread, by interleaved timing."""
+    common = (*data_settings(options), "--threads", 1)
+    trainings = {name: partial(fit, settings=("-c", *each, *common)) for name, each in arguments.items()}
+    return {name: 1000 / median(each) for name, each in batches_per_second(trainings, ROUNDS, turns).items()}
 
 
 def long(options: Namespace) -> None:

@@ -30,18 +30,17 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from functools import partial
-from statistics import mean, median
+from statistics import mean
 from typing import Any
 
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from benchmarks.command import add_mnist, data_settings, run
-from benchmarks.gan import job, train_and_evaluate
+from benchmarks.command import add_mnist, run
+from benchmarks.gan import job, ms_per_batch, train_and_evaluate
 from benchmarks.memory_horizon import write_picture
 from benchmarks.results import Results
-from benchmarks.timing import batches_per_second, fit
 from datamodules import MNISTDataModule
 from networks.mlp_conv_gan import MNIST_MEAN, MNIST_STD
 from networks.mlp_gan import MLPDiscriminator
@@ -55,7 +54,7 @@ BASES = {"gan_template": 3.0, "gan": 1 / 3}
 """The base recipes, each with the factor of its second learning rate."""
 AT_ONCE = 6
 """Trainings that are timed by turns at the same time, gan.yaml among them."""
-ROUNDS, TURNS = 5, 1
+TURNS = 1
 
 Settings = Mapping[str, Any]
 Row = Mapping[str, str]
@@ -155,13 +154,9 @@ def _time_arms(arms: Sequence[Arm], options: Namespace) -> None:
     missing = [arm for arm in arms if not speeds.has(base=arm[0], parts=_named(arm[1]))]
     for first in range(0, len(missing), AT_ONCE - 1):
         some = missing[first : first + AT_ONCE - 1]
-        trainings = {
-            f"{base} {parts}": partial(
-                fit, settings=("-c", base, *settings_of(base, parts), *data_settings(options), "--threads", 1)
-            )
-            for base, parts in dict.fromkeys([("gan", ()), *some])
-        }
-        ms = {arm: 1000 / median(each) for arm, each in batches_per_second(trainings, ROUNDS, TURNS).items()}
+        together = dict.fromkeys([("gan", ()), *some])
+        arguments = {f"{base} {parts}": (base, *settings_of(base, parts)) for base, parts in together}
+        ms = ms_per_batch(arguments, TURNS, options)
         for base, parts in some:
             row = {"base": base, "parts": _named(parts), "ms_per_batch": ms[f"{base} {parts}"]}
             speeds.add({**row, "ms_per_batch_of_gan": ms[f"gan {()}"], "threads": 1})

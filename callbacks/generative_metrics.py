@@ -257,8 +257,6 @@ def _how_to_train(data: Any) -> str:
     if class_names is not None and len(class_names) < 2:
         return "a classifier needs pictures in a folder for each class"
     options = getattr(data, "options", "on the same data")
-    if (batch_size := getattr(data, "batch_size", None)) is not None:
-        options += f" --data.batch_size {batch_size}"  # the classifier's own may exceed the data
     return (
         f"train one by twofold fit -c digit_classifier {options}, and write --trainer.callbacks.classifier with its "
         "run's folder"

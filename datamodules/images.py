@@ -110,13 +110,16 @@ class ImageDataModule(ResumableDataModule):
 
     @property
     def options(self) -> str:
-        """The options of `twofold` that choose these images: the class and what isn't as by default."""
+        """The options of `twofold` that choose these images: the class, what isn't as by default, and the batch size.
+
+        The default batch size of another config may exceed the data.
+        """
         defaults = inspect.signature(type(self)).parameters
         chosen = ["--data", type(self).__name__]
         for name, value in self.hparams.items():
             if name not in OF_BATCHES and value != to_plain(defaults[name].default):
                 chosen += [f"--data.{name}", str(value).replace(" ", "") if isinstance(value, list) else str(value)]
-        return shlex.join(chosen)
+        return shlex.join([*chosen, "--data.batch_size", str(self.batch_size)])
 
     def train_dataloader(self) -> BatchStream[ImageBatch]:
         rows = self.splits.train

@@ -13,6 +13,7 @@ Under each frame stands the classifier's prediction and its confidence, unless t
 dataset than MNIST. An animation runs there and back in a loop and pauses at each waypoint.
 """
 
+import string
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +39,6 @@ from twofold.errors import OneLineParser, UsageError, exit_code
 Waypoints = tuple[Tensor, ...]
 """Latents `(waypoints, latent)` and, for a class-conditional generator, class weights `(waypoints, classes)`."""
 
-DIGITS = [str(digit) for digit in range(10)]
 DEFAULT_SEED = 1
 
 
@@ -74,7 +74,7 @@ def _run(arguments: list[str]) -> int:
     classifier = classifier_of(trained.metadata["data_source"])
     try:
         if options.digits:
-            digits, ends = trained.class_numbers(options.digits, DIGITS), options.digits
+            digits, ends = trained.class_numbers(options.digits, string.digits), options.digits
             waypoints = between_digits(trained.network, classifier, digits, options.strips, options.seed)
         else:
             waypoints = between_seeds(
