@@ -17,40 +17,43 @@ class CosineAnnealing(Callback):
     the same ones. After `batches` batches the values stay at their ends.
 
     Works with a module whose `training_step` reads the weights from `r1` and `r2`, such as `lightning_modules.GAN`, and
-    with optimizers that have `betas`.
+    with optimizers that have `betas`. The values begin with theirs.
 
     Args:
         batches: how many batches it takes.
-        penalty: first and last weight of those of R1 and R2 that the module has, each above 0. None to leave them.
-        beta2: first and last β₂ of all optimizers, each in [0, 1). None to leave it.
+        penalty_factor: what `r1` and `r2` are multiplied by in the end, above 0. None to leave them.
+        beta2: the last β₂ of all optimizers, in [0, 1). None to leave it.
 
     Raises:
-        ValueError: if a number is out of range, or both `penalty` and `beta2` are None; when training starts, if the
-            module has no `r1` or `r2` above 0, or an optimizer no `betas`.
+        ValueError: if a number is out of range, or both `penalty_factor` and `beta2` are None; when training starts, if
+            the module has no `r1` or `r2` above 0, or an optimizer no `betas`.
     """
 
     def __init__(
         self,
         batches: int,
-        penalty: tuple[float, float] | None = None,
-        beta2: tuple[float, float] | None = None,
+        penalty_factor: float | None = None,
+        beta2: float | None = None,
     ) -> None:
         check_positive(batches=batches)
-        if penalty is None and beta2 is None:
-            raise ValueError("CosineAnnealing has nothing to change; give penalty, beta2 or both")
-        if penalty is not None and not all(0 < weight < math.inf for weight in penalty):
-            raise ValueError(f"penalty is {list(penalty)}; write two weights above 0, such as [2, 0.2]")
-        if beta2 is not None and not all(0 <= beta < 1 for beta in beta2):
-            raise ValueError(f"beta2 is {list(beta2)}; write two numbers from 0 to below 1, such as [0.9, 0.99]")
+        if penalty_factor is None and beta2 is None:
+            raise ValueError("CosineAnnealing has nothing to change; give penalty_factor, beta2 or both")
+        if penalty_factor is not None and not 0 < penalty_factor < math.inf:
+            raise ValueError(f"penalty_factor is {penalty_factor}; write a number above 0, such as 0.1")
+        if beta2 is not None and not 0 <= beta2 < 1:
+            raise ValueError(f"beta2 is {beta2}; write a number from 0 to below 1, such as 0.99")
         self.batches = batches
-        self.penalty = penalty
+        self.penalty_factor = penalty_factor
         self.beta2 = beta2
+        self._penalties: dict[str, float] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.penalty is not None and not _penalties(pl_module):
+        # Those that are 0 stay off: whether they fit the rest was checked without them.
+        self._penalties = {name: weight for name in ("r1", "r2") if (weight := getattr(pl_module, name, 0)) > 0}
+        if self.penalty_factor is not None and not self._penalties:
             raise ValueError(
                 f"CosineAnnealing changes r1 and r2, and this {type(pl_module).__name__} has neither; write r1 or r2 "
-                "above 0, or leave the penalty out"
+                "above 0, or leave penalty_factor out"
             )
         for optimizer in trainer.optimizers:
             if self.beta2 is not None and "betas" not in optimizer.defaults:
@@ -58,18 +61,18 @@ class CosineAnnealing(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         done = min(1.0, batches_trained(trainer) / self.batches)
-        if self.penalty is not None:
-            for name in _penalties(pl_module):
-                setattr(pl_module, name, cosine(*self.penalty, done))
+        if self.penalty_factor is not None:
+            for name, weight in self._penalties.items():
+                setattr(pl_module, name, cosine(weight, weight * self.penalty_factor, done))
         if self.beta2 is not None:
-            beta2 = cosine(*self.beta2, done)
-            for group in (group for optimizer in trainer.optimizers for group in optimizer.param_groups):
-                group["betas"] = (group["betas"][0], beta2)
+            for optimizer in trainer.optimizers:
+                beta1, beta2 = optimizer.defaults["betas"]  # those of its groups come from the checkpoint
+                for group in optimizer.param_groups:
+                    group["betas"] = (beta1, cosine(beta2, self.beta2, done))
 
-
-def _penalties(module: LightningModule) -> list[str]:
-    """The penalties that the module has. Others stay off: whether they fit the rest was checked without them."""
-    return [name for name in ("r1", "r2") if getattr(module, name, 0) > 0]
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for name, weight in self._penalties.items():
+            setattr(pl_module, name, weight)  # another `fit` begins with it
 
 
 def cosine(start: float, end: float, done: float) -> float:

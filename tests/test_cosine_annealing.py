@@ -40,7 +40,7 @@ class Values(Callback):
 
 def test_values_follow_half_a_cosine_and_stay_at_its_end(fit: Fit) -> None:
     values = Values()
-    annealing = CosineAnnealing(4, penalty=(2.0, 1.0), beta2=(0.9, 0.99))
+    annealing = CosineAnnealing(4, penalty_factor=0.5, beta2=0.99)
     fit(make_gan(r1=2.0, r2=2.0), annealing, values, max_steps=6)
     slope = (1 - 0.5**0.5) / 2  # a quarter of the way
     expected = [2.0, 2.0 - slope, 1.5, 1.0 + slope, 1.0, 1.0]
@@ -51,13 +51,13 @@ def test_values_follow_half_a_cosine_and_stay_at_its_end(fit: Fit) -> None:
 def test_annealing_changes_what_is_trained(fit: Fit) -> None:
     constant, annealed = make_gan(r1=2.0, r2=2.0), make_gan(r1=2.0, r2=2.0)
     fit(constant, max_steps=3)
-    fit(annealed, CosineAnnealing(3, penalty=(2.0, 0.1)), max_steps=3)
+    fit(annealed, CosineAnnealing(3, penalty_factor=0.05), max_steps=3)
     first, second = constant.discriminator.state_dict(), annealed.discriminator.state_dict()
     assert not any(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_resumed_run_has_the_same_bits(fit: Fit, tmp_path: Path) -> None:
-    annealing = partial(CosineAnnealing, 5, penalty=(2.0, 0.2), beta2=(0.9, 0.99))
+    annealing = partial(CosineAnnealing, 5, penalty_factor=0.1, beta2=0.99)
     whole, resumed = make_gan(r1=2.0, r2=2.0), make_gan(r1=2.0, r2=2.0)
     fit(whole, annealing(), max_steps=6)
     trainer = fit(make_gan(r1=2.0, r2=2.0), annealing(), max_steps=2)
@@ -72,13 +72,13 @@ def test_resumed_run_has_the_same_bits(fit: Fit, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batches": 0, "beta2": (0.9, 0.99)}, "batches is 0"),
+        ({"batches": 0, "beta2": 0.99}, "batches is 0"),
         ({"batches": 5}, "nothing to change"),
-        ({"batches": 5, "penalty": (1.0, 0.0)}, "two weights above 0"),
-        ({"batches": 5, "penalty": (-1.0, 1.0)}, "two weights above 0"),
-        ({"batches": 5, "penalty": (1.0, float("inf"))}, "two weights above 0"),
-        ({"batches": 5, "beta2": (0.9, 1.0)}, "from 0 to below 1"),
-        ({"batches": 5, "beta2": (-0.1, 0.9)}, "from 0 to below 1"),
+        ({"batches": 5, "penalty_factor": 0.0}, "a number above 0"),
+        ({"batches": 5, "penalty_factor": -1.0}, "a number above 0"),
+        ({"batches": 5, "penalty_factor": float("inf")}, "a number above 0"),
+        ({"batches": 5, "beta2": 1.0}, "from 0 to below 1"),
+        ({"batches": 5, "beta2": -0.1}, "from 0 to below 1"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
@@ -89,15 +89,22 @@ def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], message: 
 @pytest.mark.parametrize("make", [PalindromeLSTM, make_gan])
 def test_module_without_penalties_is_refused(plain_trainer: Fit, make: Callable[[], LightningModule]) -> None:
     with pytest.raises(ValueError, match=r"r1 and r2, and this \w+ has neither; write r1 or r2 above 0"):
-        CosineAnnealing(5, penalty=(2.0, 0.2)).on_train_start(plain_trainer(), make())
+        CosineAnnealing(5, penalty_factor=0.1).on_train_start(plain_trainer(), make())
 
 
 def test_penalty_that_the_module_lacks_stays_off(fit: Fit) -> None:
     values = Values()
-    fit(make_gan(r1=2.0), CosineAnnealing(2, penalty=(2.0, 1.0)), values, max_steps=3)
+    fit(make_gan(r1=2.0), CosineAnnealing(2, penalty_factor=0.5), values, max_steps=3)
     assert values.penalties == [(2.0, 0.0), (1.5, 0.0), (1.0, 0.0)]
+
+
+def test_each_penalty_begins_with_its_own_weight_in_another_fit_too(fit: Fit) -> None:
+    gan, values = make_gan(r1=2.0, r2=4.0), Values()
+    for _ in range(2):
+        fit(gan, CosineAnnealing(2, penalty_factor=0.5), values, max_steps=3)
+    assert values.penalties == [(2.0, 4.0), (1.5, 3.0), (1.0, 2.0)] * 2
 
 
 def test_optimizer_without_betas_is_refused(fit: Fit) -> None:
     with pytest.raises(ValueError, match="β₂, which SGD doesn't have; use Adam"):
-        fit(make_gan(partial(torch.optim.SGD, lr=0.1)), CosineAnnealing(5, beta2=(0.9, 0.99)))
+        fit(make_gan(partial(torch.optim.SGD, lr=0.1)), CosineAnnealing(5, beta2=0.99))

@@ -17,9 +17,7 @@ SHORT = (
     "--data.batches_per_epoch 3 --data.batch_size 16 --trainer.log_every_n_steps 1 --checkpoint.every_n_train_steps 4"
 )
 CURRICULUM = "--trainer.callbacks+=callbacks.LengthCurriculum --trainer.callbacks.start 3"
-ANNEALED = (
-    "--trainer.callbacks+=callbacks.CosineAnnealing --trainer.callbacks.batches 3 --trainer.callbacks.beta2 [0.9,0.99]"
-)
+ANNEALED = "--trainer.callbacks+=callbacks.CosineAnnealing --trainer.callbacks.batches 3 --trainer.callbacks.beta2 0.99"
 SOLVED = "--trainer.callbacks+=callbacks.StopWhenSolved --trainer.callbacks.perfect_batches 9"
 Twofold = Callable[..., tuple[int, str, str]]
 
