@@ -1,5 +1,6 @@
 """How many modes of Stacked MNIST a generator covers, during and after training."""
 
+import string
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -21,11 +22,8 @@ from callbacks.generators import (
 )
 from callbacks.logging import log_numbers
 from common.arguments import check_positive
-from metrics.features import DATA_SOURCES, Splits, load_classifier
-from metrics.stacked_modes import MODES, SAMPLES, evaluate_modes, real_modes
-
-IMAGE_SHAPE = (3, 28, 28)
-"""Three channels, each of which the classifier can read."""
+from metrics.features import DATA_SOURCES, Splits, check_classes, load_classifier
+from metrics.stacked_modes import CHANNELS, MODES, SAMPLES, evaluate_modes, real_modes
 
 
 class StackedModes(Callback):
@@ -42,27 +40,33 @@ class StackedModes(Callback):
     Args:
         every_n_batches: number of batches between two evaluations, each of which takes as long as about 1,000 batches.
         samples: images of an evaluation. KL depends on it; published ones use 26,000.
+        classifier: what reads the digits, as in `callbacks.GenerativeMetrics`.
 
     Raises:
-        ValueError: if a number is below 1; when training starts, if the datamodule has no stacks of digits, or the
-            generator's images aren't three digits of the classifier's size.
+        ValueError: if a number is below 1, or there is no such classifier, or it doesn't read digits; when training
+            starts, if the datamodule has no stacks of digits, or the generator's images aren't three digits of the
+            classifier's size.
     """
 
-    def __init__(self, every_n_batches: int = 20_000, samples: int = SAMPLES) -> None:
+    def __init__(self, every_n_batches: int = 20_000, samples: int = SAMPLES, classifier: str = "digit_cnn") -> None:
         check_positive(every_n_batches=every_n_batches, samples=samples)
         self.every_n_batches = every_n_batches
         self.samples = samples
-        self._classifier = load_classifier()
+        self.classifier = classifier
+        self._classifier = load_classifier(classifier)
+        check_classes(self._classifier, tuple(string.digits))
         self._real: dict[str, dict[str, float]] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._real.clear()
         self._splits(trainer)
         (image,) = sample_images(pl_module, fixed_noise(pl_module, 1, "stacked modes"))
-        if image.shape != IMAGE_SHAPE:
+        channels, *size = self._classifier.image_shape
+        if channels != 1 or image.shape != (CHANNELS, *size):
             raise ValueError(
-                f"StackedModes reads images of the shape {IMAGE_SHAPE}, not {tuple(image.shape)}; write "
-                "--data.image_shape [3,28,28], or leave StackedModes out"
+                f"StackedModes reads images of the shape {(CHANNELS, *size)} by {self.classifier}, which takes "
+                f"{self._classifier.image_shape}, not {tuple(image.shape)}; write --data.image_shape or another "
+                "classifier, or leave StackedModes out"
             )
 
     def on_train_batch_end(
@@ -77,7 +81,7 @@ class StackedModes(Callback):
         if not may_write(trainer):
             return
         batches = batches_trained(trainer)
-        content: dict[str, Any] = {"classifier": "digit_cnn", "data_source": data_source(trainer), "step": batches}
+        content: dict[str, Any] = {"classifier": self.classifier, "data_source": data_source(trainer), "step": batches}
         content |= {"reference": "validation", "samples": self.samples}
         final: dict[str, float] = {}
         for weights, generator in generators(pl_module).items():

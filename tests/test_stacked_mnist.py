@@ -21,8 +21,9 @@ from callbacks.interpolation_strip import GENERATOR_FILE
 from common.seeding import rng
 from datamodules import ImageFolderDataModule, MNISTDataModule, StackedMNISTDataModule
 from lightning_modules import GAN
-from metrics.features import load_classifier, scaled
+from metrics.features import load_classifier, save_classifier, scaled
 from metrics.stacked_modes import evaluate_modes, mode_numbers, modes_of, real_modes
+from networks.classifiers import DigitCNN
 from networks.generator_files import save_generator
 from networks.mlp_gan import MLPDiscriminator, MLPGenerator
 from scripts.train_runs import Job
@@ -168,6 +169,21 @@ def test_images_that_the_classifier_cannot_read_are_refused(
     with pytest.raises(ValueError, match=r"reads images of the shape \(3, 28, 28\)"):
         plain_trainer(1, callbacks=[StackedModes()]).fit(make_gan(shape), datamodule=data)
     assert not [*tmp_path.iterdir()]
+
+
+def test_another_classifier_reads_larger_stacks(plain_trainer: MakeTrainer, tmp_path: Path) -> None:
+    classifier = DigitCNN(image_shape=(1, 32, 32))
+    save_classifier(classifier.eval(), tmp_path / "large.safetensors")
+    data = StackedMNISTDataModule(source="packaged", batch_size=8, image_shape=(3, 32, 32))
+    counting = StackedModes(samples=20, classifier=str(tmp_path / "large.safetensors"))
+    plain_trainer(1, callbacks=[counting], limit_val_batches=0).fit(make_gan((3, 32, 32)), datamodule=data)
+    assert json.loads((tmp_path / "quality.json").read_text())["classifier"] == counting.classifier
+
+
+def test_classifier_of_other_classes_is_refused(tmp_path: Path) -> None:
+    save_classifier(DigitCNN(classes=26).eval(), tmp_path / "letters.safetensors")
+    with pytest.raises(ValueError, match="the classifier knows 26 classes, and the data have 10 classes"):
+        StackedModes(classifier=str(tmp_path / "letters.safetensors"))
 
 
 def test_data_without_digits_are_refused(plain_trainer: MakeTrainer, tmp_path: Path) -> None:

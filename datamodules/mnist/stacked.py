@@ -11,8 +11,7 @@ from common.seeding import derive, rng
 from datamodules.images import ImageBatch
 from datamodules.mnist.datamodule import MNISTDataModule, Source
 from datamodules.resumable import EvaluationBatches, shuffled
-
-CHANNELS = 3
+from metrics.stacked_modes import CHANNELS, MODES, modes_of_digits
 
 
 class StackedMNISTDataModule(MNISTDataModule):
@@ -41,7 +40,7 @@ class StackedMNISTDataModule(MNISTDataModule):
         super().__init__(root, source, batch_size, predict_size, image_shape=image_shape)
         if self.image_shape[0] != CHANNELS:
             raise ValueError(f"image_shape is {[*image_shape]}; a stack has {CHANNELS} channels, a digit in each")
-        self.class_names = tuple(f"{number:0{CHANNELS}d}" for number in range(10**CHANNELS))
+        self.class_names = tuple(f"{number:0{CHANNELS}d}" for number in range(MODES))
 
     def _train_batch(self, rows: Int[Tensor, " split"], batches: int, k: int) -> ImageBatch:
         seeds = [derive(self.seed, "channel", channel) for channel in range(CHANNELS)]
@@ -53,8 +52,7 @@ class StackedMNISTDataModule(MNISTDataModule):
 
     def _images(self, rows: Int[Tensor, "batch 3"]) -> ImageBatch:
         images, labels = super()._images(rows)
-        hundreds, tens, ones = labels.unbind(dim=1)
-        return ImageBatch(images, 100 * hundreds + 10 * tens + ones)
+        return ImageBatch(images, modes_of_digits(labels))
 
 
 def stacked(rows: Int[Tensor, " split"]) -> Int[Tensor, "split 3"]:
