@@ -59,8 +59,14 @@ class GANMonitor:
             "rate of the discriminator often helps."
         )
 
-    def check_modes(self, step: int, histogram: Sequence[float]) -> str | None:
-        """Returns a warning if modes are missing; takes the share of generated images of each class."""
+    def check_modes(self, step: int, histogram: Sequence[float], class_names: Sequence[str] = ()) -> str | None:
+        """Returns a warning if modes are missing.
+
+        Args:
+            step: batches trained.
+            histogram: the share of generated images of each class.
+            class_names: for the message, by default the classes' numbers.
+        """
         covered, kept = modes_covered(histogram), modes_covered(histogram, LOST)
         self.evaluated += 1
         self.covered |= covered
@@ -70,8 +76,9 @@ class GANMonitor:
         if missing <= self.reported or is_early:
             return None
         self.reported |= missing
+        names = ", ".join(class_names[k] if class_names else str(k) for k in sorted(missing))
         return (
-            f"modes lost: after batch {step:,} the generator makes hardly any {', '.join(map(str, sorted(missing)))} "
+            f"modes lost: after batch {step:,} the generator makes hardly any images of {names} "
             f"(an even share is {1 / len(histogram):.0%}). A lost class seldom comes back by itself. A (higher) "
             "gradient penalty, a lower beta1 of Adam or a lower learning rate often helps."
         )

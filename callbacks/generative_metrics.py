@@ -35,7 +35,7 @@ from metrics.features import (
     DATA_SOURCES,
     Splits,
     check_classes,
-    check_image_shape,
+    check_input_shape,
     features_and_logits,
     load_classifier,
 )
@@ -77,7 +77,7 @@ class GenerativeMetrics(Callback):
 
     Args:
         every_n_batches: number of batches between two evaluations. One takes as long as 10 to 40 batches of 64; every
-            2000 that is 1 to 3 % of the run.
+            2000 that is 0.5 to 2 % of the run.
         samples: images of an evaluation during training.
         final_samples: images of the evaluation at the end, which takes as long as some thousand batches, and of each
             draw in `test`; 0 skips both.
@@ -153,7 +153,7 @@ class GenerativeMetrics(Callback):
             self.best_fid = fid["fid"]
             with warn_if_not_written(BEST_GENERATOR_FILE):
                 save_sampling_generator(trainer, pl_module, Path(trainer.default_root_dir) / BEST_GENERATOR_FILE)
-        _warn(self.monitor.check_modes(step, histogram))
+        _warn(self.monitor.check_modes(step, histogram, self._classifier.class_names))
         return fid["fid"]
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -201,9 +201,9 @@ class GenerativeMetrics(Callback):
 
                 images = sample_images(pl_module, fixed_noise(pl_module, TABLE_SAMPLES, "samples"))
                 _, logits = features_and_logits(self._classifier.to(pl_module.device), images)
-                confidences, digits = (column.tolist() for column in logits.softmax(dim=1).max(dim=1))
-                rows = list(zip(map(wandb.Image, to_pil(images)), digits, confidences, strict=True))
-                logger.log_table("samples", ["image", "digit", "confidence"], rows, step=batches_trained(trainer))
+                confidences, labels = (column.tolist() for column in logits.softmax(dim=1).max(dim=1))
+                rows = list(zip(map(wandb.Image, to_pil(images)), labels, confidences, strict=True))
+                logger.log_table("samples", ["image", "class", "confidence"], rows, step=batches_trained(trainer))
 
     def _fits(self, trainer: Trainer, pl_module: LightningModule, reference: Reference) -> bool:
         """Whether the classifier knows the data and takes the generator's images; warns if a shipped one doesn't.
@@ -214,7 +214,7 @@ class GenerativeMetrics(Callback):
         splits, data, source = self._splits(trainer), trainer.datamodule, data_source(trainer)  # type: ignore[attr-defined]
         images = sample_images(pl_module, fixed_noise(pl_module, 1, "samples"))
         try:
-            check_image_shape(self._classifier, images.shape[1:])
+            check_input_shape(self._classifier, images.shape[1:])
             check_classes(self._classifier, getattr(data, "class_names", ()))
             if self.classifier in CLASSIFIERS and source not in DATA_SOURCES:
                 raise ValueError(f"it knows MNIST's digits, not {source}")

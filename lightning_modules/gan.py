@@ -269,7 +269,7 @@ class GAN(TwofoldModule):
         n = sum_over_ranks(len(images_of(batch)))
         first = self._predicted if batch_idx else 0
         self._predicted = first + n
-        labels = [each[first:].to(self.device) for each in labels_in_turn(self.generator, first + n)]
+        labels = [each.to(self.device) for each in labels_in_turn(self.generator, n, first=first)]
         generated: Tensor = self(*map(self.shard, (self.sample_noise(n, "predict", batch_idx), *labels)))
         return generated
 

@@ -125,7 +125,7 @@ class FeaturesAndLogits(NamedTuple):
     logits: Float[Tensor, "n classes"]
 
 
-def check_image_shape(classifier: nn.Module, image_shape: Sequence[int]) -> None:
+def check_input_shape(classifier: nn.Module, image_shape: Sequence[int]) -> None:
     """Raises ValueError unless the classifier takes images of this shape: channels, height and width."""
     if tuple(image_shape) != classifier.image_shape:
         raise ValueError(f"the classifier takes images of the shape {classifier.image_shape}, not {tuple(image_shape)}")
@@ -148,9 +148,9 @@ def features_and_logits(classifier: Classifier, images: Float[Tensor, "n channel
     """Runs the classifier on images in [−1, 1], in batches on the classifier's device.
 
     Raises:
-        ValueError: as `check_image_shape` does.
+        ValueError: as `check_input_shape` does.
     """
-    check_image_shape(classifier, images.shape[1:])
+    check_input_shape(classifier, images.shape[1:])
     device = next(classifier.parameters()).device
     with torch.no_grad():
         features = torch.cat([classifier.features(batch.to(device)) for batch in images.split(BATCH)])

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from common.seeding import latent_noise, rng
-from metrics.features import check_image_shape
+from metrics.features import check_input_shape
 from networks.sampling import finite_samples
 
 CANDIDATES = 4096
@@ -162,7 +162,7 @@ def class_log_probabilities(
     batches = []
     with torch.no_grad():
         for images in finite_samples(generator, latents):
-            check_image_shape(classifier, images.shape[1:])
+            check_input_shape(classifier, images.shape[1:])
             batches.append(classifier(images))
     return torch.cat(batches).cpu().double().log_softmax(dim=1)
 

@@ -5,7 +5,7 @@
 
 The first is from de Vries et al. 2017 (arXiv 1707.00683), the second from Miyato & Koyama 2018, "cGANs with projection
 discriminator" (arXiv 1802.05637), who use both. Their D also has spectral normalisation. The factor 1/√n is that of
-StyleGAN2-ADA (Karras et al. 2020, arXiv 2006.06676); it makes Adam's steps of e small.
+StyleGAN2-ADA (Karras et al. 2020, arXiv 2006.06676); with it, Adam's steps of e change logits less.
 
 A network with such layers has a number of `classes` and is called with labels, `network(input, labels)`. In place of a
 label for each image it takes weights of all classes, from which γ, β and e are averaged:
@@ -72,13 +72,16 @@ def classes_of(network: nn.Module) -> int:
     return int(getattr(network, "classes", 0))
 
 
-def labels_in_turn(network: nn.Module, n: int, classes: Sequence[int] = ()) -> tuple[Int[Tensor, " n"], ...]:
+def labels_in_turn(
+    network: nn.Module, n: int, classes: Sequence[int] = (), first: int = 0
+) -> tuple[Int[Tensor, " n"], ...]:
     """Returns the labels of `n` images in a tuple, which is empty for an unconditional network.
 
     Args:
         network: a generator; it is called as `network(noise, *labels_in_turn(network, len(noise)))`.
         n: number of images.
         classes: classes that take turns, by default all: 0, 1, …, 9, 0, 1, ….
+        first: how many images came before, whose turns are over.
 
     Raises:
         ValueError: when the network doesn't have one of the classes.
@@ -91,7 +94,7 @@ def labels_in_turn(network: nn.Module, n: int, classes: Sequence[int] = ()) -> t
     if not number:
         return ()
     turns = torch.tensor([*(classes or range(number))])
-    return (turns[torch.arange(n) % len(turns)],)
+    return (turns[torch.arange(first, first + n) % len(turns)],)
 
 
 def class_weights(network: nn.Module, n: int, classes: Sequence[int] = ()) -> tuple[Float[Tensor, "n classes"], ...]:

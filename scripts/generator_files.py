@@ -37,7 +37,7 @@ class GeneratorFile(NamedTuple):
         """Returns the numbers of classes that are given by name or by number.
 
         Args:
-            classes: names or numbers. A name that is another class's number is that name.
+            classes: names or numbers. Where a name is also another class's number, the name counts.
             otherwise: the names for an unconditional generator.
 
         Raises:

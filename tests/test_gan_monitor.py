@@ -53,7 +53,13 @@ def test_missing_digits_are_reported_after_the_first_evaluations() -> None:
     monitor = GANMonitor(evaluations=3)
     assert [bool(monitor.check_modes(step, without(4, 9))) for step in (1000, 2000, 3000)] == [False] * 3
     message = monitor.check_modes(4000, without(4, 9))
-    assert str(message).startswith("modes lost: after batch 4,000 the generator makes hardly any 4, 9 (")
+    assert str(message).startswith("modes lost: after batch 4,000 the generator makes hardly any images of 4, 9 (")
+
+
+def test_missing_classes_have_their_names() -> None:
+    names = [*"abcdefghij"]
+    message = GANMonitor(evaluations=0).check_modes(1000, without(4, 9), names)
+    assert "hardly any images of e, j (" in str(message)
 
 
 @pytest.mark.parametrize(

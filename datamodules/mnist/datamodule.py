@@ -37,14 +37,15 @@ class MNISTDataModule(ImageDataModule):
         batch_size: images per batch, over all devices together; the last batch of an epoch may be smaller.
         predict_size: number of test images to predict; null predicts all of them.
         dataset: mnist, fashion_mnist, kmnist (10 classes each), or emnist_letters (26, A and a to Z and z).
-        image_shape: channels, height and width. Images are padded with paper to this size, and are the same in each
-            channel.
+        image_shape: channels, height and width. Images are padded with background to this size, and are the same in
+            each channel.
 
     Raises:
         ValueError: when an argument is out of range; from `prepare_data` and `setup` when `source` isn't available or a
             file isn't MNIST's; from `train_dataloader` when a batch is larger than the data.
 
     Attributes:
+        mean_and_std: those of the images without padding.
         data_source: what `setup` loaded: `torchvision` (MNIST), `packaged`, or the name of another; None before.
     """
 

@@ -151,7 +151,7 @@ def test_samples_and_generators_are_artifacts(whole: Run) -> None:
     assert (step, table["_type"], table["nrows"], table["ncols"]) == (12, "table-file", 64, 3)
     files = run.artifacts[f"run-{run.id}-samples"]
     content = json.loads(files["samples.table.json"].read_text())
-    assert content["columns"] == ["image", "digit", "confidence"]
+    assert content["columns"] == ["image", "class", "confidence"]
     for image, digit, confidence in content["data"]:
         with Image.open(files[image["path"]]) as picture:
             assert picture.size == (28, 28)
