@@ -72,9 +72,11 @@ def classifiers(options: Namespace) -> None:
 def recipes(options: Namespace) -> None:
     """All recipes at equal time."""
     data = open_digits(options.root, options.source)
-    results = Results(options.out / "gan_recipes.csv", "config", "batches_of_gan", "seed", "classifier")
+    results = Results(options.out / "gan_recipes.csv", "config", "seed", "classifier")
     batches_of_gan = length("gan", options)
+    results.refuse_other(batches_of_gan=batches_of_gan)
     speeds = Results(options.out / "gan_recipes_speed.csv", "config")
+    speeds.refuse_other(threads=1)
     time_recipes([config for config in options.recipes if not speeds.has(config=config)], speeds, options)
     jobs = {}
     for seed, config in product(options.seeds, options.recipes):

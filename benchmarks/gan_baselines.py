@@ -88,7 +88,7 @@ def batches_of(config: str, options: Namespace) -> int:
     Raises:
         UsageError: when it isn't there.
     """
-    rows = Results(options.out / "gan_recipes.csv", "config", "batches_of_gan", "seed", "classifier").rows
+    rows = Results(options.out / "gan_recipes.csv", "config", "seed", "classifier").rows
     return next(int(row["batches"]) for row in _of(config, rows, "run python -m benchmarks.gan recipes first"))
 
 

@@ -15,7 +15,7 @@
   beside it and chooses nothing. Nothing looks at test images.
 - The effect of a part is the mean over seeds of log₂ (FID of the arm / FID of its base recipe at the same seed). Its
   spread is the lowest and the highest of the three seeds. An effect counts where all seeds have the same sign and the
-  mean exceeds the spread of the base recipe's own log₂ FID over seeds.
+  mean exceeds the difference between the base recipe's own highest and lowest log₂ FID. Figures show it in grey.
 - `crossed`: the two parts with the largest effects, added to the textbook recipe together and dropped from gan.yaml
   together, by the same rules: do they add up? Of parts that change one setting differently it takes the larger.
   Added when the single effects were known: `crossed --parts R1 R2` changes these together.
@@ -84,8 +84,8 @@ UNSTANDARDISED = _network("networks.mlp_conv_gan.PixelUnshuffleDiscriminator", m
 RELATIVISTIC = {"loss": "relativistic"}
 NO_BATCH_NORM = {"generator.init_args.normalisation": "none"}
 
-FOUND: dict[str, Settings] = {"gan_template": {}, "gan": {"r2": R1_R2}}
-"""What the base recipes have that their configs lack."""
+REMOVED_SINCE: dict[str, Settings] = {"gan_template": {}, "gan": {"r2": R1_R2}}
+"""Settings of the base recipes that were removed from their configs by the results."""
 PARTS: dict[str, tuple[Settings, Settings]] = {
     "relativistic loss": (RELATIVISTIC, RELATIVISTIC),
     "R1": ({"r1": R1_R2, "d_reg_interval": INTERVAL}, {"r1": 0}),
@@ -127,7 +127,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def settings_of(base: str, parts: Sequence[str], factor: float = 1.0) -> tuple[str, ...]:
     """The arguments of `twofold fit -c base` with these parts changed, and the learning rates times a factor."""
-    arguments = dict(FOUND[base])
+    arguments = dict(REMOVED_SINCE[base])
     for part in parts:
         arguments |= PARTS[part][list(BASES).index(base)]
     shipped = read_shipped(base)["model"]["init_args"]
@@ -256,7 +256,8 @@ def figure(rows: Sequence[Row]) -> Figure:
             axis.plot([min(found[name]), max(found[name])], [height, height], color="C0", linewidth=1.5)
             axis.plot(found[name], [height] * len(found[name]), "o", color="C0", markersize=4)
         own = [math.log2(fid) for fid in _fids(at_better_rate(rows, base, BASE)).values()]
-        axis.axvspan(min(own) - mean(own), max(own) - mean(own), color="0.85", zorder=0)
+        spread = max(own) - min(own)
+        axis.axvspan(-spread, spread, color="0.85", zorder=0)
         axis.axvline(0, color="0.4", linewidth=0.8)
         axis.set_yticks(range(len(ordered)), map(label, ordered), fontsize=8)
         axis.set_xlabel("log₂ (FID / FID of the recipe), less is better", fontsize=8)
