@@ -10,6 +10,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
+from benchmarks.gan_classes import ALL
 from benchmarks.gan_effects import BASE, BASES, at_better_rate, effects, label, parts_of
 from benchmarks.results import RESULTS
 from benchmarks.tables import read, table, values_of
@@ -38,15 +39,20 @@ QUARTILES = "{median:,.4g} ({lower_quartile:,.4g} to {upper_quartile:,.4g})"
 
 
 def gan() -> str:
-    """The table of README.md: means over draws, and one draw where there are no more."""
-    rows = read("fid_draws", classifier=CNN)
-    several = {row["config"] for row in rows}
-    rows += [{**row, "draws": 1} for row in read("gan_recipes", classifier=CNN) if row["config"] not in several]
+    """The table of README.md."""
+    rows = read("gan_long", classifier=CNN, config=("gan_long",)) + read("gan_recipes", classifier=CNN)
     columns = (
-        "config: `{config}` | batches: {batches:,} | seeds: {seed.n} | draws of images: {draws}"
-        " | FID, median of seeds: {fid.median:.3g} | FID / real-data FID: {fid_over_real.median:.3g}"
+        "config: `{config}` | batches: {batches:,} | seeds: {seed.n} | FID: {fid:.3g}"
+        " | FID / real-data FID: {fid_over_real:.3g}"
     )
     return table(rows, "config", columns, order="fid")
+
+
+def gan_recipes() -> str:
+    """All recipes at equal time, the baselines also with the parts of gan.yaml that fit any recipe."""
+    rows = [{**row, "version": "as shipped"} for row in read("gan_recipes")]
+    rows += [{**row, "version": f"averaging, falling rates, β₁ = {row['beta1']}"} for row in read("gan_tuned")]
+    return table(rows, "config version", QUALITY.replace(" | ", " | version: {version} | ", 1), order="fid_over_real")
 
 
 def coverage(name: str) -> str:
@@ -56,6 +62,11 @@ def coverage(name: str) -> str:
         if f"class_0{suffix}" in row:
             row[f"smallest{suffix}"], row[f"largest{suffix}"] = class_range(row, suffix)
     return table(rows, "config", COVERAGE, order="fid")
+
+
+def gan_classes(by: str, columns: str, of_all: bool) -> str:
+    """A table of the rows of all images, or of those of one class each."""
+    return table([row for row in read("gan_classes") if (row["class"] == ALL) == of_all], by, columns)
 
 
 def memory() -> str:
@@ -170,14 +181,29 @@ TABLES: dict[str, Callable[[], str]] = {
         "images: {images} | FID by `{classifier}`: {fid:.3g} | precision by `{classifier}`: {precision:.3f}"
         " | recall by `{classifier}`: {recall:.3f} | modes covered: {modes_covered}",
     ),
-    "gan_recipes": of("gan_recipes", "config", QUALITY, order="fid_over_real"),
+    "gan_recipes": gan_recipes,
     "gan_recipes_coverage": partial(coverage, "gan_recipes"),
     "gan_long": of("gan_long", "config", QUALITY, order="fid_over_real"),
     "gan_long_coverage": partial(coverage, "gan_long"),
-    "gan_draws": of("fid_draws", "config", QUALITY, order="fid"),
+    "gan_betas": of("gan_betas", "config", "config: `{config}` | β₁ = {beta1}: {fid:.3g}", classifier=CNN),
+    "gan_little": of(
+        "gan_little",
+        "max_shift",
+        "pixels: {max_shift} | {batches:,} batches, FID by `{classifier}`: {fid:.3g}",
+        reference=("test",),
+    ),
     "gan_effects": gan_effects,
     "gan_effects_bases": gan_effects_bases,
     "gan_effects_modes": gan_effects_modes,
+    "gan_classes": partial(gan_classes, "config", QUALITY, of_all=True),
+    "gan_class": partial(
+        gan_classes,
+        "class",
+        "class: {class} | read as it by `{classifier}` (real): {read_as_class:.2%} ({read_as_class_real:.2%})"
+        " | FID by `{classifier}` (real): {fid:.3g} ({fid_real:.3g})"
+        " | recall by `{classifier}` (real): {recall:.2f} ({recall_real:.2f})",
+        of_all=False,
+    ),
     "gan_stacked": of(
         "gan_stacked",
         "classifier",
@@ -187,7 +213,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "gan_trials": of(
         "gan_trials",
         "change batches",
-        "change: {change} | batches: {batches:,} | FID by `digit_cnn`: {fid_digit_cnn:.3g}"
+        "change: {change} | batches: {batches:,} | time: {cpu_time} | FID by `digit_cnn`: {fid_digit_cnn:.3g}"
         " | FID by `digit_reader`: {fid_digit_reader:.3g}",
     ),
     "gan_speed": of(

@@ -1,7 +1,7 @@
 """The report: trains the runs of both lessons and writes one page about them, report/index.html.
 
     python -m scripts.report                    within 75 minutes on two cores
-    python -m scripts.report --full             the textbook recipe trains its 200 epochs
+    python -m scripts.report --full             the textbook recipe trains its 187,600 batches
     python -m scripts.report --only gates       one figure, to report/figures, with the runs it needs
 
 Finished runs, in runs/report, are not repeated; interrupted ones resume. `$TWOFOLD_RUNS` replaces runs.
