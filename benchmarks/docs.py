@@ -216,6 +216,12 @@ TABLES: dict[str, Callable[[], str]] = {
         "change: {change} | batches: {batches:,} | time: {cpu_time} | FID by `digit_cnn`: {fid_digit_cnn:.3g}"
         " | FID by `digit_reader`: {fid_digit_reader:.3g}",
     ),
+    "gan_conditional_trials": of(
+        "gan_conditional_trials",
+        "change batches",
+        "change: {change} | batches: {batches:,} | FID by `digit_cnn`: {fid_digit_cnn:.3g}"
+        " | FID by `digit_reader`: {fid_digit_reader:.3g} | recall by `digit_cnn`: {recall_digit_cnn:.2f}",
+    ),
     "gan_speed": of(
         "gan_speed", "program threads", f"program: {{program}} | threads: {{threads}} | {{quantity}}: {QUARTILES}"
     ),
