@@ -34,6 +34,7 @@ COVERAGE = (
     " | recall (real): {recall:.2f} ({recall_real:.2f}) | modes covered: {modes_covered}"
     " | classes (real): {smallest.min:.0%} to {largest.max:.0%} ({smallest_real.min:.0%} to {largest_real.max:.0%})"
 )
+FIDS_OF_TRIAL = "FID by `digit_cnn`: {fid_digit_cnn:.3g} | FID by `digit_reader`: {fid_digit_reader:.3g}"
 LSTM = "kernel: {implementation} | threads: {threads} | T = {length:,}: "
 QUARTILES = "{median:,.4g} ({lower_quartile:,.4g} to {upper_quartile:,.4g})"
 
@@ -185,13 +186,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "gan_recipes_coverage": partial(coverage, "gan_recipes"),
     "gan_long": of("gan_long", "config", QUALITY, order="fid_over_real"),
     "gan_long_coverage": partial(coverage, "gan_long"),
-    "gan_betas": of("gan_betas", "config", "config: `{config}` | β₁ = {beta1}: {fid:.3g}", classifier=CNN),
-    "gan_little": of(
-        "gan_little",
-        "max_shift",
-        "pixels: {max_shift} | {batches:,} batches, FID by `{classifier}`: {fid:.3g}",
-        reference=("test",),
-    ),
     "gan_effects": gan_effects,
     "gan_effects_bases": gan_effects_bases,
     "gan_effects_modes": gan_effects_modes,
@@ -213,14 +207,14 @@ TABLES: dict[str, Callable[[], str]] = {
     "gan_trials": of(
         "gan_trials",
         "change batches",
-        "change: {change} | batches: {batches:,} | time: {cpu_time} | FID by `digit_cnn`: {fid_digit_cnn:.3g}"
-        " | FID by `digit_reader`: {fid_digit_reader:.3g}",
+        "change: {change} | batches: {batches:,} | time: {cpu_time} | " + FIDS_OF_TRIAL,
     ),
     "gan_conditional_trials": of(
         "gan_conditional_trials",
         "change batches",
-        "change: {change} | batches: {batches:,} | FID by `digit_cnn`: {fid_digit_cnn:.3g}"
-        " | FID by `digit_reader`: {fid_digit_reader:.3g} | recall by `digit_cnn`: {recall_digit_cnn:.2f}",
+        "change: {change} | batches: {batches:,} | "
+        + FIDS_OF_TRIAL
+        + " | recall by `digit_cnn`: {recall_digit_cnn:.2f}",
     ),
     "gan_speed": of(
         "gan_speed", "program threads", f"program: {{program}} | threads: {{threads}} | {{quantity}}: {QUARTILES}"

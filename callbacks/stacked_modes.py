@@ -54,7 +54,7 @@ class StackedModes(Callback):
         self.samples = samples
         self.classifier = classifier
         self._classifier = load_classifier(classifier)
-        check_classes(self._classifier, tuple(string.digits))
+        check_classes(self._classifier, string.digits)
         self._real: dict[str, dict[str, float]] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
