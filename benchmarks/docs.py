@@ -183,6 +183,7 @@ TABLES: dict[str, Callable[[], str]] = {
         " | recall by `{classifier}`: {recall:.3f} | modes covered: {modes_covered}",
     ),
     "gan_recipes": gan_recipes,
+    "gan_betas": of("gan_betas", "config", "config: `{config}` | batches: {batches:,} | β₁ = {beta1}: {fid:.3g}", classifier=CNN),
     "gan_recipes_coverage": partial(coverage, "gan_recipes"),
     "gan_long": of("gan_long", "config", QUALITY, order="fid_over_real"),
     "gan_long_coverage": partial(coverage, "gan_long"),
@@ -197,6 +198,12 @@ TABLES: dict[str, Callable[[], str]] = {
         " | FID by `{classifier}` (real): {fid:.3g} ({fid_real:.3g})"
         " | recall by `{classifier}` (real): {recall:.2f} ({recall_real:.2f})",
         of_all=False,
+    ),
+    "gan_little": of(
+        "gan_little",
+        "batches max_shift",
+        "batches: {batches:,} | shifts by, pixels: {max_shift}"
+        " | FID by `{classifier}` to {reference} images: {fid:.3g} | real-data FID: {fid_real:.3g}",
     ),
     "gan_stacked": of(
         "gan_stacked",
