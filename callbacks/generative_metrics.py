@@ -42,6 +42,7 @@ from metrics.features import (
 from metrics.fid import FrechetDistance, distance_to_training
 from metrics.mode_coverage import class_histogram, mode_coverage
 from metrics.precision_recall import NEIGHBOURS
+from networks.classifiers import FEATURES
 
 BEST_GENERATOR_FILE = "best_generator.pth"
 TABLE_SAMPLES = 64
@@ -111,7 +112,8 @@ class GenerativeMetrics(Callback):
         try:
             self._classifier = load_classifier(classifier)
         except ValueError as error:
-            raise ValueError(str(error)) from None  # the command would name the line of the cause
+            # None, because the command would name the line of the cause.
+            raise ValueError(f"{error}; the setting is --trainer.callbacks.classifier") from None
         self.monitor = GANMonitor()
         self.best_fid = math.inf
         self._classifies = True
@@ -233,6 +235,8 @@ class GenerativeMetrics(Callback):
         if fewest <= NEIGHBOURS:
             rank_zero_warn(f"{LEFT_OUT}: a split has {fewest} images; {NEIGHBOURS + 1} are needed, so add some")
             return False
+        if fewest < FEATURES:
+            rank_zero_warn(f"a split has {fewest} images, fewer than the classifier's features, so FID says little")
         return True
 
     def _knows_them(self, trainer: Trainer) -> bool:

@@ -34,6 +34,7 @@ def output_for_zeros(network: nn.Module, shape: Sequence[int], *labels: Tensor) 
         with evaluating(network):
             zeros = torch.zeros(*shape, dtype=like.dtype, device=like.device)
             output: Tensor = network(zeros, *(each.to(like.device) for each in labels))
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise ValueError(f"{type(network).__name__} doesn't accept the input shape {tuple(shape)}: {error}") from error
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        accepted = f"the input shape {tuple(shape)}{' with labels' if labels else ''}"
+        raise ValueError(f"{type(network).__name__} doesn't accept {accepted}: {error}") from error
     return output

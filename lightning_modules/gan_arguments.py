@@ -53,7 +53,7 @@ def validate_gan_arguments(
             raise ValueError(
                 f"{type(generator).__name__} takes labels, but no weights of classes, `(batch, classes)`, which a "
                 f"morph from class to class needs; see networks.conditional ({error})"
-            ) from error
+            ) from None  # the command would name the line of the cause
     image_shape = tuple(images.shape[1:])
     accepted = tuple(getattr(discriminator, "image_shape", image_shape))
     if accepted != image_shape:

@@ -54,9 +54,12 @@ def load_classifier(classifier: str | Path = "digit_cnn") -> Classifier:
         spec, weights, about = _read_safetensors(path)
     else:
         spec, weights, about = _read_checkpoint(path)
-    network = build_with_weights(spec, weights, path).float()
-    if not isinstance(network, Classifier):
-        raise ValueError(f"{path} names a {type(network).__name__}, which isn't a classifier")
+    known = [network.__name__ for network in CLASSIFIERS.values()]
+    if spec.get("name", known[0]) not in known:
+        raise ValueError(
+            f"{path} names a {spec.get('name')}, which isn't a classifier with features; train a {' or a '.join(known)}"
+        )
+    network = cast("Classifier", build_with_weights(spec, weights, path).float())
     network.class_names = tuple(string.digits if classifier in CLASSIFIERS else about.get("class_names", ()))
     network.data_source = about.get("data_source") or ""
     # In this order of memory a CPU takes half the time for convolutions and pooling.
@@ -69,7 +72,7 @@ def _file_of(classifier: str) -> Path:
         raise ValueError(f"{path} is missing; restore it by git checkout, or run python -m scripts.train_classifier")
     if not classifier or not path.exists():
         raise ValueError(
-            f"classifier '{classifier}' isn't known; write one of {', '.join(CLASSIFIERS)}, or the path of a run of "
+            f"there is no classifier '{classifier}'; write one of {', '.join(CLASSIFIERS)}, or the path of a run of "
             "twofold fit -c digit_classifier"
         )
     if not path.is_dir():

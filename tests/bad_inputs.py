@@ -160,6 +160,10 @@ TWOFOLD = [
         (f"fit -c {GAN} --model.discriminator.{option}", "write finite numbers, and a std above 0")
         for option in ("std 0", "std .nan", "mean .inf")
     ),
+    (f"fit -c {GAN} --model.r1 null", "--model.r1 can't be null; write a value such as 0.0"),
+    (f"fit -c {GAN} --data.image_shape null", "--data.image_shape can't be null; write a value such as [1, 28, 28]"),
+    (f"fit -c {GAN} --trainer.callbacks.final_samples null", "GenerativeMetrics.final_samples can't be null; write"),
+    (f"fit -c {LSTM} --data.length null", "PalindromeDataModule needs length; write --data.length"),
     (f"fit -c {GAN} --model.ema_decay 3", "ema_decay is 3.0; write a number between 0 and 1"),
     (f"fit -c {GAN} --data.source packaged --data.batch_size 10000000", "there are 3,500 training images"),
     (f"fit -c {GAN} --data.source packaged --data.batch_size 1", "Expected more than 1 value per channel"),

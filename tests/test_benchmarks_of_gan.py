@@ -14,6 +14,7 @@ from datamodules import MNISTDataModule
 from metrics.features import CLASSIFIERS
 from networks.generator_files import save_generator
 from networks.mlp_gan import MLPGenerator
+from scripts.digits import open_digits
 from scripts.train_runs import Job
 from twofold.tables import grouped, read_rows
 
@@ -99,6 +100,15 @@ def test_little_data_are_measured_with_and_without_shifts(trained: list[Job], tm
     assert len(rows) == 16
     assert {job.settings[-2:] for job in trained} == {("--model.diffaugment_translation", shift) for shift in "0124"}
     assert all(job.settings[4:6] == ("--data.source", "packaged") for job in trained)
+
+
+def test_held_out_images_that_others_know_are_left_out(tmp_path: Path) -> None:
+    packaged = open_digits(tmp_path, "packaged")
+    images, rows = packaged.splits.images, packaged.splits.validation
+    less = gan.without_held_out(packaged, images[rows[:30]])
+    assert less.splits.validation.tolist() == rows[30:].tolist()
+    assert less.splits.train is packaged.splits.train
+    assert packaged.splits.validation is rows
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def test_run_makes_classes_everywhere(twofold: Command, script: Command) -> None
         explorer.frame(name, "digits", 3, 8, "lerp", 0.0)
 
 
-PICTURES = "gan_folder --data.root pictures --model.generator.classes 3 --model.discriminator.classes 3"
+PICTURES = "gan_conditional --data ImageFolderDataModule --data.root pictures"
 
 
 @pytest.mark.filterwarnings("ignore:GenerativeMetrics leaves FID")
@@ -233,6 +233,9 @@ def test_classes_of_a_folder_of_pictures(twofold: Command, script: Command) -> N
     assert by_number == by_name
     complained = script(sample_script, file, "--class", 3, "--out", "none.png")[2]
     assert "the class is 3; write one of cat, dog, emu" in complained
+    write_pictures(Path("pictures"), ("fox",))
+    code, _, err = twofold(f"test -c {file.parent / 'config.yaml'} --ckpt_path last")
+    assert (code, "the model of this config: generator.classes is 3 there and 4 here" in err) == (2, True)
     write_pictures(Path("flat"), ())
     code, _, err = twofold(f"fit -c {PICTURES} --data.root flat")
     assert (code, "the model needs classes, and flat has none; make a folder for each class" in err) == (2, True)
@@ -257,11 +260,11 @@ def test_number_of_classes_follows_from_the_data(dataset: str, given: int, expec
     [
         (
             "gan_conditional --model.generator.classes 26",
-            "--model.generator.classes follows from the data; write --data",
+            "--model.generator.classes can't be 26; write 10, because the data have 10 classes",
         ),
         (
             "gan --model.discriminator.classes=3",
-            "--model.discriminator.classes follows from the data; write --data.dat",
+            "--model.discriminator.classes can't be 3; write 10, because the data have 10 classes",
         ),
         ("gan_conditional --model.generator.classes 0", "the generator has 0 classes, but the discriminator 10; write"),
         ("gan --model.generator.classes 10", "the generator has 10 classes, but the discriminator 0; write the same"),

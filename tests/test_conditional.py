@@ -235,11 +235,32 @@ class Embedding(nn.Module):
         return images
 
 
-def test_generators_take_weights_of_classes_too() -> None:
-    with pytest.raises(
-        ValueError, match=r"Embedding takes labels, but no weights of classes, .* see networks.conditio"
-    ):
-        GAN(Embedding(), PixelUnshuffleDiscriminator(2, 4, classes=10))
+class Rows(Embedding):
+    """One that looks the labels up itself."""
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        images: Tensor = self.of_label.weight[labels].view(-1, 1, 28, 28)
+        return images
+
+
+class NoLabels(Embedding):
+    """One that doesn't take the labels of its classes."""
+
+    def forward(self, z: Tensor) -> Tensor:  # type: ignore[override]
+        return z
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (Embedding, r"Embedding takes labels, but no weights of classes, .* see networks.conditio"),
+        (Rows, r"Rows takes labels, but no weights of classes, .* see networks.conditio"),
+        (NoLabels, r"NoLabels doesn't accept the input shape \(2, 3\) with labels: "),
+    ],
+)
+def test_generators_take_labels_and_weights_of_classes(network: type[nn.Module], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        GAN(network(), PixelUnshuffleDiscriminator(2, 4, classes=10))
 
 
 @pytest.mark.parametrize(

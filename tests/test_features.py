@@ -102,7 +102,7 @@ def test_model_cards_agree_with_the_files(name: str) -> None:
 
 def test_unknown_and_missing_classifiers_are_refused(folder: Path) -> None:
     for name in ("inception", "", "../classifiers/digit_cnn"):
-        with pytest.raises(ValueError, match="isn't known; write one of digit_cnn, digit_reader"):
+        with pytest.raises(ValueError, match=r"there is no classifier '.*'; write one of digit_cnn, digit_reader"):
             load_classifier(name)
     with pytest.raises(ValueError, match=r"digit_reader\.safetensors is missing; restore it by git checkout"):
         load_classifier("digit_reader")
@@ -123,7 +123,7 @@ def test_damaged_classifier_file_is_refused(write: Callable[..., Path]) -> None:
     ("network", "words"),
     [
         (None, "is damaged or isn't a classifier's file"),
-        ({"name": "os.system", "arguments": {"command": "touch x"}}, "names 'os.system', which isn't registered"),
+        ({"name": "os.system", "arguments": {"command": "touch x"}}, "names a os.system, which isn't a classifier"),
         ({"class_path": "antigravity.Classifier", "init_args": {}}, "doesn't describe its network"),
         ({"name": "DigitCNN", "arguments": {"width": 3}}, "DigitCNN can't be built from {'width': 3}"),
         (DISCRIMINATOR, "names a MLPDiscriminator, which isn't a classifier"),

@@ -239,7 +239,12 @@ REFUSED: list[tuple[Callable[[Path], object], str]] = [
         lambda root: _sizes(root, *[(300, 32)] * 3),
         "(height×width): 3 of 32×300, more than 256 pixels; write --data.image_shape [3",
     ),
+    (lambda root: _sizes(root, (32, 32)), "pictures holds 1 picture; add more"),
     (_torn, "pictures/cat/07.png can't be read (image file is truncated"),
+    (
+        lambda root: (write_pictures(root), *(_text(root / "dog" / f"{name}.png", b"no") for name in "xyz")),
+        "dog/x.png can't be read (no picture); remove it, or save it as a PNG; nor can 2 more, such as y.png, z.png",
+    ),
     (
         lambda root: (write_pictures(root), _text(root / "dog" / "x.jpg")),
         "pictures/dog/x.jpg can't be read (no picture); remove it, or save it as a PNG",
@@ -287,7 +292,7 @@ def test_folders_that_can_t_be_trained_on_get_one_line(
         ),
         (
             "digit_classifier --data ImageFolderDataModule --data.root pictures --model.classes 9",
-            "--model.classes follows from the data; write --data.root",
+            "--model.classes can't be 9; write 3, because the data have 3 classes",
         ),
         *(
             (

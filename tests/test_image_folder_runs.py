@@ -121,6 +121,7 @@ def test_discriminator_gets_the_statistics_of_the_pictures(twofold: Command) -> 
 # Classifiers of these pictures.
 
 
+@pytest.mark.filterwarnings("ignore:a split has")
 def test_classifier_of_the_pictures_is_given_by_path(twofold: Command, tmp_path: Path) -> None:
     root = write_pictures(Path("my pictures"), each=50)
     with pytest.warns(UserWarning, match="leaves FID and its other numbers out: digit_cnn doesn't fit") as caught:
@@ -189,7 +190,10 @@ def test_classifier_of_other_pictures_of_these_classes_is_named(
     root, path = write_pictures(tmp_path / "some", each=30), tmp_path / "classifier.ckpt"
     _classifier(save_trained, write_pictures(tmp_path / "others", each=31), (3, 32, 32), path)
     trainer = plain_trainer(1, callbacks=[GenerativeMetrics(classifier=str(path), final_samples=0)])
-    with pytest.warns(UserWarning, match="the classifier was trained on pictures-.* and these images are pictures-"):
+    with (
+        pytest.warns(UserWarning, match="the classifier was trained on pictures-.* and these images are pictures-"),
+        pytest.warns(UserWarning, match="a split has 9 images, fewer than the classifier's features, so FID says lit"),
+    ):
         trainer.fit(_gan_of((3, 32, 32)), datamodule=ImageFolderDataModule(root, batch_size=8))
 
 
@@ -206,11 +210,11 @@ def test_paths_that_are_no_classifier_are_refused(save_trained: Save) -> None:
         ("gan.ckpt", isnt),
         ("lstm.ckpt", isnt),
         ("generator.pth", isnt),
-        ("sequences.ckpt", "names a LSTM, which isn't a classifier"),
+        ("sequences.ckpt", "names a LSTM, which isn't a classifier with features; train a DigitCNN or a DigitReader"),
         ("text.ckpt", "text.ckpt is damaged or holds more than tensors and plain values"),
         ("empty", "empty is no run with a checkpoint; write the folder of a run, or the path of a checkpoint"),
-        ("nowhere", "classifier 'nowhere' isn't known; write one of digit_cnn, digit_reader, or the path of a run of"),
-        ("", "classifier '' isn't known"),
+        ("nowhere", "there is no classifier 'nowhere'; write one of digit_cnn, digit_reader, or the path of a run of"),
+        ("", "there is no classifier ''; .*; the setting is --trainer.callbacks.classifier"),
     ):
         with pytest.raises(ValueError, match=words):
             GenerativeMetrics(classifier=path)

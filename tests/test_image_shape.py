@@ -208,10 +208,10 @@ def test_images_and_labels_that_do_not_fit_the_networks_are_refused(plain_traine
             "dcgan --model.discriminator.image_shape=[1,4,4]",
             "image_shape follows from the data; write --data.image_sha",
         ),
-        ("digit_classifier --model.classes 26", "--model.classes follows from the data; write --data.dataset"),
+        ("digit_classifier --model.classes 26", "--model.classes can't be 26; write 10, because the data"),
         (
             "digit_reader --model.network.classes 26",
-            "--model.network.classes follows from the data; write --data.datas",
+            "--model.network.classes can't be 26; write 10, because the data",
         ),
     ],
 )

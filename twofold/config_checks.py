@@ -1,10 +1,13 @@
 """Settings that are refused: Lightning and torch would accept them, and train something else than they say."""
 
+import inspect
 import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from inspect import Parameter
 from pkgutil import resolve_name
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch import Trainer
@@ -13,6 +16,7 @@ from common.schedules import SCHEDULE_LENGTHS
 from common.seeding import HIGHEST_SEED
 from datamodules import ImageDataModule
 from lightning_modules.gan_arguments import PENALTIES
+from networks.registry import to_plain
 from twofold.errors import UsageError
 from twofold.resume import leaves, typed
 from twofold.threads import HIGHEST, is_on_cpu
@@ -33,15 +37,40 @@ SEQUENCES = (("length", "horizon"), ("length", "network.init_args.horizon"), ("t
 NETWORKS = ("generator", "discriminator", "network")
 LINKED = (*SEQUENCES, *(("image_shape", f"{network}.init_args.image_shape") for network in NETWORKS))
 """Arguments of the data that are also arguments of the model."""
+UNKNOWN = {"length": 2, "target": "last", "image_shape": [1, 28, 28]}
+"""What the model gets in place of null: the shape of pictures that aren't read yet, or what will be refused."""
 CLASSES = ("classes", *(f"{network}.init_args.classes" for network in NETWORKS))
 """Arguments of the model that follow from the classes of the data, unless they are 0, as in an unconditional GAN."""
 STATISTICS = ("discriminator.init_args.mean", "discriminator.init_args.std")
 """Arguments of the model that follow from the pixels of the data, unless they are given."""
 
 
-def placeholder(value: Any) -> Any:
-    """Returns a linked value; instead of the shape of pictures that weren't read yet, any shape."""
-    return [1, 28, 28] if value is None else value
+def check_null(config: Any, prefix: str = "") -> None:
+    """Refuses null where a class takes no None; jsonargparse accepts it for every argument of a class.
+
+    Raises:
+        UsageError: if there is one.
+    """
+    for each in config if isinstance(config, list) else ():
+        if isinstance(each, Namespace):
+            check_null(each, f"{each.class_path.rpartition('.')[2]}.")
+    if not isinstance(config, Namespace):
+        return
+    arguments = config.get("init_args") if "class_path" in config else None
+    parameters = inspect.signature(resolve_name(config.class_path)).parameters if arguments else {}
+    for name, value in vars(arguments or config).items():
+        key = f"{prefix}{name}"
+        if value is None and name in parameters and not _takes_none(parameters[name]):
+            default = to_plain(parameters[name].default)
+            raise _wrong(key, None, "a value" if default is Parameter.empty else f"a value such as {default}")
+        check_null(value, f"{key}.")
+
+
+def _takes_none(parameter: Parameter) -> bool:
+    """Whether an argument may be None, or doesn't say."""
+    annotation = parameter.annotation
+    unknown = annotation in (Parameter.empty, Any) or isinstance(annotation, str)
+    return unknown or parameter.default is None or NoneType in get_args(annotation)
 
 
 def apply_links(settings: Any, arguments: Sequence[str]) -> None:
@@ -77,8 +106,8 @@ def apply_links(settings: Any, arguments: Sequence[str]) -> None:
             where = of_data.get("root", settings.data.class_path)
             raise UsageError(f"the model needs classes, and {where} has {found}; make a folder for each class")
         if of_model[model] != images.classes and typed(f"model.{model}") in options:
-            source = "dataset" if "dataset" in of_data else "root"
-            raise UsageError(f"{typed(f'model.{model}')} follows from the data; write --data.{source}")
+            number = images.classes
+            raise _wrong(f"model.{model}", of_model[model], f"{number}, because the data have {number} classes")
         of_model[model] = images.classes
     for model, value in zip(STATISTICS, images.mean_and_std or (), strict=False):
         if model in of_model and of_model[model] is None:

@@ -12,6 +12,7 @@ from twofold.checkpoint_io import read_checkpoint
 from twofold.errors import UsageError, one_line
 from twofold.listing import resume_command
 from twofold.ranks import is_rank_zero
+from twofold.resume import leaves
 from twofold.run_folder import RunFolder
 
 LOST_PROCESS = (
@@ -92,10 +93,11 @@ def _raise_if_process_lost(error: BaseException, left: str) -> None:
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    """The settings in which two models differ, such as ": hidden_size is 64 there and 32 here"."""
+    """Arguments in which two models or their networks differ, such as ": hidden_size is 64 there and 32 here"."""
+    own = {name.replace(".arguments", ""): value for name, value in leaves("", here)}
     found = [
-        f"{name} is {there[name]} there and {here[name]} here"
-        for name in here
-        if name in there and there[name] != here[name] and isinstance(here[name], int | float | str)
+        f"{name} is {value} there and {own[name]} here"
+        for name, value in ((name.replace(".arguments", ""), value) for name, value in leaves("", there))
+        if own.get(name, value) != value
     ]
-    return f": {', '.join(found)}" if found else ""
+    return f": {', '.join(found[:3])}" if found else ""

@@ -25,7 +25,7 @@ from callbacks.batches import batches_trained
 from twofold.busy import BusyMachine
 from twofold.checkpoint_io import AtomicCheckpointIO
 from twofold.choose_run import Run, choose_run, choose_weights
-from twofold.config_checks import LINKED, apply_links, check_config, check_processes, placeholder
+from twofold.config_checks import LINKED, UNKNOWN, apply_links, check_config, check_null, check_processes
 from twofold.endings import raise_evaluation_error, raise_fit_error, what_ended
 from twofold.errors import NothingToDo, Stopped, UsageError
 from twofold.hooks import SkipEmptyHooks, Unprofiled
@@ -109,7 +109,8 @@ class TwofoldCLI(LightningCLI):
         parser.add_argument("--compile", type=bool, default=False, help="Compile the networks by torch.compile.")
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         for data, model in LINKED:
-            parser.link_arguments(f"data.init_args.{data}", f"model.init_args.{model}", placeholder)
+            given = partial(_unless_none, UNKNOWN[data])
+            parser.link_arguments(f"data.init_args.{data}", f"model.init_args.{model}", given)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         try:
@@ -118,6 +119,7 @@ class TwofoldCLI(LightningCLI):
             raise UsageError("the config isn't UTF-8 text; -c takes a YAML file, --ckpt_path a checkpoint") from error
         except ArgumentError as error:
             raise UsageError(condense(error, self._subcommand_parsers[args[0]], args[1:])) from error
+        check_null(self.settings)
         apply_links(self.settings, args)
         expand_home(self.settings)
         check_config(yaml.safe_load(self._dump()))
@@ -243,6 +245,10 @@ class TwofoldCLI(LightningCLI):
         settings.ckpt_path = settings.trainer.default_root_dir = None
         config: str = self._parser(self._command).dump(settings, skip_unset=False)
         return config
+
+
+def _unless_none(instead: Any, value: Any) -> Any:
+    return instead if value is None else value
 
 
 def _as_list(given: Any) -> list[Any]:

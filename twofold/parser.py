@@ -238,7 +238,9 @@ def _located(error: BaseException, parsing: bool) -> str:
         parsing: whether classes are only imported so far. Later, most errors are refusals with a message.
     """
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
-    refused = frames and re.search(rf"argparse|[/\\]lightning[/\\]|^{re.escape(__file__)}$", frames[-1].filename)
+    refused = frames and re.search(
+        rf"argparse|[/\\](lightning|torch)[/\\]|^{re.escape(__file__)}$", frames[-1].filename
+    )
     if frames and not refused and (parsing or isinstance(error, MISTAKES)):
         return f"{frames[-1].filename}, line {frames[-1].lineno}: {type(error).__name__}: {error}"
     if isinstance(error, AttributeError) and inspect.ismodule(error.obj) and parsing:
