@@ -3,8 +3,8 @@
 - classifiers: how each classifier ranks degraded real images. It trains nothing. Writes classifier_checks.csv.
 - recipes: every shipped recipe for as many batches as take the time of configs/gan.yaml. What a batch of each takes is
   measured first, by interleaved timing with one thread and nothing else running. Writes gan_recipes_speed.csv,
-  gan_recipes.csv and a picture of 64 images per recipe.
-- long: configs/gan_long.yaml, or another one by `--config gan --batches 110000`. Writes gan_long.csv and gan_long.png.
+  gan_recipes.csv and a picture of 64 images per recipe, of seed 1.
+- long: configs/gan_long.yaml. Writes gan_long.csv and gan_long.png.
 - little: configs/gan.yaml on the 3,500 packaged digits, as `make demo` trains it, with shifts of all images that D sees
   by up to 0, 1, 2 and 4 pixels (DiffAugment, Zhao et al. 2020, arXiv 2006.10738), for 4,000 batches as in the demo, and
   12,000. The packaged digits are too few to measure with, so generators are compared with MNIST: digit_cnn chooses the
@@ -48,6 +48,8 @@ from twofold.run_folder import runs_root
 RECIPES = ("gan", "r3gan", "gan_template", "dcgan", "wgan_gp", "hinge_sn")
 ROUNDS, TURNS = 5, 4
 DRAWS = 10
+DRAWN = 1
+"""The seed of which there is a picture."""
 BATCHES_OF_LITTLE = (4000, 12_000)
 SHIFTS = (0, 1, 2, 4)
 
@@ -57,7 +59,6 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--batches", type=int, help="of a run, by default as many as its config says")
     parser.add_argument("--recipes", nargs="+", default=RECIPES, choices=RECIPES, help="configs for `recipes`")
-    parser.add_argument("--config", default="gan_long", help="config for `long`")
 
 
 def classifiers(options: Namespace) -> None:
@@ -88,7 +89,8 @@ def recipes(options: Namespace) -> None:
         columns = {"config": config, "batches": batches, "batches_of_gan": batches_of_gan, "seed": seed}
         jobs[job(config, batches, seed, options)] = columns
     for trained, weights in train_and_evaluate(jobs, data, results):
-        draw_samples(weights, options.out / "gan_recipes" / f"{trained.config}.png")
+        if jobs[trained]["seed"] == DRAWN:
+            draw_samples(weights, options.out / "gan_recipes" / f"{trained.config}.png")
 
 
 def time_recipes(configs: Sequence[str], speeds: Results, options: Namespace) -> None:
@@ -108,11 +110,12 @@ def ms_per_batch(arguments: Mapping[str, Sequence[str]], turns: int, options: Na
 
 
 def long(options: Namespace) -> None:
-    """A longer training with wider networks."""
+    """A longer training with classes."""
     data = open_digits(options.root, options.source)
     results = Results(options.out / "gan_long.csv", "config", "batches", "seed", "classifier")
-    for trained, weights in train_and_evaluate(jobs_of(options.config, options), data, results):
-        if trained.config == "gan_long":
+    jobs = jobs_of("gan_long", options)
+    for trained, weights in train_and_evaluate(jobs, data, results):
+        if jobs[trained]["seed"] == DRAWN:
             draw_samples(weights, options.out / "gan_long.png")
 
 

@@ -63,6 +63,8 @@ def test_recipes_train_as_long_as_gan_and_only_once(
 
 
 def test_a_longer_training_is_drawn(trained: list[Job], tmp_path: Path) -> None:
+    assert run("long", "--batches", "7", "--seeds", "2", out=tmp_path) == 0
+    assert not (tmp_path / "gan_long.png").exists()
     assert run("long", "--batches", "7", "--seeds", "1", "2", out=tmp_path) == 0
     assert [job.settings[1] for job in trained] == ["7", "7"]
     assert len(read_rows(tmp_path / "gan_long.csv")) == 4
