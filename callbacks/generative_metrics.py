@@ -42,7 +42,6 @@ from metrics.features import (
 from metrics.fid import FrechetDistance, distance_to_training
 from metrics.mode_coverage import class_histogram, mode_coverage
 from metrics.precision_recall import NEIGHBOURS
-from networks.classifiers import FEATURES
 
 BEST_GENERATOR_FILE = "best_generator.pth"
 TABLE_SAMPLES = 64
@@ -235,8 +234,6 @@ class GenerativeMetrics(Callback):
         if fewest <= NEIGHBOURS:
             rank_zero_warn(f"{LEFT_OUT}: a split has {fewest} images; {NEIGHBOURS + 1} are needed, so add some")
             return False
-        if fewest < FEATURES:
-            rank_zero_warn(f"a split has {fewest} images, fewer than the classifier's features, so FID says little")
         return True
 
     def _knows_them(self, trainer: Trainer) -> bool:

@@ -23,9 +23,6 @@ from torch import Tensor, nn
 from common.arguments import check_image_shape, check_positive
 from networks.lstm import LSTM
 
-FEATURES = 128
-"""Length of the features of both networks."""
-
 
 class DigitCNN(nn.Module):
     """A convolutional classifier: images `(batch, *image_shape)` in [−1, 1] to logits `(batch, classes)`.
@@ -62,10 +59,10 @@ class DigitCNN(nn.Module):
             nn.ReLU(),
             nn.Flatten(),
             nn.Dropout(0.25),
-            nn.Linear(64 * (height // 4) * (width // 4), FEATURES),  # (batch, 128)
+            nn.Linear(64 * (height // 4) * (width // 4), 128),  # (batch, 128)
             nn.ReLU(),
         )
-        self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(FEATURES, classes))
+        self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(128, classes))
 
     def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch 128"]:
         """Returns the activations of the penultimate layer, all ≥ 0."""
@@ -105,8 +102,8 @@ class DigitReader(nn.Module):
         # The first row must be remembered for as many steps as there are rows.
         self.rows = LSTM(channels * width, hidden_size, init="forget_log", horizon=height)
         self.columns = LSTM(channels * height, hidden_size, init="forget_log", horizon=width)
-        self.body = nn.Sequential(nn.Dropout(0.25), nn.Linear(2 * hidden_size, FEATURES), nn.ReLU())
-        self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(FEATURES, classes))
+        self.body = nn.Sequential(nn.Dropout(0.25), nn.Linear(2 * hidden_size, 128), nn.ReLU())
+        self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(128, classes))
 
     def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch 128"]:
         """Returns the activations of the penultimate layer, all ≥ 0."""
