@@ -94,10 +94,10 @@ def _raise_if_process_lost(error: BaseException, left: str) -> None:
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """Arguments in which two models or their networks differ, such as ": hidden_size is 64 there and 32 here"."""
-    own = {name.replace(".arguments", ""): value for name, value in leaves("", here)}
+    own = dict(leaves("", here))
     found = [
-        f"{name} is {value} there and {own[name]} here"
-        for name, value in ((name.replace(".arguments", ""), value) for name, value in leaves("", there))
+        f"{name.replace('.arguments', '')} is {value} there and {own[name]} here"
+        for name, value in leaves("", there)
         if own.get(name, value) != value
     ]
     return f": {', '.join(found[:3])}" if found else ""
