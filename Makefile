@@ -52,5 +52,4 @@ bench: setup ## all benchmarks that benchmarks/results lacks; takes hours
 	$(BIN)/python -m benchmarks.gan_baselines $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_effects $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.gan_classes $(ROOT_OF_MNIST)
-	$(BIN)/python -m benchmarks.gan_stacked $(ROOT_OF_MNIST)
 	$(BIN)/python -m benchmarks.docs

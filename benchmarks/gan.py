@@ -1,4 +1,4 @@
-"""How good generators get: python -m benchmarks.gan [classifiers] [recipes] [long] [little] [--root DATA]
+"""How good generators get: python -m benchmarks.gan [classifiers] [recipes] [long] [little] [stacked] [--root DATA]
 
 - classifiers: how each classifier ranks degraded real images. It trains nothing. Writes classifier_checks.csv.
 - recipes: every shipped recipe for as many batches as take the time of configs/gan.yaml. What a batch of each takes is
@@ -10,6 +10,8 @@
   12,000. The packaged digits are too few to measure with, so generators are compared with MNIST: digit_cnn chooses the
   shift on its 5,000 held-out images without the 328 that are packaged for training, tables are of its test images.
   Memorisation is not measured here; `fit` and `test` on packaged digits measure it. Writes gan_little.csv.
+- stacked: configs/gan_stacked.yaml by the protocol of `metrics.stacked_modes`, beside as many stacks of test images.
+  The recipe was chosen with digit_cnn, beside stacks of held-out images. Writes gan_stacked.csv and gan_stacked.png.
 
 Trainings run two at a time, with one thread each: what they reach depends on the batches, not on the time. Finished
 runs and rows that are there are not repeated, interrupted runs resume. Both shipped classifiers evaluate ten draws of
@@ -39,13 +41,14 @@ from datamodules import MNISTDataModule
 from metrics.evaluate import RealImages, Reference
 from metrics.evaluate import evaluate as evaluate_with
 from metrics.features import CLASSIFIERS, load_classifier
+from metrics.stacked_modes import SAMPLES, evaluate_modes, real_modes
 from networks.generator_files import load_generator
 from scripts import sample
 from scripts.digits import open_digits
 from scripts.train_runs import WORKERS, Job, read_shipped, train
 from twofold.run_folder import runs_root
 
-RECIPES = ("gan", "r3gan", "gan_template", "dcgan", "wgan_gp", "hinge_sn")
+RECIPES = ("gan", "gan_conditional", "r3gan", "gan_template", "dcgan", "wgan_gp", "hinge_sn")
 ROUNDS, TURNS = 5, 4
 DRAWS = 10
 DRAWN = 1
@@ -59,6 +62,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--batches", type=int, help="of a run, by default as many as its config says")
     parser.add_argument("--recipes", nargs="+", default=RECIPES, choices=RECIPES, help="configs for `recipes`")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="images for `stacked`; KL depends on it")
 
 
 def classifiers(options: Namespace) -> None:
@@ -125,11 +129,11 @@ def length(config: str, options: Namespace) -> int:
     return batches
 
 
-def job(config: str, batches: int, seed: int, options: Namespace) -> Job:
-    """A shipped config with another length and seed."""
+def job(config: str, batches: int, seed: int, options: Namespace, *further: str, name: str = "") -> Job:
+    """A shipped config with another length and seed, and further settings."""
     settings = ("--trainer.max_steps", str(batches), "--seed_everything", str(seed), "--data.source", options.source)
     local = ("--data.root", str(options.root.absolute()))
-    return Job(f"{config}_{batches}_{seed}", config, settings, local)
+    return Job(name or f"{config}_{batches}_{seed}", config, (*settings, *further), local)
 
 
 def jobs_of(config: str, options: Namespace) -> dict[Job, dict[str, Any]]:
@@ -214,9 +218,8 @@ def little(options: Namespace) -> None:
     others = without_held_out(data, splits.images[splits.train])
     jobs = {}
     for batches, seed, pixels in product(lengths, options.seeds, SHIFTS):
-        same = job("gan", batches, seed, packaged)
-        settings = (*same.settings, "--model.diffaugment_translation", str(pixels))
-        trained = Job(f"little_{pixels}_{batches}_{seed}", "gan", settings)
+        shift = ("--model.diffaugment_translation", str(pixels))
+        trained = job("gan", batches, seed, packaged, *shift, name=f"little_{pixels}_{batches}_{seed}")
         jobs[trained] = {"max_shift": pixels, "batches": batches, "seed": seed}
     for reference in get_args(Reference):
         columns = {trained: {**row, "reference": reference} for trained, row in jobs.items()}
@@ -233,7 +236,26 @@ def without_held_out(data: MNISTDataModule, images: UInt8[Tensor, "n channels he
     return less
 
 
-BENCHMARKS = {"classifiers": classifiers, "recipes": recipes, "long": long, "little": little}
+def stacked(options: Namespace) -> None:
+    """Modes covered and KL on Stacked MNIST, by both classifiers."""
+    data = open_digits(options.root, options.source)
+    results = Results(options.out / "gan_stacked.csv", "batches", "seed", "classifier")
+    results.refuse_other(data_source=data.data_source, samples=options.samples)
+    jobs = jobs_of("gan_stacked", options)
+    for trained, weights in train_each([each for each, columns in jobs.items() if not results.has(**columns)]):
+        generator = load_generator(weights)
+        rows = []
+        for name in CLASSIFIERS:
+            classifier = load_classifier(name)
+            columns = {"classifier": name, "data_source": data.data_source, "samples": options.samples}
+            numbers = evaluate_modes(generator, classifier, options.samples, seed=0)
+            real = real_modes(classifier, data.splits, "test", options.samples)
+            rows.append({**jobs[trained], **columns, **numbers, **real})
+        results.add(*rows)  # all or none, because a job with one row isn't repeated
+        draw_samples(weights, options.out / "gan_stacked.png")
+
+
+BENCHMARKS = {"classifiers": classifiers, "recipes": recipes, "long": long, "little": little, "stacked": stacked}
 main = partial(run, "gan", __doc__, BENCHMARKS, add_options=add_options)
 
 if __name__ == "__main__":

@@ -48,13 +48,9 @@ def betas(options: Namespace) -> None:
     results = Results(options.out / "gan_betas.csv", "config", "beta1", "classifier")
     jobs = {}
     for config, beta1 in product(options.configs, BETAS):
-        trained = _job(config, beta1, batches_of(config, options) // 4, options.seeds[0], options)
-        jobs[trained] = {
-            "config": config,
-            "beta1": f"{beta1:g}",
-            "batches": trained.settings[1],
-            "seed": options.seeds[0],
-        }
+        batches, seed = batches_of(config, options) // 4, options.seeds[0]
+        columns = {"config": config, "beta1": f"{beta1:g}", "batches": batches, "seed": seed}
+        jobs[_job(config, beta1, batches, seed, options)] = columns
     train_and_evaluate(jobs, data, results, "validation", DRAWS_TO_CHOOSE)
 
 
@@ -78,8 +74,7 @@ def _job(config: str, beta1: float, batches: int, seed: int, options: Namespace)
         _, beta2 = shipped[f"{network}_optimizer"]["init_args"]["betas"]
         settings += [f"--model.{network}_lr_scheduler", json.dumps(TO_ZERO)]
         settings += [f"--model.{network}_optimizer.init_args.betas", json.dumps([beta1, beta2])]
-    same = job(config, batches, seed, options)
-    return Job(f"tuned_{config}_{beta1}_{batches}_{seed}", config, (*same.settings, *settings), same.local)
+    return job(config, batches, seed, options, *settings, name=f"tuned_{config}_{beta1}_{batches}_{seed}")
 
 
 def batches_of(config: str, options: Namespace) -> int:

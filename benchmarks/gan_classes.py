@@ -18,8 +18,7 @@ from itertools import product
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.command import add_mnist, run
 from benchmarks.gan import DRAWS, job, length, real_images, train_each
@@ -42,18 +41,6 @@ COLUMNS = (
     *("recall", "recall_real", "precision", "precision_real"),
 )
 """Of `metrics.evaluate`, what a row of one class has."""
-
-
-class OfClass(nn.Module):
-    """An unconditional generator: a class-conditional one that makes images of one class."""
-
-    def __init__(self, generator: nn.Module, label: int) -> None:
-        super().__init__()
-        self.generator, self.label, self.latent_dim = generator, label, generator.latent_dim
-
-    def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch channels height width"]:
-        images: Tensor = self.generator(z, torch.full((len(z),), self.label, device=z.device))
-        return images
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -86,9 +73,8 @@ def classes(options: Namespace) -> None:
 
 def of_class(generator: nn.Module, real: RealImages, label: int) -> dict[str, float]:
     """What a row says of a class; the share of samples is that of as many as all draws have."""
-    one_class, n = OfClass(generator, label), DRAWS * real.samples
-    numbers = evaluate(one_class, real, draws=DRAWS)
-    images = sample(one_class, latent_noise(one_class, n, rng(0, "read as its class")))
+    numbers, n = evaluate(generator, real, draws=DRAWS), DRAWS * real.samples
+    images = sample(generator, latent_noise(generator, n, rng(0, "read as its class")), torch.full((n,), label))
     read = class_histogram(features_and_logits(real.classifier, images).logits)[label]
     read_real = class_histogram(real.classifier.head(real.features.float()))[label]
     return {"read_as_class": read, "read_as_class_real": read_real, **{name: numbers[name] for name in COLUMNS}}

@@ -1,4 +1,4 @@
-"""What each part of a GAN recipe changes: python -m benchmarks.gan_effects [speed] [arms] [crossed] [--root DATA]
+"""What each part of a GAN recipe changes: python -m benchmarks.gan_effects [arms] [crossed] [--root DATA]
 
 **Question.** gan.yaml's FID is far below that of gan_template.yaml, the textbook recipe. Which differences matter?
 
@@ -7,7 +7,7 @@
 - Each part is added to the textbook recipe alone, and dropped from gan.yaml alone: `PARTS`. gan.yaml's loss is the
   textbook's, so the relativistic loss is added to both. Both have BatchNorm in G, so it is dropped from both.
 - Equal time: each arm trains for as many batches as take the time of 10,000 batches of gan.yaml with one thread, about
-  four minutes. `speed` measures what a batch of each arm takes, by interleaved timing with nothing else running.
+  four minutes. What a batch of each arm takes is measured first, by interleaved timing with nothing else running.
 - Two learning rates for each arm, because a part may need another one: those of its base recipe, and both networks'
   three times as high (textbook) or a third (gan.yaml), which is toward the other recipe. The rate with the lower FID
   for seed 1 is the arm's, for seeds 2 and 3 too. Both base recipes choose their rate in the same way.
@@ -46,7 +46,7 @@ from networks.mlp_conv_gan import MNIST_MEAN, MNIST_STD
 from networks.mlp_gan import MLPDiscriminator
 from scripts.digits import open_digits
 from scripts.plotting import panels
-from scripts.train_runs import Job, callback, read_shipped
+from scripts.train_runs import callback, read_shipped
 
 DRAWS = 4
 CHOOSES = "digit_cnn"
@@ -139,17 +139,20 @@ def settings_of(base: str, parts: Sequence[str], factor: float = 1.0) -> tuple[s
     return tuple(word for name, value in written.items() for word in (f"--model.{name}", value))
 
 
-def speed(options: Namespace) -> None:
-    """Milliseconds per batch of each arm, and of gan.yaml interleaved with it."""
-    _time_arms(_single_arms(options), options)
-
-
-def _single_arms(options: Namespace) -> list[Arm]:
+def arms(options: Namespace) -> None:
     """Both base recipes, and each with each part changed."""
-    return [(base, parts) for parts in ((), *((part,) for part in options.parts or PARTS)) for base in BASES]
+    singles = ((part,) for part in options.parts or PARTS)
+    _measure([(base, parts) for parts in ((), *singles) for base in BASES], options)
+
+
+def crossed(options: Namespace) -> None:
+    """Several parts together."""
+    together = tuple(sorted(options.parts or largest_pair(_results(options).rows)))
+    _measure([(base, together) for base in BASES], options)
 
 
 def _time_arms(arms: Sequence[Arm], options: Namespace) -> None:
+    """Adds a row for each arm: milliseconds per batch, and those of gan.yaml interleaved with it."""
     speeds = _speeds(options)
     missing = [arm for arm in arms if not speeds.has(base=arm[0], parts=_named(arm[1]))]
     for first in range(0, len(missing), AT_ONCE - 1):
@@ -162,20 +165,6 @@ def _time_arms(arms: Sequence[Arm], options: Namespace) -> None:
             speeds.add({**row, "ms_per_batch_of_gan": ms[f"gan {()}"], "threads": 1})
 
 
-def arms(options: Namespace) -> None:
-    """Both base recipes, and each with each part changed."""
-    _train_arms(_single_arms(options), options)
-    write_picture(options.out / "gan_effects.png", figure(_results(options).rows))
-
-
-def crossed(options: Namespace) -> None:
-    """Several parts together."""
-    together = tuple(sorted(options.parts or largest_pair(_results(options).rows)))
-    _time_arms([(base, together) for base in BASES], options)
-    _train_arms([(base, together) for base in BASES], options)
-    write_picture(options.out / "gan_effects.png", figure(_results(options).rows))
-
-
 def largest_pair(rows: Sequence[Row]) -> tuple[str, str]:
     """The part with the largest effects, and the one with the next largest that doesn't undo it."""
     size = {part: mean(abs(each) for base in BASES for each in effects(rows, base, part)) for part in PARTS}
@@ -184,16 +173,18 @@ def largest_pair(rows: Sequence[Row]) -> tuple[str, str]:
     return first, next(part for part in others if {**changed, **PARTS[part][0]}.items() >= changed.items())
 
 
-def _train_arms(arms_to_train: Sequence[Arm], options: Namespace) -> None:
+def _measure(arms: Sequence[Arm], options: Namespace) -> None:
     """Trains each arm with both learning rates and the first seed, then with the better rate and the other seeds."""
+    _time_arms(arms, options)
     data = open_digits(options.root, options.source)
     results = _results(options)
     results.refuse_other(batches_of_gan=options.batches)
     first, *others = options.seeds
-    for base, parts in arms_to_train:
+    for base, parts in arms:
         _train_missing([(base, parts, factor, first) for factor in (1.0, BASES[base])], data, results, options)
         factor = chosen_factor(results.rows, base, _named(parts))
         _train_missing([(base, parts, factor, seed) for seed in others], data, results, options)
+    write_picture(options.out / "gan_effects.png", figure(results.rows))
 
 
 def _train_missing(
@@ -204,10 +195,10 @@ def _train_missing(
     for base, parts, factor, seed in runs:
         batches = batches_at_equal_time(base, parts, options)
         columns = {"base": base, "parts": _named(parts), "lr_factor": f"{factor:.4g}", "seed": seed}
-        same = job(base, batches, seed, options)
         only = ("--trainer.callbacks", json.dumps([callback("InterpolationStrip")]))
         name = "_".join("".join(filter(str.isalnum, str(value))) for value in columns.values())
-        training = Job(f"effects_{name}", base, (*same.settings, *settings_of(base, parts, factor), *only), same.local)
+        settings = (*settings_of(base, parts, factor), *only)
+        training = job(base, batches, seed, options, *settings, name=f"effects_{name}")
         jobs[training] = {**columns, "batches": batches, "batches_of_gan": options.batches}
     train_and_evaluate(jobs, data, results, "validation", DRAWS)
 
@@ -289,7 +280,7 @@ def _results(options: Namespace) -> Results:
     return Results(options.out / "gan_effects.csv", "base", "parts", "lr_factor", "seed", "classifier")
 
 
-BENCHMARKS = {"speed": speed, "arms": arms, "crossed": crossed}
+BENCHMARKS = {"arms": arms, "crossed": crossed}
 main = partial(run, "gan_effects", __doc__, BENCHMARKS, add_options=add_options)
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Markdown tables of the rows in benchmarks/results, with a line for each group of rows."""
 
 import statistics
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,7 +37,7 @@ def table(rows: Sequence[Row], by: str, columns: str, order: str = "") -> str:
         by: names of columns, separated by spaces. Rows with the same values in them are a group.
         columns: format strings for the head and the cells of each column, such as "length: {length:,} | ms: {ms:.1f}".
             A head with fields, such as "T = {length:,}", makes a column for each of its values. The fields of cells are
-            `Values`; what the file has no column for is a dash.
+            `Values`.
         order: the name of a column. Groups are sorted by its lowest value, by default they come as in the file.
 
     Without rows it is empty.
@@ -51,8 +50,7 @@ def table(rows: Sequence[Row], by: str, columns: str, order: str = "") -> str:
             lines[0].append(text)
             for line, group in zip(lines[1:], ordered, strict=True):
                 own = [row for row in group if head.format_map(row) == text]
-                measured = {name: Values(row[name] for row in own) for name in group[0]}
-                values: dict[str, Any] = defaultdict(NotMeasured, measured)
+                values = {name: Values(row[name] for row in own) for name in group[0]}
                 line.append(cell.format_map(values) if own else "–")
     if not rows:
         return ""
@@ -64,7 +62,7 @@ class Values(list[Any]):
     """The values of a column in a group, for format strings.
 
     `{ms:.1f}` is the value, "lowest to highest" if rows differ, and "2 of 3" if two of three are True.
-    `{ms.median:.1f}` is the median; `min`, `max`, `mean`, `last` (in the file) and `n` (how many) work alike.
+    `{ms.median:.1f}` is the median; `min`, `max`, `mean` and `n` (how many) work alike.
     """
 
     min = property(min)
@@ -72,19 +70,8 @@ class Values(list[Any]):
     mean = property(statistics.mean)
     median = property(statistics.median)
     n = property(len)
-    last = property(lambda self: self[-1])
 
     def __format__(self, spec: str) -> str:
         if isinstance(self[0], bool):
             return f"{sum(self)} of {len(self)}"
         return " to ".join(dict.fromkeys(format(value, spec) for value in (min(self), max(self))))
-
-
-class NotMeasured:
-    """A field without values."""
-
-    def __getattr__(self, name: str) -> "NotMeasured":
-        return self
-
-    def __format__(self, spec: str) -> str:
-        return "–"

@@ -102,8 +102,7 @@ class StackedModes(Callback):
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule, generator: Any, split: str) -> dict[str, float]:
         classifier = self._classifier.to(pl_module.device)
         if split not in self._real:
-            real = real_modes(classifier, self._splits(trainer), split, self.samples)
-            self._real[split] = {f"{name}_real": value for name, value in real.items()}
+            self._real[split] = real_modes(classifier, self._splits(trainer), split, self.samples)
         with inference_state(generator):
             return {**evaluate_modes(generator, classifier, self.samples, seed_of(pl_module)), **self._real[split]}
 

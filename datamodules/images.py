@@ -2,15 +2,12 @@
 
 import inspect
 import shlex
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from numpy.typing import NDArray
 from torch import Tensor
 
 from common.arguments import check_positive
@@ -30,9 +27,6 @@ SPLIT_SEED = 0
 
 OF_BATCHES = ("batch_size", "predict_size")
 """Arguments that don't choose the images."""
-
-
-Pixels = TypeVar("Pixels", Tensor, NDArray[Any])
 
 
 class ImageBatch(NamedTuple):
@@ -104,11 +98,6 @@ class ImageDataModule(ResumableDataModule):
         return self._splits
 
     @property
-    def cache(self) -> Path | None:
-        """The folder for what is computed from the images once, such as statistics; None keeps nothing."""
-        return None
-
-    @property
     def options(self) -> str:
         """The options of `twofold` that choose these images: the class, what isn't as by default, and the batch size.
 
@@ -153,27 +142,20 @@ class ImageDataModule(ResumableDataModule):
         return self._images(rows[in_order(len(rows), self.batch_size, k)])
 
     def _images(self, rows: Int[Tensor, " *batch"]) -> ImageBatch:
-        """This rank's rows of a batch, on the trainer's device. Where each channel has a row, it comes from there."""
+        """This rank's images of a batch, on the trainer's device. Each has a row, or a row for each channel."""
         rows = self.shard(rows)
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         if device.type == "cpu":
             # In NumPy, because torch would wake its threads for this, which takes longer than the work.
-            pixels = _chosen(self.splits.images.numpy(), rows.numpy(), np.arange).astype(np.float32)
+            whole = self.splits.images.numpy()
+            pixels = whole[rows.view(len(rows), -1).numpy(), np.arange(whole.shape[1])].astype(np.float32)
             return ImageBatch(torch.from_numpy(pixels / 127.5 - 1), self.splits.labels[rows])
-        images, labels = self._moved_to(device)
-        rows = rows.to(device, non_blocking=device.type == "cuda")
-        return ImageBatch(_chosen(images, rows, partial(torch.arange, device=device)).float() / 127.5 - 1, labels[rows])
-
-    def _moved_to(self, device: torch.device) -> tuple[UInt8[Tensor, "n channels height width"], Int[Tensor, " n"]]:
-        """All images and labels on a device other than the CPU, moved once."""
         if self._on_device is None or self._on_device[0].device != device:
-            self._on_device = self.splits.images.to(device), self.splits.labels.to(device)
-        return self._on_device
-
-
-def _chosen(images: Pixels, rows: Pixels, arange: Callable[[int], Pixels]) -> Pixels:
-    chosen: Pixels = images[rows] if rows.ndim == 1 else images[rows, arange(images.shape[1])]
-    return chosen
+            self._on_device = self.splits.images.to(device), self.splits.labels.to(device)  # all, once
+        images, labels = self._on_device
+        rows = rows.to(device, non_blocking=device.type == "cuda")
+        chosen = images[rows.view(len(rows), -1), torch.arange(images.shape[1], device=device)]
+        return ImageBatch(chosen.float() / 127.5 - 1, labels[rows])
 
 
 def split_by_class(

@@ -57,8 +57,8 @@ def evaluate_modes(generator: nn.Module, classifier: Classifier, samples: int, s
 
 
 def real_modes(classifier: Classifier, splits: Splits, split: str, samples: int) -> dict[str, float]:
-    """Returns the `mode_numbers` of random stacks of a split's digits, read by the same classifier."""
+    """Returns the `mode_numbers` of random stacks of a split's digits, read by the same classifier, as `…_real`."""
     images = splits.images[permuted(getattr(splits, split))][:, :1]
     labels = features_and_logits(classifier, scaled(images)).logits.argmax(dim=1)
     drawn = torch.randint(len(labels), (samples, CHANNELS), generator=rng(0, "real stacks"))
-    return mode_numbers(modes_of_digits(labels[drawn]))
+    return {f"{name}_real": value for name, value in mode_numbers(modes_of_digits(labels[drawn])).items()}

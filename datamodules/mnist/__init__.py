@@ -2,15 +2,7 @@
 
 from datamodules.images import ImageBatch
 from datamodules.mnist.datamodule import MNISTDataModule, Source
-from datamodules.mnist.files import DATASETS, has_dataset, packaged_digits
+from datamodules.mnist.files import packaged_digits
 from datamodules.mnist.stacked import StackedMNISTDataModule
 
-__all__ = [
-    "DATASETS",
-    "ImageBatch",
-    "MNISTDataModule",
-    "Source",
-    "StackedMNISTDataModule",
-    "has_dataset",
-    "packaged_digits",
-]
+__all__ = ["ImageBatch", "MNISTDataModule", "Source", "StackedMNISTDataModule", "packaged_digits"]

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-import torch.nn.functional as F
-from jaxtyping import UInt8
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-from torch import Tensor
+from torchvision.transforms.functional import center_crop
 
 from common.arguments import check_choice, check_image_shape
 from datamodules.images import ImageDataModule
@@ -105,17 +103,10 @@ class MNISTDataModule(ImageDataModule):
                     "USING 5,000 PACKAGED DIGITS INSTEAD OF MNIST; don't compare the results with those on MNIST. "
                     f"Why: {self._no_download}. To use them without this warning, write source: packaged"
                 )
-        self._splits = digits._replace(images=_padded(digits.images, self.image_shape))
+        images = center_crop(digits.images, self.image_shape[1:])  # pads smaller images with 0
+        self._splits = digits._replace(images=images.expand(-1, self.image_shape[0], -1, -1))  # a view
 
     @property
     def cache(self) -> Path | None:
+        """The folder for what is computed from the images once, such as statistics; None keeps nothing."""
         return self.root / "classifiers" if self.root.is_dir() else None
-
-
-def _padded(images: UInt8[Tensor, "n 1 h w"], image_shape: Sequence[int]) -> UInt8[Tensor, "n channels height width"]:
-    """The images in the middle of larger ones, the same in each channel."""
-    channels, height, width = image_shape
-    down, right = height - images.shape[2], width - images.shape[3]
-    if down or right:
-        images = F.pad(images, (right // 2, right - right // 2, down // 2, down - down // 2))
-    return images.expand(-1, channels, -1, -1)  # a view: the channels share their memory
