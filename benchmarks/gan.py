@@ -1,7 +1,7 @@
 """How good generators get: python -m benchmarks.gan [classifiers] [recipes] [long] [little] [stacked] [--root DATA]
 
 - classifiers: how each classifier ranks degraded real images. It trains nothing. Writes classifier_checks.csv.
-- recipes: every shipped recipe for as many batches as take the time of configs/gan.yaml. What a batch of each takes is
+- recipes: those of `RECIPES` for as many batches as take the time of configs/gan.yaml. What a batch of each takes is
   measured first, by interleaved timing with one thread and nothing else running. Writes gan_recipes_speed.csv,
   gan_recipes.csv and a picture of 64 images per recipe, of seed 1.
 - long: configs/gan_long.yaml. Writes gan_long.csv and gan_long.png.
@@ -14,8 +14,8 @@
   The recipe was chosen with digit_cnn, beside stacks of held-out images. Writes gan_stacked.csv and gan_stacked.png.
 
 Trainings run two at a time, with one thread each: what they reach depends on the batches, not on the time. Finished
-runs and rows that are there are not repeated, interrupted runs resume. Both shipped classifiers evaluate ten draws of
-10,000 images of each generator against the 10,000 test images; docs/results.md has the protocol.
+runs and rows that are there are not repeated, interrupted runs resume. But for `stacked`, both shipped classifiers
+evaluate ten draws of 10,000 images of each generator against the 10,000 test images; docs/results.md has the protocol.
 """
 
 import sys

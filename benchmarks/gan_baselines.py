@@ -10,8 +10,8 @@ papers write them. How good are these with gan.yaml's averaging and falling lear
 - `tuned`: each baseline with averaging, falling rates and its best β₁, for as many batches as in gan_recipes.csv, which
   `recipes` writes first. Evaluated on the test images by the protocol of docs/results.md. Writes gan_tuned.csv.
 
-Averaging takes a hundredth of a batch's time, which isn't taken off. Trainings run two at a time with one thread each.
-Finished runs are not repeated, interrupted runs resume.
+Averaging takes a few hundredths of a batch's time, which aren't taken off. Trainings run two at a time with one thread
+each. Finished runs are not repeated, interrupted runs resume.
 """
 
 import json

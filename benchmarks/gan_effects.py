@@ -18,7 +18,8 @@
   mean exceeds the difference between the base recipe's own highest and lowest log₂ FID. Figures show it in grey.
 - `crossed`: the two parts with the largest effects, added to the textbook recipe together and dropped from gan.yaml
   together, by the same rules: do they add up? Of parts that change one setting differently it takes the larger.
-  Added when the single effects were known: `crossed --parts R1 R2` changes these together.
+  Added when the single effects were known: `crossed --parts` with R1 and R2, and with R2, no batch norm in G and
+  standardised input of D.
 
 Trainings run two at a time with one thread each. What they reach depends on their batches, not on the time.
 Writes gan_effects_speed.csv, gan_effects.csv and gan_effects.png. Finished rows are not repeated, runs resume.

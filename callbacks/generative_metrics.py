@@ -69,11 +69,12 @@ class GenerativeMetrics(Callback):
     Warnings come from `callbacks.gan_monitor`.
 
     Works with any module that has a `generator` with a `latent_dim`, and a datamodule that has `splits`, such as
-    `datamodules.MNISTDataModule`. If its splits hold fewer images than `samples`, as many samples are taken as there
-    are images. If a shipped classifier doesn't know the data or take the images, or there are too few images, all is
-    left out with a warning that says how to train a classifier. Files are written under `trainer.default_root_dir`.
-    Training is not changed by it. The features' statistics of the training images, which take some seconds, are cached
-    in the datamodule's folder `cache`, if it has one. With several processes, rank 0 evaluates and the others wait.
+    `datamodules.MNISTDataModule`. If its splits hold fewer images than `samples` or `final_samples`, as many
+    samples are taken as there are images: 5,000 of MNIST's validation images. If a shipped classifier doesn't know
+    the data or take the images, or there are too few images, all is left out with a warning that says how to train
+    a classifier. Files are written under `trainer.default_root_dir`. Training is not changed by it. The features'
+    statistics of the training images, which take some seconds, are cached in the datamodule's folder `cache`, if it
+    has one. With several processes, rank 0 evaluates and the others wait.
 
     Args:
         every_n_batches: number of batches between two evaluations. One takes as long as 10 to 40 batches of 64; every

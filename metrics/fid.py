@@ -3,8 +3,8 @@
 FID depends on the feature extractor, the reference and the number of samples, and it is above 0 even for real images.
 So every FID comes with the real-data FID: that of as many real images that aren't in the reference.
 
-    distance = FrechetDistance(reference_statistics(real_features), held_out_features)
-    distance(fake_features)    # {"fid": 7.2, "fid_real": 2.5, "fid_over_real": 2.9, "fid_samples": 10000}
+    distance = FrechetDistance(reference_statistics(real_features), other_real_features)
+    distance(fake_features)    # {"fid": 5.5, "fid_real": 2.9, "fid_over_real": 1.9, "fid_samples": 10000}
 """
 
 import hashlib
@@ -44,31 +44,31 @@ class FrechetDistance:
 
     Args:
         reference: `reference_statistics` of real images.
-        held_out: features of other real images, in one or more sets of one size. The mean of their FIDs is the
+        others: features of other real images, in one or more sets of one size. The mean of their FIDs is the
             real-data FID.
 
     Attributes:
         fids_real: the FID of each set.
 
     Raises:
-        ValueError: when fewer than two images are held out.
+        ValueError: when there are fewer than two other images.
     """
 
-    def __init__(self, reference: Statistics, *held_out: Float64[Tensor, "n features"]) -> None:
-        self.samples = len(held_out[0])
+    def __init__(self, reference: Statistics, *others: Float64[Tensor, "n features"]) -> None:
+        self.samples = len(others[0])
         if self.samples < 2:
-            raise ValueError(f"{self.samples} images are held out for the real-data FID; it needs 2 or more")
-        self.metric = _frechet_metric(held_out[0].shape[1])
+            raise ValueError(f"{self.samples} images are left for the real-data FID; it needs 2 or more")
+        self.metric = _frechet_metric(others[0].shape[1])
         for name, value in reference._asdict().items():
             setattr(self.metric, f"real_{name}", value)
-        self.fids_real = [self._fid(features) for features in held_out]
+        self.fids_real = [self._fid(features) for features in others]
         self.fid_real = mean(self.fids_real)
 
     def __call__(self, features: Float64[Tensor, "n features"]) -> dict[str, float]:
         """Returns fid, fid_real, fid_over_real (their quotient) and fid_samples. FID is NaN if a feature isn't finite.
 
         Raises:
-            ValueError: unless there are as many samples as images held out.
+            ValueError: unless there are as many samples as other images in a set.
         """
         if len(features) != self.samples:
             raise ValueError(

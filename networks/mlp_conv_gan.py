@@ -4,7 +4,8 @@
                                                             BatchNorm after all hidden layers but the first, Tanh
     D: 1×28×28 → 8×14×14 → 16×7×7 → 128 → 1 logit           3×3 convolutions, each after a pixel unshuffle; LeakyReLU
 
-The search of `docs/results.md` chose this pair over the MLP pair and a small DCGAN. `docs/gan.md` compares its parts:
+The search of `docs/results.md` chose this pair over the MLP pair and a small DCGAN. `docs/gan.md` compares its parts,
+in `gan.yaml` as it was then, with R2:
 
 - The head shares its 4×4 kernels between all positions. In the MLP each pixel is an output of its own; with that FID of
   `gan.yaml` is 1.6 times as high.

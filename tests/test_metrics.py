@@ -69,7 +69,7 @@ def test_fid_refuses_other_sample_numbers() -> None:
     distance = FrechetDistance(reference_statistics(cloud(1, 50)), cloud(2, 20))
     with pytest.raises(ValueError, match=r"that of 20 images, so the FID of 21 can't .* take 20 samples"):
         distance(cloud(3, 21))
-    with pytest.raises(ValueError, match=r"1 images are held out for the real-data FID; it needs 2"):
+    with pytest.raises(ValueError, match=r"1 images are left for the real-data FID; it needs 2"):
         FrechetDistance(reference_statistics(cloud(1, 50)), cloud(2, 1))
 
 
