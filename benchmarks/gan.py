@@ -48,7 +48,7 @@ from scripts.digits import open_digits
 from scripts.train_runs import WORKERS, Job, read_shipped, train
 from twofold.run_folder import runs_root
 
-RECIPES = ("gan", "gan_conditional", "r3gan", "gan_template", "dcgan", "wgan_gp", "hinge_sn")
+RECIPES = ("gan", "r3gan", "gan_template", "dcgan", "wgan_gp", "hinge_sn")
 ROUNDS, TURNS = 5, 4
 DRAWS = 10
 DRAWN = 1
