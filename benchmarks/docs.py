@@ -183,7 +183,7 @@ TABLES: dict[str, Callable[[], str]] = {
     ),
     "gan_recipes": gan_recipes,
     "gan_betas": of(
-        "gan_betas", "config", "config: `{config}` | batches: {batches:,} | β₁ = {beta1}: {fid:.3g}", classifier=CNN
+        "gan_betas", "config", "config: `{config}` | batches: {batches:,} | β₁ = {beta1}: {fid:,.0f}", classifier=CNN
     ),
     "gan_recipes_coverage": partial(coverage, "gan_recipes"),
     "gan_long": of("gan_long", "config", QUALITY, order="fid_over_real"),
