@@ -203,8 +203,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "gan_little": of(
         "gan_little",
         "batches max_shift",
-        "batches: {batches:,} | shifts by, pixels: {max_shift}"
-        " | FID by `{classifier}` to {reference} images: {fid:.3g}",
+        "batches: {batches:,} | shifts, pixels: {max_shift} | seeds: {seed} | FID by `{classifier}`: {fid:.3g}",
+        reference=("test",),
     ),
     "gan_stacked": of(
         "gan_stacked",
