@@ -242,15 +242,14 @@ def stacked(options: Namespace) -> None:
     results = Results(options.out / "gan_stacked.csv", "batches", "seed", "classifier")
     results.refuse_other(data_source=data.data_source, samples=options.samples)
     jobs = jobs_of("gan_stacked", options)
+    real = cache(lambda name: real_modes(load_classifier(name), data.splits, "test", options.samples))
     for trained, weights in train_each([each for each, columns in jobs.items() if not results.has(**columns)]):
         generator = load_generator(weights)
         rows = []
         for name in CLASSIFIERS:
-            classifier = load_classifier(name)
             columns = {"classifier": name, "data_source": data.data_source, "samples": options.samples}
-            numbers = evaluate_modes(generator, classifier, options.samples, seed=0)
-            real = real_modes(classifier, data.splits, "test", options.samples)
-            rows.append({**jobs[trained], **columns, **numbers, **real})
+            numbers = evaluate_modes(generator, load_classifier(name), options.samples, seed=0)
+            rows.append({**jobs[trained], **columns, **numbers, **real(name)})
         results.add(*rows)  # all or none, because a job with one row isn't repeated
         draw_samples(weights, options.out / "gan_stacked.png")
 

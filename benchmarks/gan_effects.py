@@ -175,7 +175,7 @@ def largest_pair(rows: Sequence[Row]) -> tuple[str, str]:
 
 
 def _measure(arms: Sequence[Arm], options: Namespace) -> None:
-    """Trains each arm with both learning rates and the first seed, then with the better rate and the other seeds."""
+    """Times all, trains each with both learning rates and the first seed, then with the better rate and the others."""
     _time_arms(arms, options)
     data = open_digits(options.root, options.source)
     results = _results(options)
